@@ -1,0 +1,1 @@
+//! The one state of the daemon: `handle(now, Event, &mut Effects)` and `next_deadline()`. Pure.

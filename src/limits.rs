@@ -1,0 +1,91 @@
+//! Every bound of the house, in one place. What passes a bound is refused and counted, never dropped in silence.
+
+use std::time::Duration;
+
+// ---- texts that people write
+
+/// A configuration or rule file larger than this is refused, in bytes.
+pub const CONFIG_FILE_BYTES: usize = 4 << 20;
+/// Nodes of one YAML document, aliases expanded.
+pub const YAML_NODES: usize = 200_000;
+/// Nesting of one YAML document.
+pub const YAML_DEPTH: usize = 64;
+/// A PromQL expression, in bytes.
+pub const PROMQL_BYTES: usize = 64 << 10;
+/// Nesting of one PromQL expression.
+pub const PROMQL_DEPTH: usize = 512;
+/// A compiled regular expression, in bytes.
+pub const REGEX_BYTES: usize = 4 << 20;
+/// The source of one template, in bytes.
+pub const TEMPLATE_BYTES: usize = 64 << 10;
+/// What one template may write, in bytes.
+pub const TEMPLATE_OUTPUT_BYTES: usize = 256 << 10;
+/// Steps of one template's execution.
+pub const TEMPLATE_STEPS: usize = 100_000;
+/// A switch's name, in bytes.
+pub const SWITCH_NAME_BYTES: usize = 128;
+
+// ---- series
+
+/// Series in the whole store.
+pub const SERIES: usize = 200_000;
+/// Series of one source.
+pub const SERIES_PER_SOURCE: usize = 50_000;
+/// A label set, in bytes.
+pub const LABELS_BYTES: usize = 16 << 10;
+/// Samples that one query may touch.
+pub const QUERY_SAMPLES: usize = 10_000_000;
+/// Points a series in a range query, as in Prometheus.
+pub const QUERY_POINTS: i64 = 11_000;
+/// Time that one query may take.
+pub const QUERY_TIME: Duration = Duration::from_secs(20);
+/// Queries of people that run at one time.
+pub const QUERIES_AT_ONCE: usize = 2;
+
+// ---- signals
+
+/// The body of one scrape, in bytes, after decompression.
+pub const SCRAPE_BODY_BYTES: usize = 16 << 20;
+/// One log line; what is longer is cut and counted, in bytes.
+pub const LOG_LINE_BYTES: usize = 64 << 10;
+/// Series of one log metric; further label sets go to `_other`.
+pub const LOG_METRIC_SERIES: usize = 1_000;
+/// Files that one log job follows.
+pub const LOG_FILES: usize = 1_024;
+/// The body that a probe reads, in bytes.
+pub const PROBE_BODY_BYTES: usize = 10 << 20;
+
+// ---- edges
+
+/// Events that wait for the engine.
+pub const ENGINE_QUEUE: usize = 1_024;
+/// Work of one kind that waits for an edge to perform it.
+pub const EFFECT_QUEUE: usize = 4_096;
+/// The body of a request to our own HTTP server, in bytes.
+pub const HTTP_REQUEST_BYTES: usize = 1 << 20;
+/// Connections that our HTTP server holds at one time.
+pub const HTTP_CONNECTIONS: usize = 512;
+/// The body that is read of an answer to a webhook, in bytes.
+pub const WEBHOOK_REPLY_BYTES: usize = 64 << 10;
+/// Connecting to a receiver.
+pub const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// One delivery to a receiver, all in all.
+pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
+/// Threads of the blocking pool.
+pub const BLOCKING_THREADS: usize = 4;
+
+// ---- alerts
+
+/// Notifications in the outbox; past it repeats are dropped, never a change of state.
+pub const OUTBOX: usize = 10_000;
+/// The longest wait between two tries of one delivery.
+pub const RETRY_WAIT: Duration = Duration::from_secs(60);
+
+// ---- journal
+
+/// A journal larger than this is rewritten from the state it leads to, in bytes.
+pub const JOURNAL_BYTES: u64 = 4 << 20;
+/// One record of the journal, in bytes.
+pub const JOURNAL_RECORD_BYTES: usize = 8 << 20;
+/// Decisions kept for the page and the API.
+pub const DECISIONS_KEPT: usize = 1_000;

@@ -1,0 +1,37 @@
+//! The nouns of the house: labels, matchers, samples, batches, switch names. Plain values, no behaviour beyond their own.
+
+mod batch;
+mod histogram;
+mod labels;
+mod matcher;
+mod switch;
+
+pub use batch::{Batch, Completeness, MetricKind, MetricMeta, Source};
+pub use histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, Span as BucketSpan};
+pub use labels::{
+    Fingerprint, Labels, LabelsBuilder, LabelsMap, NAME, PassThrough, Quoted, is_label_name, is_metric_name,
+};
+pub use matcher::{MatchOp, Matcher, MatcherError};
+pub use switch::{SwitchName, SwitchNameError};
+
+use crate::time::Timestamp;
+
+/// The one NaN that means "this series ended here": Prometheus' `value.StaleNaN`.
+pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// The staleness marker as a number.
+pub fn stale_nan() -> f64 {
+    f64::from_bits(STALE_NAN_BITS)
+}
+
+/// True only for the staleness marker, not for an ordinary NaN.
+pub fn is_stale_nan(value: f64) -> bool {
+    value.to_bits() == STALE_NAN_BITS
+}
+
+/// One float at one instant.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    pub at: Timestamp,
+    pub value: f64,
+}

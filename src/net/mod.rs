@@ -1,0 +1,1 @@
+//! The one outbound HTTP and TLS set-up: deadlines, body caps, redaction.

@@ -1,0 +1,1 @@
+//! HTTP: /metrics, the Prometheus API, OFREP, control, the page.

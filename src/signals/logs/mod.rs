@@ -1,0 +1,1 @@
+//! Tailed logs: files followed through rotation, lines counted into metrics.

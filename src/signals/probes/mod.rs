@@ -1,0 +1,1 @@
+//! Link probes as in blackbox_exporter: `probe_*`.

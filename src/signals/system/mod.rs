@@ -1,0 +1,1 @@
+//! The host's own metrics under node_exporter's names.

@@ -1,0 +1,1 @@
+//! The shared config store that holds the switches: one trait, the embedded store.

@@ -1,0 +1,194 @@
+//! The daemon's own metrics: one enum of names with their help, and one table of values.
+//!
+//! Whatever is dropped, refused or cut anywhere in the house is counted here, and the table is sampled like any other
+//! source, so that rules can read it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::{Labels, LabelsBuilder, MetricKind, MetricMeta, NAME};
+
+macro_rules! own_metrics {
+    ($($variant:ident $kind:ident $name:literal $help:literal;)*) => {
+        /// The names of our own metrics.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Metric {
+            $(#[doc = $help] $variant,)*
+        }
+
+        impl Metric {
+            /// All of them, for documentation and tests.
+            pub const ALL: &'static [Metric] = &[$(Metric::$variant),*];
+
+            /// The name in the exposition.
+            pub fn name(self) -> &'static str {
+                match self { $(Metric::$variant => $name,)* }
+            }
+
+            /// The help text.
+            pub fn help(self) -> &'static str {
+                match self { $(Metric::$variant => $help,)* }
+            }
+
+            /// Counter or gauge.
+            pub fn kind(self) -> MetricKind {
+                match self { $(Metric::$variant => MetricKind::$kind,)* }
+            }
+        }
+    };
+}
+
+own_metrics! {
+    // the shell
+    BuildInfo Gauge "brownout_build_info" "Always 1; the labels say what was built.";
+    ConfigLastReloadSuccessful Gauge "brownout_config_last_reload_successful" "1 when the last load of the configuration succeeded, else 0.";
+    ConfigLastReloadSuccessTimestamp Gauge "brownout_config_last_reload_success_timestamp_seconds" "When the configuration was last loaded with success, seconds since the epoch.";
+    ConfigGeneration Gauge "brownout_config_generation" "How many times a configuration was taken into use.";
+    EventsDropped Counter "brownout_events_dropped_total" "Events that did not fit the engine's queue, by source.";
+    TaskPanics Counter "brownout_task_panics_total" "Collectors and edges that panicked and were started again, by task.";
+    ClockSteps Counter "brownout_clock_steps_total" "Steps of the system clock that were noticed.";
+    TickLatenessSeconds Gauge "brownout_tick_lateness_seconds" "How late the last evaluation tick began, in seconds.";
+    // series
+    SeriesCount Gauge "brownout_series" "Series in the store.";
+    SamplesAppended Counter "brownout_samples_appended_total" "Samples taken into the store.";
+    SamplesRefused Counter "brownout_samples_refused_total" "Samples that the store refused, by reason.";
+    // signals
+    CollectorSuccess Gauge "brownout_collector_success" "1 when a system collector's last run succeeded, else 0, by collector.";
+    CollectorStuck Gauge "brownout_collector_stuck" "1 while a collector does not come back, by collector.";
+    LogLinesRead Counter "brownout_log_lines_read_total" "Log lines read, by job.";
+    LogLinesCut Counter "brownout_log_lines_cut_total" "Log lines longer than the limit, of which only the beginning was looked at, by job.";
+    LogLinesUnparsed Counter "brownout_log_lines_unparsed_total" "Log lines that do not have the job's format, by job.";
+    LogBytesRead Counter "brownout_log_bytes_read_total" "Bytes read from log files, by job.";
+    LogBytesLost Counter "brownout_log_bytes_lost_total" "Bytes of log files known to be lost (truncated before they were read), by job.";
+    LogLagBytes Gauge "brownout_log_lag_bytes" "Bytes of log files that are not read yet, by job.";
+    LogFilesFollowed Gauge "brownout_log_files" "Log files that are followed, by job.";
+    LogFilesRefused Counter "brownout_log_files_refused_total" "Log files past the limit that are not followed, by job.";
+    LogRotations Counter "brownout_log_rotations_total" "Rotations and truncations of log files, by job and kind.";
+    LogSeriesLimited Counter "brownout_log_series_limited_total" "Log matches counted under _other because their metric has too many series, by job and metric.";
+    ScrapeBodyTooLarge Counter "brownout_scrape_body_too_large_total" "Scrapes refused because of their size, by job.";
+    // rules
+    RuleEvaluations Counter "brownout_rule_evaluations_total" "Rule evaluations, by group.";
+    RuleEvaluationFailures Counter "brownout_rule_evaluation_failures_total" "Rule evaluations that failed, by group.";
+    RuleGroupIterationsMissed Counter "brownout_rule_group_iterations_missed_total" "Ticks of a rule group that were skipped because the host was too slow, by group.";
+    RuleGroupLastDuration Gauge "brownout_rule_group_last_duration_seconds" "How long a group's last evaluation took, in seconds, by group.";
+    RuleNoData Gauge "brownout_rule_no_data" "1 while an action rule's input is missing and its switch holds, by switch.";
+    // alerts and notifications
+    AlertsFiring Gauge "brownout_alerts" "Alerts by state.";
+    Notifications Counter "brownout_notifications_total" "Notifications that receivers accepted, by receiver and integration.";
+    NotificationsFailed Counter "brownout_notifications_failed_total" "Deliveries that failed and will be tried again, by receiver, integration and reason.";
+    NotificationsGivenUp Counter "brownout_notifications_given_up_total" "Notifications that a receiver refused for good, by receiver and integration.";
+    NotificationsDropped Counter "brownout_notifications_dropped_total" "Repeated notifications dropped because the outbox was full, by receiver.";
+    NotificationsPending Gauge "brownout_notifications_pending" "Notifications in the outbox.";
+    // switches and the store
+    SwitchLevel Gauge "brownout_switch_level" "1 for the level that a feature switch is at, else 0, by switch and level.";
+    SwitchValue Gauge "brownout_switch_value" "The value of a dimmer, limit or rollout, by switch.";
+    SwitchPinned Gauge "brownout_switch_pinned" "1 while a person's pin overrides the rules, by switch.";
+    SwitchDecisions Counter "brownout_switch_decisions_total" "Changes of a switch, by switch and mode.";
+    ScaleCalls Counter "brownout_scale_calls_total" "Scale webhooks, by rule and outcome.";
+    StoreConnected Gauge "brownout_store_connected" "1 while the store answers, else 0.";
+    StoreWriteFailures Counter "brownout_store_write_failures_total" "Writes that the store did not take.";
+    JournalWriteFailures Counter "brownout_journal_write_failures_total" "Records that the journal could not write.";
+    JournalBytes Gauge "brownout_journal_bytes" "Size of the journal, in bytes.";
+    JournalRecovered Counter "brownout_journal_torn_bytes_total" "Bytes of a torn journal tail that were set aside at start.";
+    // serve
+    HttpRequests Counter "brownout_http_requests_total" "Requests to our HTTP server, by path and code.";
+    HttpRefused Counter "brownout_http_connections_refused_total" "Connections past the limit.";
+    FlagEvaluations Counter "brownout_flag_evaluations_total" "Switch reads over OFREP, by switch.";
+}
+
+/// The table of our own metrics. Cheap to clone; all clones share one table.
+#[derive(Clone, Debug, Default)]
+pub struct Telemetry {
+    values: Arc<Mutex<BTreeMap<(Metric, Labels), f64>>>,
+}
+
+impl Telemetry {
+    /// An empty table.
+    pub fn new() -> Telemetry {
+        Telemetry::default()
+    }
+
+    /// Adds to a counter.
+    pub fn add(&self, metric: Metric, labels: &[(&str, &str)], amount: f64) {
+        *self.lock().entry(key(metric, labels)).or_insert(0.0) += amount;
+    }
+
+    /// Adds one to a counter.
+    pub fn count(&self, metric: Metric, labels: &[(&str, &str)]) {
+        self.add(metric, labels, 1.0);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, metric: Metric, labels: &[(&str, &str)], value: f64) {
+        self.lock().insert(key(metric, labels), value);
+    }
+
+    /// Removes every value of a metric that has this label, for example when a job is gone.
+    pub fn forget(&self, metric: Metric, label: &str, value: &str) {
+        self.lock().retain(|(m, labels), _| *m != metric || labels.value(label) != value);
+    }
+
+    /// The value of one metric, for tests and the page.
+    pub fn get(&self, metric: Metric, labels: &[(&str, &str)]) -> Option<f64> {
+        self.lock().get(&key(metric, labels)).copied()
+    }
+
+    /// All values with their full label sets, sorted by metric.
+    pub fn samples(&self) -> Vec<(Labels, f64)> {
+        self.lock().iter().map(|((_, labels), value)| (labels.clone(), *value)).collect()
+    }
+
+    /// Type and help of every metric.
+    pub fn meta() -> Vec<MetricMeta> {
+        let meta = |metric: &Metric| MetricMeta {
+            family: metric.name().into(),
+            kind: metric.kind(),
+            help: metric.help().into(),
+            unit: "".into(),
+        };
+        Metric::ALL.iter().map(meta).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Metric, Labels), f64>> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(metric: Metric, labels: &[(&str, &str)]) -> (Metric, Labels) {
+    let mut builder = LabelsBuilder::new();
+    builder.set(NAME, metric.name());
+    for (name, value) in labels {
+        builder.set(name, value);
+    }
+    (metric, builder.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_well_formed() {
+        let mut names: Vec<_> = Metric::ALL.iter().map(|m| m.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Metric::ALL.len());
+        for metric in Metric::ALL {
+            assert!(metric.name().starts_with("brownout_"), "{}", metric.name());
+            assert_eq!(metric.name().ends_with("_total"), metric.kind() == MetricKind::Counter, "{}", metric.name());
+            assert!(metric.help().ends_with('.'), "{}", metric.help());
+        }
+    }
+
+    #[test]
+    fn counters_add_and_gauges_set() {
+        let table = Telemetry::new();
+        table.count(Metric::LogLinesRead, &[("job", "a")]);
+        table.add(Metric::LogLinesRead, &[("job", "a")], 2.0);
+        table.set(Metric::SeriesCount, &[], 7.0);
+        assert_eq!(table.get(Metric::LogLinesRead, &[("job", "a")]), Some(3.0));
+        assert_eq!(table.samples().len(), 2);
+        table.forget(Metric::LogLinesRead, "job", "a");
+        assert_eq!(table.samples().len(), 1);
+    }
+}
