@@ -22,8 +22,10 @@ const WRITE_RETRY: Duration = Duration::from_secs(1);
 /// A `degrade` rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LadderRule {
-    /// `group/rule`: unique.
+    /// Unique among the rules.
     pub rule: String,
+    /// `group/rule`, for messages.
+    pub title: String,
     pub switch: SwitchName,
     pub ladder: LadderSettings,
     /// One a level, in the order of the rule.
@@ -227,7 +229,7 @@ impl Switches {
             }
             None => return None,
         };
-        let actor = Actor::Rule { rule: rule.to_owned(), expression, value };
+        let actor = Actor::Rule { rule: arm.rule.title.clone(), expression, value };
         self.asked(now, rule, (before.depth, depth), actor, why)
     }
 
@@ -243,9 +245,9 @@ impl Switches {
         let name = arm.rule.switch.clone();
         let declaration = self.declarations.get(&name)?;
         let level = declaration.ladder.get(depth)?.clone();
+        let scope = arm.rule.scope.clone();
         if arm.rule.mode == Mode::Observe {
             let from = declaration.ladder.get(before).cloned().unwrap_or_default();
-            let scope = arm.rule.scope.clone();
             let (switch, mode) = (name.to_string(), Mode::Observe);
             self.remember(Decision {
                 switch,
@@ -266,16 +268,23 @@ impl Switches {
         } else {
             asks.insert(rule.to_owned(), Ask { level, since: now, reason: why.clone() });
         }
-        self.settle(now, &name, actor, why)
+        self.settle_scoped(now, &name, actor, why, scope)
     }
 
     /// Works out the level that is in force and gives the record to write.
     fn settle(&mut self, now: Timestamp, name: &SwitchName, by: Actor, reason: String) -> Option<Write> {
+        self.settle_scoped(now, name, by, reason, "fleet".to_owned())
+    }
+
+    fn settle_scoped(
+        &mut self,
+        now: Timestamp,
+        name: &SwitchName,
+        by: Actor,
+        reason: String,
+        scope: String,
+    ) -> Option<Write> {
         let declaration = self.declarations.get(name)?;
-        let scope = match &by {
-            Actor::Rule { rule, .. } => self.ladders.get(rule).map_or("fleet", |arm| &arm.rule.scope).to_owned(),
-            _ => "fleet".to_owned(),
-        };
         let record = self.records.get_mut(name)?;
         let asked = record.asks.values().filter_map(|ask| declaration.depth(&ask.level)).max().unwrap_or(0);
         let depth = record.pin.as_ref().and_then(|pin| declaration.depth(&pin.level)).unwrap_or(asked);
@@ -312,7 +321,7 @@ impl Switches {
             at: now,
             from: call.previous.to_string(),
             to: call.desired.to_string(),
-            by: Actor::Rule { rule: rule.to_owned(), expression: call.expression.clone(), value: Some(call.value) },
+            by: Actor::Rule { rule: call.rule.clone(), expression: call.expression.clone(), value: Some(call.value) },
             reason,
             mode: call.mode,
             revision: call.generation,

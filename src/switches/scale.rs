@@ -2,7 +2,7 @@
 //!
 //! A `scale` rule gives a wanted number. It is clamped to `[min, max]` and to `step` from the last number asked for. A
 //! call is made when that differs from the last number asked for (at first: `min`), upwards after `cooldown_out` since
-//! the last call, downwards after `cooldown_in` and only where the rule allows it. A call carries the absolute number, a
+//! the last call, and after it was wanted for the rule's `for`; downwards after `cooldown_in` and only where the rule allows it. A call carries the absolute number, a
 //! generation that only grows, and a time after which it must not be acted on. While one is in flight there is no
 //! other; after [`STOP_AFTER`] failures in a row the rule rests for ten cooldowns. No data asks for nothing.
 
@@ -21,10 +21,14 @@ pub const STOP_AFTER: u32 = 5;
 pub struct ScaleSettings {
     /// What is scaled.
     pub target: String,
-    /// `group/rule`, for messages.
+    /// Unique among the rules.
     pub rule: String,
+    /// `group/rule`, for messages.
+    pub title: String,
     pub expression: String,
     pub webhook: String,
+    /// How long another number must be wanted before it is asked for.
+    pub hold: Duration,
     pub min: i64,
     pub max: i64,
     /// The largest change in one call.
@@ -65,6 +69,9 @@ pub struct ScaleMemory {
     pub generation: u64,
     /// The last number asked for.
     pub desired: Option<i64>,
+    /// Since when more (true) or fewer (false) than that have been wanted.
+    #[serde(default)]
+    pub wanted_since: Option<(bool, Timestamp)>,
     pub last_call: Option<Timestamp>,
     pub in_flight: Option<ScaleCall>,
     /// Tries of the call in flight.
@@ -113,18 +120,25 @@ impl ScaleRule {
         }
         let previous = self.memory.desired.unwrap_or(self.settings.min);
         let desired = self.bounded(wanted, previous);
-        let cooldown = match desired.cmp(&previous) {
-            std::cmp::Ordering::Equal => return None,
-            std::cmp::Ordering::Greater => self.settings.cooldown_out,
-            std::cmp::Ordering::Less if self.settings.scale_in => self.settings.cooldown_in,
-            std::cmp::Ordering::Less => return None,
-        };
+        let more = desired > previous;
+        if desired == previous || (!more && !self.settings.scale_in) {
+            self.memory.wanted_since = None;
+            return None;
+        }
+        let since =
+            self.memory.wanted_since.filter(|(direction, _)| *direction == more).map_or(now, |(_, since)| since);
+        self.memory.wanted_since = Some((more, since));
+        if now.since(since) < self.settings.hold {
+            return None;
+        }
+        let cooldown = if more { self.settings.cooldown_out } else { self.settings.cooldown_in };
         let rest = if self.memory.failures >= STOP_AFTER { cooldown * 10 } else { cooldown };
         if self.memory.last_call.is_some_and(|last| now.since(last) < rest) {
             return None;
         }
         self.memory.generation += 1;
         self.memory.last_call = Some(now);
+        self.memory.wanted_since = None;
         let call = self.call(now, desired, previous, wanted);
         if self.settings.mode == Mode::Enforce {
             self.memory.in_flight = Some(call.clone());
@@ -155,7 +169,7 @@ impl ScaleRule {
             min: settings.min,
             max: settings.max,
             reason: format!("{} wants {value}: {verb} than the {previous} asked for before", settings.expression),
-            rule: settings.rule.clone(),
+            rule: settings.title.clone(),
             expression: settings.expression.clone(),
             value,
             generation: self.memory.generation,
@@ -230,9 +244,11 @@ mod tests {
     fn rule(change: impl FnOnce(&mut ScaleSettings)) -> ScaleRule {
         let mut settings = ScaleSettings {
             target: "checkout".into(),
-            rule: "checkout/scale".into(),
+            rule: "f;checkout;scale checkout".into(),
+            title: "checkout/checkout".into(),
             expression: "x".into(),
             webhook: "asg".into(),
+            hold: Duration::ZERO,
             min: 3,
             max: 30,
             step: None,
@@ -261,6 +277,15 @@ mod tests {
         assert_eq!(accept(&mut r, at(2000), 4.0), None, "scaling in is off by default");
         assert_eq!(accept(&mut r, at(3000), f64::NAN), None);
         assert_eq!(r.judge(at(3000), None), None);
+    }
+
+    #[test]
+    fn a_number_must_be_wanted_for_its_time_without_a_break() {
+        let mut r = rule(|s| s.hold = Duration::from_secs(10));
+        assert_eq!(accept(&mut r, at(0), 9.0), None);
+        assert_eq!(accept(&mut r, at(9), 3.0), None, "the wish ended");
+        assert_eq!(accept(&mut r, at(12), 9.0), None);
+        assert_eq!(accept(&mut r, at(22), 8.0), Some(8));
     }
 
     #[test]

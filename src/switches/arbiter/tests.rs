@@ -12,6 +12,7 @@ fn name() -> SwitchName {
 fn rule(rule: &str, depth: usize, mode: Mode) -> LadderRule {
     LadderRule {
         rule: rule.into(),
+        title: rule.into(),
         switch: name(),
         ladder: LadderSettings {
             levels: vec![Level { depth, hold: Duration::ZERO }],
