@@ -94,3 +94,6 @@ pub const DECISIONS_KEPT: usize = 1_000;
 
 /// The longest that a pin may last.
 pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Deliveries to one integration that are on their way at one time.
+pub const DELIVERIES_PER_INTEGRATION: usize = 4;

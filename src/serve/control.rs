@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{Ask, Flag, Shared};
+use super::{Ask, Flag, Shared, status};
 use crate::engine::{Command, Picture, Reply};
 use crate::limits;
 use crate::switches::PinRequest;
@@ -58,7 +58,6 @@ pub(super) fn switches(shared: &Shared, picture: &Picture) -> Vec<Value> {
 }
 
 fn switch(name: &str, flag: &Flag, picture: &Picture) -> Value {
-    let rules: Vec<&Value> = picture.ladders.iter().filter(|ladder| ladder["switch"] == name).collect();
     json!({
         "name": name,
         "description": flag.description,
@@ -75,7 +74,7 @@ fn switch(name: &str, flag: &Flag, picture: &Picture) -> Value {
             "since": pin.since.to_rfc3339(),
             "until": pin.until.to_rfc3339(),
         })),
-        "rules": rules,
+        "rules": status::ladders(picture, name),
     })
 }
 
@@ -168,7 +167,8 @@ struct DecisionsQuery {
 
 async fn decisions(State(shared): State<Shared>, Query(query): Query<DecisionsQuery>) -> Response {
     let Some(picture) = shared.picture().await else { return closing() };
-    let wanted = |decision: &&crate::switches::Decision| query.switch.as_ref().is_none_or(|name| decision.switch == *name);
+    let wanted =
+        |decision: &&crate::switches::Decision| query.switch.as_ref().is_none_or(|name| decision.switch == *name);
     let limit = query.limit.unwrap_or(100).min(limits::DECISIONS_KEPT);
     let latest: Vec<Value> = picture.decisions.iter().rev().filter(wanted).take(limit).map(decision_json).collect();
     done(Value::Array(latest))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -22,7 +23,8 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
     };
     let mut samples = shared.telemetry.samples();
-    for job in &shared.exposed_jobs {
+    let about = Arc::clone(&shared.about.borrow());
+    for job in &about.exposed_jobs {
         samples.extend(latest(&picture.view, job, picture.now));
     }
     let own = Telemetry::meta();

@@ -15,7 +15,9 @@ use super::Shared;
 pub(super) const CHANGE_HEADER: &str = "x-brownout-request";
 
 pub(super) async fn check(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    if let Err(refusal) = admit(request.method(), request.uri().path(), request.headers(), &shared.allowed_hosts) {
+    if let Err(refusal) =
+        admit(request.method(), request.uri().path(), request.headers(), &shared.about.borrow().allowed_hosts)
+    {
         return (StatusCode::FORBIDDEN, refusal).into_response();
     }
     let mut response = next.run(request).await;
@@ -44,7 +46,8 @@ fn admit(method: &Method, path: &str, headers: &HeaderMap, allowed: &[String]) -
         ));
     }
     // A read is safe, and so are the POSTs that only ask: Prometheus' queries and OFREP.
-    let asks = path.starts_with("/ofrep/") || matches!(path, "/api/v1/query" | "/api/v1/query_range" | "/api/v1/series" | "/api/v1/labels");
+    let asks = path.starts_with("/ofrep/")
+        || matches!(path, "/api/v1/query" | "/api/v1/query_range" | "/api/v1/series" | "/api/v1/labels");
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) || asks {
         return Ok(());
     }
@@ -60,7 +63,10 @@ fn admit(method: &Method, path: &str, headers: &HeaderMap, allowed: &[String]) -
 fn host_allowed(host: &str, allowed: &[String]) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(""),
-        None => host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name),
+        None => host
+            .rsplit_once(':')
+            .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+            .map_or(host, |(name, _)| name),
     };
     name.is_empty()
         || name.eq_ignore_ascii_case("localhost")

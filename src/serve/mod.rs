@@ -11,6 +11,7 @@ mod ofrep;
 mod page;
 mod prometheus;
 mod server;
+mod status;
 mod switchboard;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub use switchboard::{Flag, Switchboard};
 
 use crate::engine::{Command, Picture, Reply};
 use crate::telemetry::Telemetry;
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// What the server asks of the shell.
 pub enum Ask {
@@ -38,6 +39,24 @@ pub enum Ask {
 #[derive(Clone)]
 pub struct Shared(Arc<Parts>);
 
+/// What the shell knows of the daemon itself. Replaced at each reload.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    pub host: String,
+    pub version: &'static str,
+    pub started: Timestamp,
+    /// `observe` or `enforce`.
+    pub mode: &'static str,
+    /// The configuration file; empty without one.
+    pub config_file: String,
+    /// Why the file on disk is not in use, when it is not.
+    pub config_problem: Option<String>,
+    /// Host names besides loopback names and addresses that requests may come under.
+    pub allowed_hosts: Vec<String>,
+    /// Jobs whose series `/metrics` shows beside our own, without their `job` and `instance`.
+    pub exposed_jobs: Vec<String>,
+}
+
 /// The parts of [`Shared`].
 pub struct Parts {
     pub asks: mpsc::Sender<Ask>,
@@ -46,10 +65,9 @@ pub struct Parts {
     pub ready: watch::Receiver<bool>,
     pub telemetry: Telemetry,
     pub clock: Clock,
-    /// Host names besides loopback names and addresses.
-    pub allowed_hosts: Vec<String>,
-    /// Jobs whose series `/metrics` shows beside our own, without their `job` and `instance`.
-    pub exposed_jobs: Vec<String>,
+    pub about: watch::Receiver<Arc<About>>,
+    /// The scrape targets as `/api/v1/targets` shows them.
+    pub targets: Box<dyn Fn() -> Vec<serde_json::Value> + Send + Sync>,
     /// How many questions about series may be worked out at one time.
     pub queries: Arc<Semaphore>,
 }

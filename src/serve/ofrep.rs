@@ -22,9 +22,7 @@ use crate::telemetry::Metric;
 use crate::yaml::nearest;
 
 pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/ofrep/v1/evaluate/flags", post(bulk))
-        .route("/ofrep/v1/evaluate/flags/{key}", post(single))
+    Router::new().route("/ofrep/v1/evaluate/flags", post(bulk)).route("/ofrep/v1/evaluate/flags/{key}", post(single))
 }
 
 async fn single(State(shared): State<Shared>, Path(key): Path<String>, body: Bytes) -> Response {

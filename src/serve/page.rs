@@ -1,5 +1,7 @@
 //! The status page: three embedded files that need nothing from the network, and the one call that feeds them.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -7,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::{Shared, control};
+use super::{Shared, control, status};
 use crate::telemetry::Metric;
 
 pub(super) fn routes() -> Router<Shared> {
@@ -31,33 +33,31 @@ async fn overview(State(shared): State<Shared>) -> Response {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let decisions: Vec<Value> = picture.decisions.iter().rev().take(40).map(control::decision_json).collect();
-    let dropped: Vec<Value> = losses(&shared);
+    let about = Arc::clone(&shared.about.borrow());
     let config_ok = shared.telemetry.get(Metric::ConfigLastReloadSuccessful, &[]).is_none_or(|value| value > 0.0);
     axum::Json(json!({
         "now": picture.now.as_secs_f64(),
-        "host": picture.about.host,
-        "version": picture.about.version,
-        "started": picture.about.started.as_secs_f64(),
-        "mode": picture.about.mode,
-        "config": { "ok": config_ok, "file": picture.about.config_file, "problem": picture.about.config_problem },
+        "host": about.host,
+        "version": about.version,
+        "started": about.started.as_secs_f64(),
+        "mode": about.mode,
+        "config": { "ok": config_ok, "file": about.config_file, "problem": about.config_problem },
         "ready": *shared.ready.borrow(),
         "series": picture.series_count,
         "switches": control::switches(&shared, &picture),
-        "scales": picture.scales,
-        "alerts": picture.alerts,
-        "groups": picture.groups,
-        "outbox": picture.outbox,
+        "scales": status::scales(&picture),
+        "alerts": status::alerts(&picture),
+        "groups": status::groups(&picture),
+        "outbox": { "waiting": picture.outbox.waiting, "dropped": picture.outbox.dropped },
         "decisions": decisions,
-        "losses": dropped,
-        "jobs": picture.about.jobs,
+        "losses": losses(&shared),
     }))
     .into_response()
 }
 
 /// What was dropped, cut, refused or failed since the start: nothing of it goes unseen.
 fn losses(shared: &Shared) -> Vec<Value> {
-    const WATCHED: [Metric; 15] = [
-        Metric::EventsDropped,
+    const WATCHED: [Metric; 14] = [
         Metric::TaskPanics,
         Metric::SamplesRefused,
         Metric::LogLinesCut,
@@ -75,7 +75,8 @@ fn losses(shared: &Shared) -> Vec<Value> {
     ];
     let samples = shared.telemetry.samples();
     let of = |metric: &Metric| {
-        let total: f64 = samples.iter().filter(|(labels, _)| labels.name() == metric.name()).map(|(_, value)| value).sum();
+        let total: f64 =
+            samples.iter().filter(|(labels, _)| labels.name() == metric.name()).map(|(_, value)| value).sum();
         (total > 0.0).then(|| json!({ "metric": metric.name(), "help": metric.help(), "total": total }))
     };
     WATCHED.iter().filter_map(of).collect()

@@ -87,7 +87,9 @@ async fn reload(axum::extract::State(shared): axum::extract::State<Shared>) -> (
     }
     match answer.await {
         Ok(Ok(())) => (StatusCode::OK, "reloaded\n".into()),
-        Ok(Err(problems)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("the old configuration stays in use\n\n{problems}\n")),
+        Ok(Err(problems)) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("the old configuration stays in use\n\n{problems}\n"))
+        }
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n".into()),
     }
 }

@@ -87,6 +87,7 @@ pub struct Switches {
     ladders: BTreeMap<String, Arm>,
     scales: BTreeMap<String, ScaleRule>,
     decisions: VecDeque<Decision>,
+    decided: u64,
     touched: BTreeSet<String>,
 }
 
@@ -304,6 +305,7 @@ impl Switches {
     }
 
     fn remember(&mut self, decision: Decision) {
+        self.decided += 1;
         if self.decisions.len() >= limits::DECISIONS_KEPT {
             self.decisions.pop_front();
         }
@@ -460,9 +462,21 @@ impl Switches {
         self.decisions.iter()
     }
 
+    /// How many decisions were made since the start.
+    pub fn decided(&self) -> u64 {
+        self.decided
+    }
+
+    /// How many rules of a switch have had no data at their last judgement, so that it holds.
+    pub fn blind_rules(&self, switch: &str) -> usize {
+        let blind = |arm: &&Arm| arm.rule.switch.as_str() == switch && arm.silent_since.is_some();
+        self.ladders.values().filter(blind).count()
+    }
+
     /// Brings back decisions that the store kept, oldest first, at the start.
     pub fn remember_all(&mut self, decisions: impl IntoIterator<Item = Decision>) {
         decisions.into_iter().for_each(|decision| self.remember(decision));
+        self.decided = 0;
     }
 }
 

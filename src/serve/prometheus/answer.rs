@@ -155,7 +155,12 @@ fn float_pair(text: &mut String, at: Timestamp, value: f64) {
 fn histogram_pair(text: &mut String, at: Timestamp, histogram: &crate::model::FloatHistogram) {
     text.push('[');
     seconds(text, at);
-    let _ = write!(text, ",{{\"count\":\"{}\",\"sum\":\"{}\",\"buckets\":[", number(histogram.count), number(histogram.sum));
+    let _ = write!(
+        text,
+        ",{{\"count\":\"{}\",\"sum\":\"{}\",\"buckets\":[",
+        number(histogram.count),
+        number(histogram.sum)
+    );
     for (index, bucket) in crate::promql::histogram_buckets(histogram).iter().filter(|b| b.count != 0.0).enumerate() {
         let comma = if index > 0 { "," } else { "" };
         let (lower, upper, count) = (number(bucket.lower), number(bucket.upper), number(bucket.count));

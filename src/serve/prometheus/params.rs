@@ -71,9 +71,9 @@ impl Params {
     pub(super) fn duration(&self, name: &str) -> Result<Option<Duration>, ApiError> {
         let read = |text: &str| {
             let seconds = text.parse::<f64>().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok());
-            seconds.or_else(|| parse_duration(text).ok()).ok_or_else(|| {
-                Params::wrong(name, format!("cannot parse {text:?} to a valid duration"))
-            })
+            seconds
+                .or_else(|| parse_duration(text).ok())
+                .ok_or_else(|| Params::wrong(name, format!("cannot parse {text:?} to a valid duration")))
         };
         self.get(name).map(read).transpose()
     }

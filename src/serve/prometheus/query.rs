@@ -22,7 +22,9 @@ pub(super) async fn instant(State(shared): State<Shared>, params: Params) -> Ans
 
 pub(super) async fn range(State(shared): State<Shared>, params: Params) -> Answer {
     let (text, expr) = params.expression()?;
-    let needed = |name| params.time(name)?.ok_or_else(|| ApiError::BadData(format!("invalid parameter \"{name}\": it is missing")));
+    let needed = |name| {
+        params.time(name)?.ok_or_else(|| ApiError::BadData(format!("invalid parameter \"{name}\": it is missing")))
+    };
     let (start, end) = (needed("start")?, needed("end")?);
     let step = params.duration("step")?.unwrap_or_default();
     if end < start {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, ApiError, data};
 use super::params::Params;
-use crate::serve::Shared;
+use crate::serve::{Shared, status};
 
 pub(super) async fn rules(State(shared): State<Shared>, params: Params) -> Answer {
     let kind = match params.get("type") {
@@ -13,7 +13,9 @@ pub(super) async fn rules(State(shared): State<Shared>, params: Params) -> Answe
         Some("alert") => Some("alerting"),
         Some("record") => Some("recording"),
         Some(other) => {
-            return Err(ApiError::BadData(format!("invalid parameter \"type\": {other:?} is neither alert nor record")));
+            return Err(ApiError::BadData(format!(
+                "invalid parameter \"type\": {other:?} is neither alert nor record"
+            )));
         }
     };
     let picture = shared.picture().await.ok_or(ApiError::Unavailable)?;
@@ -21,7 +23,7 @@ pub(super) async fn rules(State(shared): State<Shared>, params: Params) -> Answe
     let (files, groups_wanted) = (params.list("file[]"), params.list("rule_group[]"));
     let without_alerts = params.get("exclude_alerts") == Some("true");
     let wanted = |list: &[&str], value: &Value| list.is_empty() || list.iter().any(|name| *value == **name);
-    let mut groups: Vec<Value> = picture.groups.clone();
+    let mut groups: Vec<Value> = status::groups(&picture);
     groups.retain(|group| wanted(&files, &group["file"]) && wanted(&groups_wanted, &group["name"]));
     for group in &mut groups {
         let Some(rules) = group["rules"].as_array_mut() else { continue };
@@ -41,12 +43,11 @@ pub(super) async fn rules(State(shared): State<Shared>, params: Params) -> Answe
 
 pub(super) async fn alerts(State(shared): State<Shared>) -> Answer {
     let picture = shared.picture().await.ok_or(ApiError::Unavailable)?;
-    Ok(data(&json!({ "alerts": picture.alerts }).to_string()))
+    Ok(data(&json!({ "alerts": status::alerts(&picture) }).to_string()))
 }
 
 pub(super) async fn targets(State(shared): State<Shared>) -> Answer {
-    let picture = shared.picture().await.ok_or(ApiError::Unavailable)?;
-    Ok(data(&json!({ "activeTargets": picture.about.targets, "droppedTargets": [] }).to_string()))
+    Ok(data(&json!({ "activeTargets": (shared.targets)(), "droppedTargets": [] }).to_string()))
 }
 
 /// Without `features`: with them Grafana takes a server for another product.
