@@ -1,6 +1,7 @@
 //! What a collector is, and the one list of all of them.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -10,6 +11,7 @@ use regex::Regex;
 use super::collectors::*;
 use super::settings::Checked;
 use super::sink::Sink;
+use crate::model::PassThrough;
 use crate::time::Timestamp;
 
 /// Reads one part of the host.
@@ -129,7 +131,7 @@ pub fn collector_names() -> &'static [(&'static str, bool, &'static str)] {
 /// Answers of a regular expression, remembered: the same few names are asked at each run.
 pub(crate) struct Answers {
     pattern: Option<Regex>,
-    known: HashMap<Box<[u8]>, bool>,
+    known: HashMap<Box<[u8]>, bool, BuildHasherDefault<PassThrough>>,
 }
 
 /// Names remembered before starting anew.
@@ -138,7 +140,7 @@ const ANSWERS: usize = 10_000;
 impl Answers {
     /// Of this expression; without one nothing matches.
     pub(crate) fn new(pattern: Option<&Regex>) -> Answers {
-        Answers { pattern: pattern.cloned(), known: HashMap::new() }
+        Answers { pattern: pattern.cloned(), known: HashMap::default() }
     }
 
     /// Whether the expression matches.

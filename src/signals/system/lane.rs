@@ -69,6 +69,10 @@ impl SlowLane {
     /// Sends the collectors off when it is time.
     pub(crate) fn start(&mut self, now: Timestamp) {
         self.take_back(Duration::ZERO);
+        // After a step of the clock back, the times of before mean nothing.
+        if now < self.sent {
+            (self.sent, self.due) = (now, now);
+        }
         if now < self.due {
             return;
         }
@@ -159,5 +163,58 @@ fn serve(work: &Receiver<(Timestamp, Vec<Slot>)>, done: &Sender<Vec<Slot>>, runn
         if done.send(slots).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+    use crate::signals::system::collector::{Collector, Failure, Spec};
+    use crate::signals::system::settings::Settings;
+    use crate::signals::system::sink::{Family, Sink};
+    use crate::signals::system::slot::Shared;
+
+    /// While a test holds this, the collector hangs.
+    static GATE: Mutex<()> = Mutex::new(());
+
+    struct Hangs;
+
+    impl Collector for Hangs {
+        fn collect(&mut self, now: Timestamp, sink: &mut Sink) -> Result<(), Failure> {
+            drop(GATE.lock().unwrap_or_else(PoisonError::into_inner));
+            sink.put(&Family::gauge("a", "A."), &[], now.as_secs_f64());
+            Ok(())
+        }
+    }
+
+    static SPEC: Spec = Spec { name: "hangs", of: None, on: true, slow: true, help: "", build: |_| Box::new(Hangs) };
+
+    #[test]
+    fn values_are_repeated_until_a_collector_counts_as_stuck() {
+        let telemetry = Telemetry::new();
+        let checked = Settings::default().compile().unwrap();
+        let shared = Arc::new(Shared { checked, base: Labels::empty(), telemetry: telemetry.clone() });
+        let (every, timeout, long) = (Duration::from_secs(5), Duration::from_secs(4), Duration::from_secs(60));
+        let mut lane = SlowLane::new(vec![Slot::new(&SPEC, &shared)], every, timeout, telemetry.clone()).unwrap();
+        let mut look = |seconds: i64, patience: Duration| {
+            let now = Timestamp::from_millis(seconds * 1000);
+            lane.start(now);
+            let (mut samples, mut success) = (Vec::new(), None);
+            lane.finish(now, patience, &mut samples);
+            lane.statuses(|_, status| success = Some(status.success));
+            let stuck = telemetry.get(Metric::CollectorStuck, &[("collector", "hangs")]);
+            (samples.first().map(|(_, value)| *value), success, stuck)
+        };
+        assert_eq!(look(1, long), (Some(1.0), Some(true), None));
+        assert_eq!(look(2, Duration::ZERO), (Some(1.0), Some(true), None));
+        let held = GATE.lock().unwrap();
+        assert_eq!(look(6, Duration::ZERO), (Some(1.0), Some(true), None));
+        assert_eq!(look(9, Duration::ZERO), (Some(1.0), Some(true), None));
+        assert_eq!(look(10, Duration::ZERO), (None, Some(false), Some(1.0)));
+        drop(held);
+        assert_eq!(look(10, long), (Some(6.0), Some(true), Some(0.0)));
+        assert_eq!(look(11, long), (Some(11.0), Some(true), Some(0.0)));
     }
 }

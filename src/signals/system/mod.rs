@@ -11,18 +11,18 @@
 mod bytes;
 mod collector;
 mod collectors;
+mod host;
 mod lane;
 mod reader;
 mod settings;
 mod sink;
 mod slot;
 mod statvfs;
-mod system;
 mod task;
 #[cfg(test)]
 mod tests;
 
 pub use collector::collector_names;
+pub use host::System;
 pub use settings::{Error, Filters, Roots, Settings};
-pub use system::System;
 pub use task::run;

@@ -5,10 +5,11 @@
 //! comparison a value and no allocation. A series given twice in one run counts once, the first time.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use crate::limits;
-use crate::model::{Labels, LabelsBuilder, MetricKind, MetricMeta, NAME};
+use crate::model::{Labels, LabelsBuilder, MetricKind, MetricMeta, NAME, PassThrough};
 
 /// A metric family that is known when the program is built.
 pub(crate) struct Family {
@@ -42,7 +43,7 @@ struct Entry {
 pub(crate) struct Sink {
     base: LabelsBuilder,
     entries: Vec<Entry>,
-    index: HashMap<Arc<[u8]>, usize>,
+    index: HashMap<Arc<[u8]>, usize, BuildHasherDefault<PassThrough>>,
     families: HashSet<Box<str>>,
     unannounced: Vec<MetricMeta>,
     scratch: Vec<u8>,
@@ -59,7 +60,7 @@ impl Sink {
         Sink {
             base: base.to_builder(),
             entries: Vec::new(),
-            index: HashMap::new(),
+            index: HashMap::default(),
             families: HashSet::new(),
             unannounced: Vec::new(),
             scratch: Vec::new(),

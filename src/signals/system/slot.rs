@@ -55,7 +55,8 @@ impl Slot {
 
     /// Runs the collector, unless it panicked a short while ago.
     pub(crate) fn run(&mut self, now: Timestamp) {
-        if self.retry.is_some_and(|(at, _)| now < at) {
+        // The clock may have been set back.
+        if self.retry.is_some_and(|(at, _)| now < at && at <= now + limits::RETRY_WAIT) {
             return;
         }
         let watch = Stopwatch::start();

@@ -91,6 +91,8 @@ impl StatThreads {
     pub(crate) fn poll(&mut self, now: Timestamp) {
         self.free_stuck();
         while let Some(round) = &mut self.round {
+            // After a step of the clock back, the wait begins anew.
+            round.since = round.since.min(now);
             match round.answers.try_recv() {
                 Ok(answer) => self.take(answer, now),
                 Err(TryRecvError::Empty) if now.since(round.since) < self.timeout => return,

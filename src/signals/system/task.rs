@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
 
+use super::host::System;
 use super::settings::{Error, Settings};
-use super::system::System;
 use crate::model::Batch;
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Timestamp, millis};

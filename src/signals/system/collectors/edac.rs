@@ -46,7 +46,7 @@ impl Edac {
                 _ => continue,
             };
             let name = self.small.text(&path.join(format!("ch{channel}_dimm_label"))).unwrap_or_default();
-            let name = name.replace('#', "").replace("csrow", "_csrow").replace("channel", "_channel");
+            let name = dimm(&name);
             let labels = [("channel", channel), ("controller", controller), ("csrow", row), ("dimm_label", &name)];
             self.count(family, &path.join(&file), &labels, sink);
         }
@@ -82,4 +82,29 @@ impl Collector for Edac {
 /// The number in a name like `csrow12`.
 fn index<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     name.strip_prefix(prefix).filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The kernel's own labels (`mc#0csrow#1channel#0`) are made readable as `mc0_csrow1_channel0`; a board's labels stay.
+fn dimm(label: &str) -> String {
+    let plain = label.replace('#', "");
+    let parts = plain.strip_prefix("mc").and_then(|rest| {
+        let (controller, rest) = rest.split_once("csrow")?;
+        let (row, channel) = rest.split_once("channel")?;
+        Some([controller, row, channel])
+    });
+    match parts {
+        Some([controller, row, channel]) => format!("mc{controller}_csrow{row}_channel{channel}"),
+        None => label.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_kernels_own_labels_are_changed() {
+        assert_eq!(dimm("mc#0csrow#1channel#2"), "mc0_csrow1_channel2");
+        assert_eq!(dimm("CPU_SrcID#0_Ha#0_Chan#0_DIMM#0"), "CPU_SrcID#0_Ha#0_Chan#0_DIMM#0");
+    }
 }

@@ -21,8 +21,10 @@ const PURGEABLE: Family = Family::gauge(
     "node_filesystem_purgeable_bytes",
     "Filesystem space available including purgeable space (MacOS specific).",
 );
+/// Takes one number out of an answer.
+type Part = fn(&Space) -> f64;
 /// What is shown of an answer.
-const SIZES: [(Family, fn(&Space) -> f64); 5] = [
+const SIZES: [(Family, Part); 5] = [
     (Family::gauge("node_filesystem_size_bytes", "Filesystem size in bytes."), |space| space.size),
     (Family::gauge("node_filesystem_free_bytes", "Filesystem free space in bytes."), |space| space.free),
     (Family::gauge("node_filesystem_avail_bytes", "Filesystem space available to non-root users in bytes."), |space| {
@@ -93,7 +95,9 @@ impl Filesystem {
 impl Collector for Filesystem {
     fn collect(&mut self, now: Timestamp, sink: &mut Sink) -> Result<(), Failure> {
         let patience = if self.due == Timestamp::MIN { FIRST_PATIENCE } else { PATIENCE };
-        if now >= self.due && self.threads.is_idle() {
+        // The clock may have been set back.
+        let is_due = now >= self.due || now + self.every < self.due;
+        if is_due && self.threads.is_idle() {
             self.due = now + self.every;
             self.list()?;
             self.threads.ask(self.mounts.iter().map(|mount| mount.path.clone()).collect(), now);
