@@ -216,5 +216,7 @@ mod tests {
         drop(held);
         assert_eq!(look(10, long), (Some(6.0), Some(true), Some(0.0)));
         assert_eq!(look(11, long), (Some(11.0), Some(true), Some(0.0)));
+        // The clock was set back.
+        assert_eq!(look(3, long), (Some(3.0), Some(true), Some(0.0)));
     }
 }

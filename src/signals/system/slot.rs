@@ -131,6 +131,10 @@ mod tests {
             assert!(now >= Timestamp::from_millis(10_000), "too early");
             Ok(())
         }
+
+        fn is_stuck(&self) -> bool {
+            true
+        }
     }
 
     static SPEC: Spec = Spec { name: "panics", of: None, on: true, slow: false, help: "", build: |_| Box::new(Panics) };
@@ -154,6 +158,10 @@ mod tests {
         }
         assert_eq!(panics(&telemetry), Some(4.0));
         assert_eq!(telemetry.get(Metric::CollectorSuccess, &[("collector", "panics")]), Some(0.0));
+        assert_eq!(telemetry.get(Metric::CollectorStuck, &[("collector", "panics")]), Some(1.0));
+        // A clock that is set back does not make it wait longer.
+        slot.run(Timestamp::from_millis(-100_000));
+        assert_eq!(panics(&telemetry), Some(5.0));
         slot.run(Timestamp::from_millis(15_000));
         assert_eq!(count(&slot), 1);
         assert_eq!(telemetry.get(Metric::CollectorSuccess, &[("collector", "panics")]), Some(1.0));

@@ -283,6 +283,15 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_back_does_not_prolong_the_wait() {
+        let (mut threads, _release, _) = threads();
+        threads.ask(paths(&["/hung"]), at(1000));
+        threads.poll(at(0));
+        threads.poll(at(5));
+        assert_eq!(threads.stuck(), 1);
+    }
+
+    #[test]
     fn hanging_threads_are_bounded() {
         let (mut threads, _release, asked) = threads();
         let all: Vec<_> = (0..limits::MOUNTS_STUCK + 5).map(|i| PathBuf::from(format!("/hung{i}"))).collect();
