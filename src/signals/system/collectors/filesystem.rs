@@ -137,7 +137,7 @@ fn show(mount: &Mount, answer: &Answer, sink: &mut Sink) {
     }
 }
 
-/// proc_pid_mountinfo(5): `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.
+/// proc_pid_mountinfo(5): `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/sda1 rw,errors=continue`.
 fn parse(mountinfo: &str, rootfs: &Path) -> Result<Vec<Mount>, Failure> {
     let mut mounts: Vec<Mount> = Vec::new();
     for line in mountinfo.lines() {
