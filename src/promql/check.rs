@@ -150,7 +150,7 @@ fn check_binary(binary: &mut Binary, span: Span, text: &str) -> Checked<ValueTyp
     }
     for (value_type, side) in [(left, &binary.left), (right, &binary.right)] {
         if !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
-            return Err(Box::new(error_help::wrong_operand(side, value_type, text)));
+            return Err(Box::new(error_help::wrong_operand(side, value_type)));
         }
     }
     let vectors = left == ValueType::Vector && right == ValueType::Vector;

@@ -108,7 +108,7 @@ pub(super) fn wrong_type(expr: &Expr, want: ValueType, got: ValueType, context: 
     }
 }
 
-pub(super) fn wrong_operand(expr: &Expr, got: ValueType, _text: &str) -> ParseError {
+pub(super) fn wrong_operand(expr: &Expr, got: ValueType) -> ParseError {
     let error = ParseError::new(expr.span, "binary expression must contain only scalar and instant vector types");
     match got {
         ValueType::Matrix => error.with_help(range_help()),
@@ -126,7 +126,9 @@ fn closest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<
         return None;
     }
     let allowed = (word.len() / 4).clamp(1, 3);
-    candidates.map(|c| (distance(word, c), c)).filter(|(d, _)| *d <= allowed).min_by_key(|(d, _)| *d).map(|(_, c)| c)
+    // Of two that are equally near, the one that goes on where the word stops.
+    let rank = |c: &str| (distance(word, c), !c.starts_with(word));
+    candidates.map(|c| (rank(c), c)).filter(|((d, _), _)| *d <= allowed).min_by_key(|(r, _)| *r).map(|(_, c)| c)
 }
 
 /// Insertions, removals, replacements and swaps of neighbours that lead from one word to the other.

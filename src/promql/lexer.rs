@@ -167,7 +167,8 @@ impl Lexer<'_> {
         match first {
             '&' => error.with_help("the logical operator is written: and"),
             '|' => error.with_help("the logical operator is written: or"),
-            '!' => error.with_help("write != or !~ to compare, unless to exclude series"),
+            '!' => error.with_help("write != or !~ to compare; to exclude series write: a unless b"),
+            '~' => error.with_help("a pattern is matched with =~ or !~"),
             ';' => error.with_help("an expression has no end mark: remove it"),
             '$' => error.with_help("a template variable was not replaced: write a value in its place"),
             '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{2018}' | '\u{2019}' => {
@@ -290,7 +291,8 @@ pub(crate) fn number_value(word: &str) -> Result<f64, String> {
     }
     let digits = word.replace('_', "");
     if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        return i64::from_str_radix(hex, 16).map(|n| n as f64).map_err(|_| format!("{}: value out of range", bad()));
+        let range = if hex.is_empty() { "" } else { ": value out of range" };
+        return i64::from_str_radix(hex, 16).map(|n| n as f64).map_err(|_| format!("{}{range}", bad()));
     }
     if digits.len() > 1
         && digits.starts_with('0')

@@ -11,6 +11,8 @@ mod parser_durations;
 mod parser_selectors;
 #[cfg(test)]
 mod parser_tests;
+#[cfg(test)]
+mod parser_tests_tables;
 mod printer;
 
 pub use ast::*;

@@ -45,7 +45,14 @@ impl Parser<'_> {
                     let span = self.advance();
                     let label = self.slice(span).to_owned();
                     let Some(op) = self.match_op() else {
-                        return Err(self.unexpected("label matching", "label matching operator"));
+                        let error = *self.unexpected("label matching", "label matching operator");
+                        return Err(Box::new(match self.token() {
+                            Token::Op(BinaryOp::Equal) => {
+                                error.with_help("a label is compared with one =: {label=\"value\"}")
+                            }
+                            Token::Comma | Token::RightBrace => error.with_help(format!("write {label}=\"value\"")),
+                            _ => error,
+                        }));
                     };
                     matchers.push(self.matcher(&label, op, span)?);
                 }
@@ -93,7 +100,6 @@ impl Parser<'_> {
                 Token::Word | Token::Number | Token::Duration => {
                     error.with_help(format!("values are quoted: {label}{}\"{}\"", op.as_str(), self.slice(self.span())))
                 }
-                Token::Assign => error.with_help(format!("a label is compared with one =: {label}=\"...\"")),
                 _ => error,
             }));
         }
