@@ -22,6 +22,8 @@ pub const TEMPLATE_BYTES: usize = 64 << 10;
 pub const TEMPLATE_OUTPUT_BYTES: usize = 256 << 10;
 /// Steps of one template's execution.
 pub const TEMPLATE_STEPS: usize = 100_000;
+/// Nesting of blocks and parentheses in one template; a run may go twice as deep, templates that it calls included.
+pub const TEMPLATE_DEPTH: usize = 100;
 /// A switch's name, in bytes.
 pub const SWITCH_NAME_BYTES: usize = 128;
 
