@@ -15,6 +15,8 @@ mod lex;
 mod method;
 mod parse;
 mod rule;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tree;
 mod value;
