@@ -13,6 +13,9 @@ mod gofmt;
 mod gotime;
 mod lex;
 mod method;
+mod notification;
+#[cfg(test)]
+mod notification_tests;
 mod parse;
 mod rule;
 #[cfg(test)]
@@ -22,4 +25,5 @@ mod tree;
 mod value;
 
 pub use error::TemplateError;
+pub use notification::{AlertData, NotificationData, NotificationTemplates};
 pub use rule::{QueryFn, RuleTemplate, RuleVars};

@@ -134,6 +134,7 @@ fn a_hostile_template_ends_with_an_error() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "where the conformance data lies")]
 fn the_rules_of_the_community_render() {
     let Ok(data) = std::env::var("BROWNOUT_CONFORMANCE") else {
         println!("skipped: BROWNOUT_CONFORMANCE is not set");

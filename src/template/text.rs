@@ -52,13 +52,16 @@ fn is_separator(c: char) -> bool {
     }
 }
 
-/// Alertmanager's `title`: as above, and the rest of each word in lower case.
+/// Alertmanager's `title`: the first letter of each word in upper case, the rest in lower case. Digits, and marks
+/// within a word, neither end it nor count as its first letter.
 pub(super) fn title_case(text: &str) -> String {
-    let mut in_word = false;
+    let (mut in_word, mut first) = (false, true);
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        out.push(if in_word { lower_char(c) } else { upper_char(c) });
-        in_word = c.is_alphanumeric() || (in_word && matches!(c, '\'' | '’' | '_' | '.' | ':'));
+        in_word = c.is_alphanumeric() || c == '_' || (in_word && matches!(c, '\'' | '’' | '.' | ':'));
+        first |= !in_word;
+        out.push(if first { upper_char(c) } else { lower_char(c) });
+        first &= !c.is_alphabetic();
     }
     out
 }
