@@ -63,10 +63,7 @@ pub(super) fn slice(args: &[Value]) -> Result<Value, String> {
     }
     let mut ends = [0, count, count];
     for (end, key) in ends.iter_mut().zip(&args[1..]) {
-        *end = match place(key, count + 1) {
-            Ok(at) => at,
-            Err(error) => return Err(error),
-        };
+        *end = place(key, count + 1)?;
     }
     let [from, to, capacity] = ends;
     if from > to || to > capacity {

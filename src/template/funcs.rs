@@ -259,8 +259,8 @@ impl Func {
     fn shared(self, args: &[Value], env: &Env<'_>) -> Option<Result<Value, String>> {
         let plain = |f: fn(&str) -> String| words(args, 0).map(|text| Value::text(f(text)));
         Some(match self {
-            Func::ToUpper => plain(str::to_uppercase),
-            Func::ToLower => plain(str::to_lowercase),
+            Func::ToUpper => plain(text::upper),
+            Func::ToLower => plain(text::lower),
             Func::Title => plain(text::title),
             Func::TitleCase => plain(text::title_case),
             Func::Match => matches(args),

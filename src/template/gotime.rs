@@ -73,7 +73,7 @@ impl GoTime {
         let mut out = String::with_capacity(layout.len());
         let mut rest = layout;
         while !rest.is_empty() {
-            let (piece, length) = piece(rest, out.ends_with(|c: char| c.is_ascii_digit()));
+            let (piece, length) = piece(rest);
             match piece {
                 Piece::Text => out.push_str(&rest[..length]),
                 piece => self.write_piece(piece, &mut out),
@@ -236,7 +236,7 @@ const PIECES: [(&str, Piece); 33] = [
 ];
 
 /// The next piece of a layout and its length in bytes.
-fn piece(layout: &str, after_digit: bool) -> (Piece, usize) {
+fn piece(layout: &str) -> (Piece, usize) {
     for (name, piece) in PIECES {
         let Some(rest) = layout.strip_prefix(name) else { continue };
         // "Jan" and "Mon" inside a longer lower-case word are plain text, and "_2" before "006" is a year.
@@ -249,7 +249,7 @@ fn piece(layout: &str, after_digit: bool) -> (Piece, usize) {
     }
     let bytes = layout.as_bytes();
     let digit = bytes.get(1).copied().unwrap_or(b' ');
-    if matches!(bytes[0], b'.' | b',') && matches!(digit, b'0' | b'9') && after_digit {
+    if matches!(bytes[0], b'.' | b',') && matches!(digit, b'0' | b'9') {
         let run = bytes[1..].iter().take_while(|b| **b == digit).count();
         if run <= 9 && !bytes.get(1 + run).is_some_and(u8::is_ascii_digit) {
             let fraction = Piece::Fraction { mark: char::from(bytes[0]), digits: run as u8, trims: digit == b'9' };
@@ -310,17 +310,17 @@ fn weekday_name(day: Weekday) -> &'static str {
 pub(super) fn parse(layout: &str, text: &str) -> Result<GoTime, String> {
     let fail = || format!("parsing time {text:?} as {layout:?}: it does not fit the layout");
     let mut parts = Parts::default();
-    let (mut layout_rest, mut rest, mut after_digit) = (layout, text, false);
+    let (mut layout_rest, mut rest) = (layout, text);
     while !layout_rest.is_empty() {
-        let (piece, length) = piece(layout_rest, after_digit);
-        after_digit = matches!(piece, Piece::Second | Piece::Second2);
+        let (piece, length) = piece(layout_rest);
+        let after_seconds = matches!(piece, Piece::Second | Piece::Second2);
         rest = match piece {
             Piece::Text => rest.strip_prefix(&layout_rest[..length]).ok_or_else(fail)?,
             piece => parts.take(piece, rest).ok_or_else(fail)?,
         };
         layout_rest = &layout_rest[length..];
         // A fraction of a second is read even where the layout has none.
-        if after_digit && rest.starts_with('.') && !layout_rest.starts_with(['.', ',']) {
+        if after_seconds && rest.starts_with('.') && !layout_rest.starts_with(['.', ',']) {
             rest = parts.take(Piece::Fraction { mark: '.', digits: 9, trims: true }, rest).ok_or_else(fail)?;
         }
     }

@@ -13,11 +13,17 @@ mod gofmt;
 mod gotime;
 mod lex;
 mod method;
+mod notification;
+#[cfg(test)]
+mod notification_tests;
 mod parse;
 mod rule;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tree;
 mod value;
 
 pub use error::TemplateError;
+pub use notification::{AlertData, NotificationData, NotificationTemplates};
 pub use rule::{QueryFn, RuleTemplate, RuleVars};

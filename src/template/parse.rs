@@ -57,6 +57,9 @@ impl Stop {
     }
 }
 
+/// What ended a block, and where; `None` at the end of the source.
+type Stopped = Option<(Stop, Range<usize>)>;
+
 /// The parts of `if`, `with` and `range`.
 struct Control {
     head: Pipeline,
@@ -133,7 +136,7 @@ impl Parser {
     }
 
     /// Nodes up to `{{end}}`, `{{else}}` (whose word is taken, and no more) or the end of the source.
-    fn block(&mut self) -> Result<(Block, Option<(Stop, Range<usize>)>), TemplateError> {
+    fn block(&mut self) -> Result<(Block, Stopped), TemplateError> {
         let mut nodes = Block::new();
         loop {
             match self.tokens.get(self.at).map(|t| t.kind.clone()) {
@@ -244,12 +247,7 @@ impl Parser {
         Ok(())
     }
 
-    fn expect_end(
-        &mut self,
-        stop: Option<(Stop, Range<usize>)>,
-        from: &Range<usize>,
-        place: &str,
-    ) -> Result<(), TemplateError> {
+    fn expect_end(&mut self, stop: Stopped, from: &Range<usize>, place: &str) -> Result<(), TemplateError> {
         match stop {
             Some((Stop::End, _)) => self.close("end"),
             Some((Stop::Else, span)) => Err(TemplateError::new(span, format!("unexpected {{{{else}}}} in {place}"))),

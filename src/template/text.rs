@@ -12,16 +12,32 @@ use super::gotime::GoTime;
 use super::value::Value;
 use crate::limits;
 
+/// `strings.ToUpper`: character by character, so `ß` stays.
+pub(super) fn upper(text: &str) -> String {
+    text.chars().map(upper_char).collect()
+}
+
+/// `strings.ToLower`.
+pub(super) fn lower(text: &str) -> String {
+    text.chars().map(lower_char).collect()
+}
+
+fn upper_char(c: char) -> char {
+    let mut all = c.to_uppercase();
+    if all.len() == 1 { all.next().unwrap_or(c) } else { c }
+}
+
+fn lower_char(c: char) -> char {
+    let mut all = c.to_lowercase();
+    if all.len() == 1 { all.next().unwrap_or(c) } else { c }
+}
+
 /// `strings.Title`: the first letter of each word in upper case, the rest as it is.
 pub(super) fn title(text: &str) -> String {
     let mut before = ' ';
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_separator(before) {
-            out.extend(c.to_uppercase())
-        } else {
-            out.push(c)
-        }
+        out.push(if is_separator(before) { upper_char(c) } else { c });
         before = c;
     }
     out
@@ -36,17 +52,16 @@ fn is_separator(c: char) -> bool {
     }
 }
 
-/// Alertmanager's `title`: as above, and the rest of each word in lower case.
+/// Alertmanager's `title`: the first letter of each word in upper case, the rest in lower case. Digits, and marks
+/// within a word, neither end it nor count as its first letter.
 pub(super) fn title_case(text: &str) -> String {
-    let mut in_word = false;
+    let (mut in_word, mut first) = (false, true);
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if in_word {
-            out.extend(c.to_lowercase())
-        } else {
-            out.extend(c.to_uppercase())
-        }
-        in_word = c.is_alphanumeric() || (in_word && matches!(c, '\'' | '’' | '_' | '.' | ':'));
+        in_word = c.is_alphanumeric() || c == '_' || (in_word && matches!(c, '\'' | '’' | '.' | ':'));
+        first |= !in_word;
+        out.push(if first { upper_char(c) } else { lower_char(c) });
+        first &= !c.is_alphabetic();
     }
     out
 }
