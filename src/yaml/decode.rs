@@ -324,6 +324,19 @@ impl Fields<'_> {
         self.field(key, doc, None, true)
     }
 
+    /// A key that is known, but neither described nor suggested: its place when it is there and not null. For keys of
+    /// other programs' files that are refused, or passed over, with a message of their own.
+    pub fn hidden(&mut self, key: &str) -> Option<Place> {
+        let there = self.has(key);
+        let place = self.place_of(key);
+        if let Source::Read { entries, used, .. } = &mut self.0
+            && let Some(at) = entries.iter().position(|(k, _, _)| k == key)
+        {
+            used[at] = true;
+        }
+        there.then_some(place)
+    }
+
     /// Whether a field is there and not null. False while describing.
     pub fn has(&self, key: &str) -> bool {
         match &self.0 {
