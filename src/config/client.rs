@@ -4,7 +4,7 @@
 //! What Prometheus knows and this version cannot do is kept as a refusal, so that the grammar itself says what Prometheus
 //! says.
 
-use super::values::{Entries, at_most_one, refuse};
+use super::values::{Entries, at_most_one, known_key, pass_over, refuse};
 use crate::net::{Secret, TlsVersion};
 use crate::yaml::{At, Decode, Fields, Problem, Spanned};
 
@@ -55,7 +55,7 @@ impl Decode for BasicAuth {
         let mut fields = at.record("basic auth", "A user name and a password, sent with every request.")?;
         at_most_one(&mut fields, &["username", "username_file"]);
         let username: Option<String> = fields.optional("username", "the user");
-        if let Some(place) = fields.hidden("username_file") {
+        if let Some(place) = known_key(&mut fields, "username_file") {
             let help = Some("write the name in `username`; `password_file` keeps the password out".to_owned());
             fields.push(place.error("`username_file` is not supported", help));
         }
@@ -208,7 +208,7 @@ impl Client {
             file: fields.optional("bearer_token_file", docs[1]),
         };
         let follow_redirects = fields.or("follow_redirects", "true", "whether redirects (3xx) are followed");
-        let _ = fields.hidden("enable_http2");
+        pass_over(fields, &["enable_http2"]);
         let proxy_url = fields.optional("proxy_url", "the proxy for all requests; the environment's is never used");
         let proxy_connect_header = fields.or(
             "proxy_connect_header",

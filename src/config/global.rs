@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::values::{ByteCount, Interval, LabelPairs, refuse};
+use super::values::{ByteCount, Interval, LabelPairs, pass_over, refuse};
 use crate::yaml::{At, Decode, Fields, Problem, Spanned};
 
 /// Prometheus' limits of one target: 0 means none.
@@ -75,8 +75,8 @@ impl Decode for Global {
         );
         let limits = Limits::read(&mut fields);
         let mut refused = Vec::new();
-        let _ = (fields.hidden("scrape_protocols"), fields.hidden("metric_name_validation_scheme"));
-        let _ = (fields.hidden("metric_name_escaping_scheme"), fields.hidden("keep_dropped_targets"));
+        pass_over(&mut fields, &["scrape_protocols", "metric_name_validation_scheme"]);
+        pass_over(&mut fields, &["metric_name_escaping_scheme", "keep_dropped_targets"]);
         let keys = ["query_log_file", "scrape_failure_log_file", "runtime"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", "remove it", &mut refused);
         fields.finish();

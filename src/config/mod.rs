@@ -7,6 +7,7 @@
 //! The first law is that what people have can be pasted: where Prometheus, blackbox_exporter or Alertmanager have a field,
 //! ours has the same name, meaning and default. What they have and this version has not is refused by name.
 
+mod alertmanager;
 mod client;
 mod files;
 mod global;

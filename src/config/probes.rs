@@ -1,7 +1,7 @@
 //! `probes`: which targets are looked at through which module, and how often.
 
 use super::targets::Discovery;
-use super::values::Interval;
+use super::values::{Interval, known_key};
 use crate::yaml::{At, Decode, Problem, Spanned};
 
 /// One of `probes`.
@@ -30,7 +30,7 @@ impl Decode for Probe {
         let mut refused = Vec::new();
         let help = "the target is probed directly: write `module: ...` and the target, and drop the relabelling";
         for key in ["metrics_path", "params"] {
-            if let Some(place) = fields.hidden(key) {
+            if let Some(place) = known_key(&mut fields, key) {
                 refused.push(place.error(format!("`{key}` has no meaning for a probe"), Some(help.to_owned())));
             }
         }

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::global::Limits;
 use super::targets::{Discovery, Relabel};
-use super::values::{Entries, Interval, refuse};
+use super::values::{Entries, Interval, pass_over, refuse};
 use crate::yaml::{At, Decode, Problem, Spanned};
 
 /// `http` or `https`.
@@ -69,7 +69,7 @@ impl Decode for Scrape {
         let client = Client::read(&mut fields);
         let _: bool = fields.or("enable_compression", "true", "false: answers are asked for uncompressed");
         let mut refused = Vec::new();
-        passed_over(&mut fields);
+        pass_over(&mut fields, &PASSED_OVER);
         let keys = ["scrape_failure_log_file", "scrape_native_histograms", "convert_classic_histograms_to_nhcb"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", "remove it", &mut refused);
         fields.finish();
@@ -93,19 +93,15 @@ impl Decode for Scrape {
 }
 
 /// Fields of Prometheus that change nothing here.
-fn passed_over(fields: &mut crate::yaml::Fields<'_>) {
-    for key in [
-        "scrape_protocols",
-        "fallback_scrape_protocol",
-        "always_scrape_classic_histograms",
-        "scrape_classic_histograms",
-        "keep_dropped_targets",
-        "native_histogram_bucket_limit",
-        "native_histogram_min_bucket_factor",
-        "metric_name_validation_scheme",
-        "metric_name_escaping_scheme",
-        "extra_scrape_metrics",
-    ] {
-        let _ = fields.hidden(key);
-    }
-}
+const PASSED_OVER: [&str; 10] = [
+    "scrape_protocols",
+    "fallback_scrape_protocol",
+    "always_scrape_classic_histograms",
+    "scrape_classic_histograms",
+    "keep_dropped_targets",
+    "native_histogram_bucket_limit",
+    "native_histogram_min_bucket_factor",
+    "metric_name_validation_scheme",
+    "metric_name_escaping_scheme",
+    "extra_scrape_metrics",
+];

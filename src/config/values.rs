@@ -276,11 +276,24 @@ pub fn at_most_one(fields: &mut Fields<'_>, keys: &[&str]) {
     }
 }
 
+/// The place of a key that is known but not described, when it is there and not null.
+pub fn known_key(fields: &mut Fields<'_>, key: &str) -> Option<Place> {
+    let place = fields.place_of(key);
+    fields.hidden::<Anything>(key).map(|_| place)
+}
+
+/// Takes note of keys that are known and change nothing here.
+pub fn pass_over(fields: &mut Fields<'_>, keys: &[&str]) {
+    for key in keys {
+        let _ = known_key(fields, key);
+    }
+}
+
 /// Takes note of keys that are known but not supported: each one that is there becomes a refusal, with `{}` in the
 /// message standing for the key. They are not described.
 pub fn refuse(fields: &mut Fields<'_>, keys: &[&str], message: &str, help: &str, refused: &mut Vec<Problem>) {
     for key in keys {
-        if let Some(place) = fields.hidden(key) {
+        if let Some(place) = known_key(fields, key) {
             refused.push(place.error(message.replace("{}", key), Some(help.to_owned())));
         }
     }

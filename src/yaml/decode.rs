@@ -324,17 +324,17 @@ impl Fields<'_> {
         self.field(key, doc, None, true)
     }
 
-    /// A key that is known, but neither described nor suggested: its place when it is there and not null. For keys of
-    /// other programs' files that are refused, or passed over, with a message of their own.
-    pub fn hidden(&mut self, key: &str) -> Option<Place> {
-        let there = self.has(key);
-        let place = self.place_of(key);
-        if let Source::Read { entries, used, .. } = &mut self.0
-            && let Some(at) = entries.iter().position(|(k, _, _)| k == key)
-        {
-            used[at] = true;
+    /// A field that may be missing (or null), that is neither described nor suggested: for keys of other programs' files
+    /// that are refused, or passed over, with a message of their own.
+    pub fn hidden<T: Decode>(&mut self, key: &str) -> Option<T> {
+        let Source::Read { entries, used, file, problems, .. } = &mut self.0 else { return None };
+        let at = entries.iter().position(|(k, _, _)| k == key)?;
+        used[at] = true;
+        let node = &entries[at].2;
+        if matches!(node.value, Value::Null) {
+            return None;
         }
-        there.then_some(place)
+        T::decode(&mut At(Mode::Read { node, file, problems }))
     }
 
     /// Whether a field is there and not null. False while describing.

@@ -2,7 +2,7 @@
 
 use super::IpProtocol;
 use crate::config::client::Client;
-use crate::config::values::{ByteCount, Entries, Pattern, at_most_one, refuse};
+use crate::config::values::{ByteCount, Entries, Pattern, at_most_one, pass_over, refuse};
 use crate::yaml::{At, Decode, Fields, Problem, Spanned};
 
 /// How a body is packed.
@@ -161,7 +161,7 @@ impl Decode for Http {
 fn http3(fields: &mut Fields<'_>) -> Vec<Problem> {
     let http2: bool = fields.or("enable_http2", "true", "read for compatibility; this version speaks HTTP/1.1");
     let http3: bool = fields.or("enable_http3", "false", "read for compatibility; this version speaks HTTP/1.1");
-    let _ = fields.hidden("use_proxy_dns");
+    pass_over(fields, &["use_proxy_dns"]);
     if !http3 {
         return Vec::new();
     }

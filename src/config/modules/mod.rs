@@ -9,7 +9,7 @@ pub use dns::{Dns, RecordChecks, Transport};
 pub use http::{Compression, HeaderMatch, Http};
 pub use tcp::{Bytes, Dialogue, Icmp, Step, Tcp, Unix};
 
-use super::values::{Entries, GoDuration};
+use super::values::{Entries, GoDuration, pass_over};
 use crate::yaml::{At, Decode, Fields, Problem, Spanned};
 
 /// blackbox_exporter's probers.
@@ -61,7 +61,7 @@ impl Decode for Module {
         let dns = fields.optional("dns", "for the prober `dns`");
         let icmp = fields.optional("icmp", "for the prober `icmp`");
         let unix = fields.optional("unix", "for the prober `unix`");
-        let _ = (fields.hidden("grpc"), fields.hidden("websocket"));
+        pass_over(&mut fields, &["grpc", "websocket"]);
         let mut refused = Vec::new();
         if prober.as_ref().is_some_and(|prober| prober.value == Prober::Dns) && !fields.has("dns") {
             let help = Some("add `dns: {query_name: ...}`".to_owned());
