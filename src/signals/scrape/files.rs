@@ -97,7 +97,11 @@ fn list(path: &Path) -> Vec<GlobEntry> {
     let entry = |entry: fs::DirEntry| {
         let kind = entry.file_type().ok();
         let is = |test: fn(&fs::FileType) -> bool| kind.as_ref().is_some_and(test);
-        GlobEntry { name: entry.file_name(), directory: is(fs::FileType::is_dir), symlink: is(fs::FileType::is_symlink) }
+        GlobEntry {
+            name: entry.file_name(),
+            directory: is(fs::FileType::is_dir),
+            symlink: is(fs::FileType::is_symlink),
+        }
     };
     entries.filter_map(Result::ok).map(entry).collect()
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::parse::{Entry, Format, ParseError, Parser, series_labels};
 use super::settings::Settings;
-use crate::model::{Labels, LabelsBuilder, LabelsMap, MetricKind, MetricMeta, NAME, Relabel, relabel};
+use crate::model::{Labels, LabelsBuilder, LabelsMap, MetricKind, MetricMeta, Relabel, relabel};
 use crate::time::Timestamp;
 
 /// Samples further ahead of us than this are refused, as in Prometheus.

@@ -1,12 +1,11 @@
 //! The tasks: one that follows discovery, and one for each target.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::board::Board;
@@ -76,7 +75,7 @@ pub async fn run(
     let steps = compile("relabel_configs", &settings.relabel_configs)?;
     let metric_steps = Arc::new(compile("metric_relabel_configs", &settings.metric_relabel_configs)?);
     let refresh = settings.file_sd_configs.iter().map(|config| config.refresh_interval).min();
-    let job = Job { settings: Arc::new(settings), metric_steps, clock, telemetry, board, out };
+    let job = Job { settings: Arc::new(settings), metric_steps, clock, telemetry, board, out, client: Arc::default() };
     let mut files = DiscoveryFiles::default();
     let (mut tasks, mut running) = (JoinSet::new(), HashMap::new());
     let mut first = true;
@@ -111,9 +110,30 @@ struct Job {
     telemetry: Telemetry,
     board: Board,
     out: mpsc::Sender<Batch>,
+    client: Arc<Mutex<Option<(reqwest::Client, Timestamp)>>>,
 }
 
 impl Job {
+    /// The job's client; built off the loop, because it reads files.
+    async fn client(&self) -> Result<reqwest::Client, NetError> {
+        let mut place = self.client.lock().await;
+        if let Some((client, _)) = &*place {
+            return Ok(client.clone());
+        }
+        let http = HttpSettings { timeout: Some(self.settings.scrape_timeout), ..self.settings.http.clone() };
+        let built = tokio::task::spawn_blocking(move || net::client(&http)).await;
+        let client = built.unwrap_or_else(|_| Err(NetError::Setting("the HTTP client cannot be built".to_owned())))?;
+        *place = Some((client.clone(), self.clock.now()));
+        Ok(client)
+    }
+
+    async fn client_failed(&self) {
+        let mut place = self.client.lock().await;
+        if place.as_ref().is_some_and(|(_, built)| self.clock.now().since(*built) >= CLIENT_AGE) {
+            *place = None;
+        }
+    }
+
     /// Starts what is new, ends what is gone, leaves the rest alone.
     async fn follow(
         &self,
@@ -148,8 +168,9 @@ impl Job {
 async fn guarded(job: Job, target: Target) {
     let mut wait = RESTART.0;
     loop {
-        let ended = CatchPanic(Box::pin(AssertUnwindSafe(follow(job.clone(), target.clone())))).await;
-        if ended.is_ok() {
+        let mut attempt = JoinSet::new();
+        attempt.spawn(follow(job.clone(), target.clone()));
+        if !attempt.join_next().await.is_some_and(|ended| ended.is_err_and(|error| error.is_panic())) {
             return;
         }
         let task = format!("scrape/{}", job.settings.job_name);
@@ -159,3 +180,183 @@ async fn guarded(job: Job, target: Target) {
         wait = (wait * 2).min(RESTART.1);
     }
 }
+
+async fn follow(job: Job, target: Target) {
+    let reports = REPORTS.map(|(name, _)| target.labels.with(NAME, name));
+    let mut scraper = Scraper::new(job, target);
+    let offset = scraper.target.labels.hash64() ^ fnv(scraper.target.url.as_str());
+    let mut slot = next_slot(scraper.job.clock.now(), scraper.target.interval, offset);
+    let mut first = true;
+    loop {
+        let clock = scraper.job.clock;
+        tokio::time::sleep_until(clock.instant(slot)).await;
+        let now = clock.now();
+        // Times that differ by the scheduler's whim alone would only cost space.
+        let tolerance = (scraper.target.interval / 100).min(Duration::from_millis(2));
+        let at = if now.since(slot) <= tolerance { slot } else { now };
+        let scraped = scraper.scrape(at).await;
+        let mut batch = scraper.batch(at, scraped, &reports);
+        if std::mem::take(&mut first) {
+            batch.meta.extend(REPORTS.map(|(name, help)| report_meta(name, help)));
+        }
+        if scraper.job.out.send(batch).await.is_err() {
+            return;
+        }
+        slot = next_slot(clock.now().max(at), scraper.target.interval, offset);
+    }
+}
+
+/// The report series, in the order in which a batch has them.
+const REPORTS: [(&str, &str); 5] = [
+    ("up", "1 when the last scrape succeeded, else 0."),
+    ("scrape_duration_seconds", "How long the last scrape took, in seconds."),
+    ("scrape_samples_scraped", "Samples that the target exposed."),
+    ("scrape_samples_post_metric_relabeling", "Samples that metric relabelling left."),
+    ("scrape_series_added", "Series that were new in the last scrape."),
+];
+
+fn report_meta(name: &str, help: &str) -> MetricMeta {
+    MetricMeta { family: name.into(), kind: MetricKind::Gauge, help: help.into(), unit: "".into() }
+}
+
+/// The first slot after `now`: slots lie an interval apart, shifted by `offset`, on the same instants after a restart.
+fn next_slot(now: Timestamp, interval: Duration, offset: u64) -> Timestamp {
+    let interval = millis(interval).max(1);
+    let shift = (offset % interval as u64) as i64;
+    let since = (now.as_millis() - shift).rem_euclid(interval);
+    Timestamp::from_millis(now.as_millis() + interval - since)
+}
+
+fn fnv(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+struct Scraper {
+    job: Job,
+    target: Target,
+    ingest: Ingest,
+}
+
+struct Scraped {
+    ingested: Ingested,
+    failure: Option<Failure>,
+    took: Duration,
+}
+
+impl Scraper {
+    fn new(job: Job, target: Target) -> Scraper {
+        let ingest = new_ingest(&job, &target);
+        Scraper { job, target, ingest }
+    }
+
+    async fn scrape(&mut self, at: Timestamp) -> Scraped {
+        let started = self.job.clock.elapsed();
+        let timeout = self.target.timeout;
+        let fetched = match tokio::time::timeout(timeout, self.fetch()).await {
+            Ok(fetched) => fetched,
+            Err(_) => Err(Failure::Timeout(timeout)),
+        };
+        // As in Prometheus: the time of the answer, not of reading it into series.
+        let took = self.job.clock.elapsed().saturating_sub(started);
+        let (mut ingested, mut failure) = match fetched {
+            Ok((format, body)) => match self.read(format, body, at).await {
+                Some(ingested) => (ingested, None),
+                None => (Ingested::default(), Some(Failure::Panic)),
+            },
+            Err(failure) => (Ingested::default(), Some(failure)),
+        };
+        if let Some(error) = ingested.error.take() {
+            failure = Some(error.into());
+        }
+        self.count(&ingested, failure.as_ref()).await;
+        Scraped { ingested, failure, took }
+    }
+
+    async fn fetch(&self) -> Result<(Format, bytes::Bytes), Failure> {
+        let client = self.job.client().await?;
+        let request = client
+            .get(self.target.url.clone())
+            .header(ACCEPT, FORMATS)
+            .header("X-Prometheus-Scrape-Timeout-Seconds", self.target.timeout.as_secs_f64().to_string());
+        let response = request.send().await.map_err(|error| match error.is_timeout() {
+            true => Failure::Timeout(self.target.timeout),
+            false => Failure::Transport(net::describe(&error.without_url())),
+        })?;
+        if response.status() != reqwest::StatusCode::OK {
+            return Err(Failure::Status(response.status()));
+        }
+        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let format = Format::of_content_type(content_type.unwrap_or(""));
+        let limit = match self.job.settings.body_size_limit {
+            0 => limits::SCRAPE_BODY_BYTES,
+            limit => limit.min(limits::SCRAPE_BODY_BYTES),
+        };
+        Ok((format, net::read_capped(response, limit).await?))
+    }
+
+    /// Large bodies are read off the loop. `None` means that the reader panicked there.
+    async fn read(&mut self, format: Format, body: bytes::Bytes, at: Timestamp) -> Option<Ingested> {
+        if body.len() <= INLINE_BODY {
+            return Some(self.ingest.read(format, &body, at));
+        }
+        let mut ingest = std::mem::replace(&mut self.ingest, new_ingest(&self.job, &self.target));
+        let work = tokio::task::spawn_blocking(move || {
+            let ingested = ingest.read(format, &body, at);
+            (ingest, ingested)
+        });
+        let (ingest, ingested) = work.await.ok()?;
+        self.ingest = ingest;
+        Some(ingested)
+    }
+
+    async fn count(&self, ingested: &Ingested, failure: Option<&Failure>) {
+        let job = self.job.settings.job_name.as_str();
+        for (reason, count) in [("duplicate", ingested.duplicates), ("ahead", ingested.ahead)] {
+            if count > 0 {
+                let labels = [("job", job), ("reason", reason)];
+                self.job.telemetry.add(Metric::ScrapeSamplesDropped, &labels, count as f64);
+            }
+        }
+        match failure {
+            Some(Failure::Net(NetError::TooLarge(_))) => {
+                self.job.telemetry.count(Metric::ScrapeBodyTooLarge, &[("job", job)]);
+            }
+            Some(Failure::Panic) => {
+                self.job.telemetry.count(Metric::TaskPanics, &[("task", &format!("scrape/{job}"))]);
+            }
+            Some(Failure::Status(_) | Failure::Transport(_)) => self.job.client_failed().await,
+            _ => {}
+        }
+    }
+
+    fn batch(&self, at: Timestamp, scraped: Scraped, reports: &[Labels; 5]) -> Batch {
+        let Scraped { ingested, failure, took } = scraped;
+        let values = [
+            f64::from(u8::from(failure.is_none())),
+            took.as_secs_f64(),
+            ingested.scraped as f64,
+            ingested.kept as f64,
+            ingested.added as f64,
+        ];
+        let (mut samples, meta) = (ingested.samples, ingested.meta);
+        samples.extend(reports.iter().cloned().zip(values));
+        let error = failure.map(|failure| failure.to_string());
+        self.job.board.scraped(&self.job.settings.job_name, &self.target, at, took, error);
+        Batch {
+            source: self.target.source.clone(),
+            at,
+            samples,
+            timed: ingested.timed,
+            completeness: Completeness::Whole,
+            meta,
+            urgent: false,
+        }
+    }
+}
+
+fn new_ingest(job: &Job, target: &Target) -> Ingest {
+    Ingest::new(Arc::clone(&job.settings), Arc::clone(&job.metric_steps), target.labels.clone())
+}
+
+#[cfg(test)]
+mod tests;
