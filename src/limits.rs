@@ -93,3 +93,8 @@ pub const JOURNAL_BYTES: u64 = 4 << 20;
 pub const JOURNAL_RECORD_BYTES: usize = 8 << 20;
 /// Decisions kept for the page and the API.
 pub const DECISIONS_KEPT: usize = 1_000;
+
+// ---- switches
+
+/// The longest that a pin may last.
+pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);

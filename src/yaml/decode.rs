@@ -166,7 +166,7 @@ impl<'a> At<'a> {
             }
             Mode::Describe(describing) => {
                 describing.shape = Some(Shape::Record(name));
-                describing.begin(name, doc).then(|| Fields(Source::Describe { name, describing }))
+                if describing.begin(name, doc) { Some(Fields(Source::Describe { name, describing })) } else { None }
             }
         }
     }
