@@ -10,7 +10,6 @@ use crate::yaml::{At, Decode, Fields, Problem, Spanned};
 pub struct Limits {
     pub body_size: Option<ByteCount>,
     pub samples: Option<u64>,
-    pub targets: Option<u64>,
     pub labels: Option<u64>,
     pub label_name_length: Option<u64>,
     pub label_value_length: Option<u64>,
@@ -23,7 +22,6 @@ impl Limits {
             body_size: fields
                 .optional("body_size_limit", "a larger answer fails the scrape; 0 for the house's own limit"),
             samples: fields.optional("sample_limit", "more samples than this fail the scrape; 0 for no limit"),
-            targets: fields.optional("target_limit", "more targets than this fail all of them; 0 for no limit"),
             labels: fields.optional("label_limit", "more labels on a sample than this fail the scrape; 0 for no limit"),
             label_name_length: fields
                 .optional("label_name_length_limit", "a longer label name fails the scrape; 0 for no limit"),
@@ -37,7 +35,6 @@ impl Limits {
         Limits {
             body_size: self.body_size.or(other.body_size),
             samples: self.samples.or(other.samples),
-            targets: self.targets.or(other.targets),
             labels: self.labels.or(other.labels),
             label_name_length: self.label_name_length.or(other.label_name_length),
             label_value_length: self.label_value_length.or(other.label_value_length),
@@ -77,7 +74,7 @@ impl Decode for Global {
         let mut refused = Vec::new();
         pass_over(&mut fields, &["scrape_protocols", "metric_name_validation_scheme"]);
         pass_over(&mut fields, &["metric_name_escaping_scheme", "keep_dropped_targets"]);
-        let keys = ["query_log_file", "scrape_failure_log_file", "runtime"];
+        let keys = ["query_log_file", "scrape_failure_log_file", "runtime", "target_limit"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", "remove it", &mut refused);
         fields.finish();
         Some(Global {

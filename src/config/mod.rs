@@ -9,11 +9,15 @@
 
 mod alertmanager;
 mod client;
+mod edges;
 mod files;
 mod global;
+mod logs;
 mod modules;
 mod probes;
+mod root;
 mod scrape;
+mod switches;
 mod system;
 mod targets;
 mod values;

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::global::Limits;
-use super::targets::{Discovery, Relabel};
+use super::targets::{Discovery, Step};
 use super::values::{Entries, Interval, pass_over, refuse};
 use crate::yaml::{At, Decode, Problem, Spanned};
 
@@ -40,9 +40,8 @@ pub struct Scrape {
     pub params: Entries<Vec<String>>,
     pub honor_labels: bool,
     pub honor_timestamps: bool,
-    pub track_timestamps_staleness: bool,
     pub discovery: Discovery,
-    pub metric_relabel_configs: Vec<Relabel>,
+    pub metric_relabel_configs: Vec<Step>,
     pub limits: Limits,
     pub client: Client,
     pub refused: Vec<Problem>,
@@ -60,17 +59,14 @@ impl Decode for Scrape {
         let params = fields.or("params", "{}", "parameters of the URL, each with its values");
         let honor_labels = fields.or("honor_labels", "false", "true: labels of the target win over the job's");
         let honor_timestamps = fields.or("honor_timestamps", "true", "false: times that the target gives are ignored");
-        let track_timestamps_staleness =
-            fields.or("track_timestamps_staleness", "false", "true: series with times of their own end at once too");
         let discovery = Discovery::read(&mut fields);
         let metric_relabel_configs =
             fields.or("metric_relabel_configs", "[]", "steps that rename, keep or drop samples");
         let limits = Limits::read(&mut fields);
         let client = Client::read(&mut fields);
-        let _: bool = fields.or("enable_compression", "true", "false: answers are asked for uncompressed");
         let mut refused = Vec::new();
         pass_over(&mut fields, &PASSED_OVER);
-        let keys = ["scrape_failure_log_file", "scrape_native_histograms", "convert_classic_histograms_to_nhcb"];
+        let keys = ["scrape_failure_log_file", "scrape_native_histograms", "convert_classic_histograms_to_nhcb", "target_limit"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", "remove it", &mut refused);
         fields.finish();
         Some(Scrape {
@@ -82,7 +78,6 @@ impl Decode for Scrape {
             params,
             honor_labels,
             honor_timestamps,
-            track_timestamps_staleness,
             discovery,
             metric_relabel_configs,
             limits,
@@ -93,7 +88,9 @@ impl Decode for Scrape {
 }
 
 /// Fields of Prometheus that change nothing here.
-const PASSED_OVER: [&str; 10] = [
+const PASSED_OVER: [&str; 12] = [
+    "enable_compression",
+    "track_timestamps_staleness",
     "scrape_protocols",
     "fallback_scrape_protocol",
     "always_scrape_classic_histograms",

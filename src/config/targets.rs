@@ -1,7 +1,8 @@
 //! Where targets come from and how they are renamed: Prometheus' `static_configs`, `file_sd_configs` and
 //! `relabel_configs`, for scrapes and probes alike.
 
-use super::values::{Interval, LabelPairs, Pattern, refuse};
+use super::values::{Interval, LabelPairs, refuse};
+use crate::model::{Relabel, RelabelAction, RelabelConfig, RelabelError};
 use crate::yaml::{At, Decode, Fields, Problem, Spanned};
 
 /// One of `static_configs`.
@@ -47,89 +48,49 @@ impl Decode for FileSdConfig {
     }
 }
 
-/// What a relabelling does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RelabelAction {
-    Replace,
-    Lowercase,
-    Uppercase,
-    Keep,
-    Drop,
-    KeepEqual,
-    DropEqual,
-    HashMod,
-    LabelMap,
-    LabelDrop,
-    LabelKeep,
-}
+/// One of `relabel_configs` or `metric_relabel_configs`.
+#[derive(Clone, Debug)]
+pub struct Step(pub RelabelConfig);
 
-impl Decode for RelabelAction {
-    fn decode(at: &mut At<'_>) -> Option<RelabelAction> {
-        use RelabelAction as A;
-        at.one_of(&[
-            ("replace", A::Replace),
-            ("lowercase", A::Lowercase),
-            ("uppercase", A::Uppercase),
-            ("keep", A::Keep),
-            ("drop", A::Drop),
-            ("keepequal", A::KeepEqual),
-            ("dropequal", A::DropEqual),
-            ("hashmod", A::HashMod),
-            ("labelmap", A::LabelMap),
-            ("labeldrop", A::LabelDrop),
-            ("labelkeep", A::LabelKeep),
-        ])
+#[derive(Clone, Copy, PartialEq)]
+struct Action(RelabelAction);
+
+impl Decode for Action {
+    fn decode(at: &mut At<'_>) -> Option<Action> {
+        at.one_of(&RelabelAction::WORDS).map(Action)
     }
 }
 
-/// One of `relabel_configs` or `metric_relabel_configs`.
-#[derive(Clone, Debug)]
-pub struct Relabel {
-    pub source_labels: Vec<String>,
-    pub separator: String,
-    pub regex: Pattern,
-    pub modulus: Option<u64>,
-    pub target_label: Option<String>,
-    pub replacement: String,
-    pub action: RelabelAction,
-}
-
-impl Decode for Relabel {
-    fn decode(at: &mut At<'_>) -> Option<Relabel> {
+impl Decode for Step {
+    fn decode(at: &mut At<'_>) -> Option<Step> {
+        let reading = at.node().is_some();
         let mut fields = at.record("relabel config", "One step that renames, keeps or drops; as in Prometheus.")?;
         let source_labels = fields.or("source_labels", "[]", "the labels whose values are joined and looked at");
         let separator = fields.or("separator", ";", "stands between the joined values");
         let regex = fields.or("regex", "(.*)", "looked for in the joined values; anchored at both ends");
         let modulus: Option<u64> = fields.optional("modulus", "for `hashmod`: the number of buckets");
-        let target_label: Option<String> = fields.optional("target_label", "the label that is written");
+        let target_label: Option<String> = fields.optional("target_label", "the label that is written or compared");
         let replacement = fields.or("replacement", "$1", "what is written; `$1` or `${1}` is the first group");
-        let action: RelabelAction = fields.or("action", "replace", "what is done");
-        let needs_target = [
-            RelabelAction::Replace,
-            RelabelAction::Lowercase,
-            RelabelAction::Uppercase,
-            RelabelAction::KeepEqual,
-            RelabelAction::DropEqual,
-            RelabelAction::HashMod,
-        ];
-        if needs_target.contains(&action) && !fields.has("target_label") {
-            let help = Some("add `target_label: ...`: the label that is written or compared".to_owned());
-            fields.problem("action", "this action needs `target_label`", help);
-        }
-        if action == RelabelAction::HashMod && modulus.unwrap_or_default() == 0 {
-            let help = Some("add `modulus: ...`: the number of buckets".to_owned());
-            fields.problem("action", "`hashmod` needs `modulus`, larger than 0", help);
-        }
-        let only_regex = [RelabelAction::LabelDrop, RelabelAction::LabelKeep];
-        if only_regex.contains(&action) {
-            for key in ["source_labels", "target_label", "modulus", "separator", "replacement"] {
-                if fields.has(key) {
-                    fields.problem(key, format!("`{key}` has no meaning here"), Some("give only `regex`".to_owned()));
-                }
-            }
+        let action: Action = fields.or("action", "replace", "what is done");
+        let config = RelabelConfig {
+            source_labels,
+            separator,
+            target_label: target_label.unwrap_or_default(),
+            regex,
+            modulus: modulus.unwrap_or_default(),
+            replacement,
+            action: action.0,
+        };
+        if reading && let Err(error) = Relabel::new(&config) {
+            let key = match &error {
+                RelabelError::Regex { .. } => "regex",
+                RelabelError::BadTarget { .. } => "target_label",
+                _ => "action",
+            };
+            fields.problem(key, error.to_string(), None);
         }
         fields.finish();
-        Some(Relabel { source_labels, separator, regex, modulus, target_label, replacement, action })
+        Some(Step(config))
     }
 }
 
@@ -138,7 +99,7 @@ impl Decode for Relabel {
 pub struct Discovery {
     pub static_configs: Vec<StaticConfig>,
     pub file_sd_configs: Vec<FileSdConfig>,
-    pub relabel_configs: Vec<Relabel>,
+    pub relabel_configs: Vec<Step>,
     pub refused: Vec<Problem>,
 }
 
