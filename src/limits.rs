@@ -44,6 +44,14 @@ pub const QUERIES_AT_ONCE: usize = 2;
 
 // ---- signals
 
+/// Series of one system collector.
+pub const COLLECTOR_SERIES: usize = 20_000;
+/// One file below /proc or /sys; what is larger is refused, in bytes.
+pub const SYSTEM_FILE_BYTES: usize = 16 << 20;
+/// Mounts whose size is asked for.
+pub const MOUNTS: usize = 1_024;
+/// Threads that may hang in a dead mount at one time; past it the other mounts are no longer asked.
+pub const MOUNTS_STUCK: usize = 16;
 /// The body of one scrape, in bytes, after decompression.
 pub const SCRAPE_BODY_BYTES: usize = 16 << 20;
 /// One log line; what is longer is cut and counted, in bytes.

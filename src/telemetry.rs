@@ -55,6 +55,7 @@ own_metrics! {
     // signals
     CollectorSuccess Gauge "brownout_collector_success" "1 when a system collector's last run succeeded, else 0, by collector.";
     CollectorStuck Gauge "brownout_collector_stuck" "1 while a collector does not come back, by collector.";
+    CollectorTicksMissed Counter "brownout_collector_ticks_missed_total" "Collections that were skipped because the one before took too long, by source.";
     LogLinesRead Counter "brownout_log_lines_read_total" "Log lines read, by job.";
     LogLinesCut Counter "brownout_log_lines_cut_total" "Log lines longer than the limit, of which only the beginning was looked at, by job.";
     LogLinesUnparsed Counter "brownout_log_lines_unparsed_total" "Log lines that do not have the job's format, by job.";
