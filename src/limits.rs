@@ -81,6 +81,10 @@ pub const WEBHOOK_REPLY_BYTES: usize = 64 << 10;
 pub const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// One delivery to a receiver, all in all.
 pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
+/// Name lookups of one client or job that may hang at one time.
+pub const LOOKUPS_AT_ONCE: usize = 32;
+/// What an SMTP server may say in one session, in bytes.
+pub const SMTP_REPLY_BYTES: usize = 256 << 10;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 

@@ -66,6 +66,7 @@ own_metrics! {
     LogRotations Counter "brownout_log_rotations_total" "Rotations and truncations of log files, by job and kind.";
     LogSeriesLimited Counter "brownout_log_series_limited_total" "Log matches counted under _other because their metric has too many series, by job and metric.";
     ScrapeBodyTooLarge Counter "brownout_scrape_body_too_large_total" "Scrapes refused because of their size, by job.";
+    ScrapeSamplesDropped Counter "brownout_scrape_samples_dropped_total" "Scraped samples that were dropped, by job and reason: duplicate (the series had one already) or ahead (too far in the future).";
     // rules
     RuleEvaluations Counter "brownout_rule_evaluations_total" "Rule evaluations.";
     RuleEvaluationFailures Counter "brownout_rule_evaluation_failures_total" "Rule evaluations that failed.";

@@ -324,6 +324,19 @@ impl Fields<'_> {
         self.field(key, doc, None, true)
     }
 
+    /// A field that may be missing (or null), that is neither described nor suggested: for keys of other programs' files
+    /// that are refused, or passed over, with a message of their own.
+    pub fn hidden<T: Decode>(&mut self, key: &str) -> Option<T> {
+        let Source::Read { entries, used, file, problems, .. } = &mut self.0 else { return None };
+        let at = entries.iter().position(|(k, _, _)| k == key)?;
+        used[at] = true;
+        let node = &entries[at].2;
+        if matches!(node.value, Value::Null) {
+            return None;
+        }
+        T::decode(&mut At(Mode::Read { node, file, problems }))
+    }
+
     /// Whether a field is there and not null. False while describing.
     pub fn has(&self, key: &str) -> bool {
         match &self.0 {

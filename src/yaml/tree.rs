@@ -87,6 +87,8 @@ pub fn parse(file: &Arc<SourceFile>) -> Result<Node, Problem> {
 
 fn options() -> serde_yaml::Options {
     serde_yaml::options! {
+        // Base64 stays the text that was written: whoever wants bytes looks for the tag.
+        ignore_binary_tag_for_string: true,
         budget: serde_yaml::budget! {
             max_nodes: limits::YAML_NODES,
             max_events: 4 * limits::YAML_NODES,
