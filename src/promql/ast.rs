@@ -169,8 +169,8 @@ pub struct Call {
 pub struct Function {
     pub name: &'static str,
     pub args: &'static [ValueType],
-    /// 0: exactly `args`; n > 0: the last n may be left out; -1: the last may repeat or be left out
-    /// (Prometheus' `Variadic`).
+    /// Prometheus' `Variadic`. 0: exactly `args`; n > 0: the last may be left out, or stand up to n times;
+    /// -1: the last may be left out, or stand any number of times.
     pub variadic: i32,
     pub returns: ValueType,
     pub experimental: bool,
