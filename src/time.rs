@@ -102,6 +102,11 @@ impl Clock {
         Timestamp(self.wall_millis.saturating_add(millis(self.start.elapsed())))
     }
 
+    /// Monotonic time since the clock's start, finer than a millisecond: for measuring how long something took.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// The monotonic instant of a time, for sleeping until it.
     pub fn instant(&self, at: Timestamp) -> tokio::time::Instant {
         let ahead = at.as_millis().saturating_sub(self.wall_millis).clamp(0, 1 << 50);
