@@ -62,8 +62,16 @@ pub const LOG_LINE_BYTES: usize = 64 << 10;
 pub const LOG_METRIC_SERIES: usize = 1_000;
 /// Files that one log job follows.
 pub const LOG_FILES: usize = 1_024;
-/// The body that a probe reads, in bytes.
+/// The body that a probe keeps for its checks, in bytes; what follows is read and counted only.
 pub const PROBE_BODY_BYTES: usize = 10 << 20;
+/// One line of a probe's dialogue, in bytes.
+pub const PROBE_LINE_BYTES: usize = 64 << 10;
+/// Redirects that a probe follows, as in blackbox_exporter.
+pub const PROBE_REDIRECTS: usize = 10;
+/// How long a probe job keeps its TLS set-up before it reads certificates and roots again.
+pub const PROBE_TLS_AGE: Duration = Duration::from_secs(60);
+/// Lines of one probe's own account of what it did.
+pub const PROBE_LOG_LINES: usize = 100;
 
 // ---- edges
 

@@ -11,6 +11,7 @@ pub mod sign;
 mod tls;
 
 pub use error::{NetError, describe};
+pub(crate) use http::credentials;
 pub use http::{Authorization, BasicAuth, HttpSettings, USER_AGENT, client, is_link_local, read_capped};
 pub use resolve::Resolver;
 pub use secret::{Secret, SecretSource, origin, redact_url};
