@@ -119,3 +119,5 @@ pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Deliveries to one integration that are on their way at one time.
 pub const DELIVERIES_PER_INTEGRATION: usize = 4;
+/// Rule files of one configuration.
+pub const RULE_FILES: usize = 4_096;

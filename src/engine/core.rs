@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::actions::{self, ActionSettings};
 use super::durable::Restored;
 use super::event::{Command, DeliveryOutcome, Effects, Event, Reply};
 use super::picture::{LadderPicture, OutboxPicture, Picture, ScalePicture};
@@ -23,7 +24,7 @@ pub struct Settings {
     pub series: series::Settings,
     pub rules: rules::Settings,
     pub alerts: alerts::Settings,
-    pub switches: switches::Settings,
+    pub actions: ActionSettings,
 }
 
 /// The one state of the daemon.
@@ -55,7 +56,8 @@ impl Engine {
         let mut switches = Switches::default();
         switches.store_has(now, &restored.switches);
         switches.remember_all(restored.decisions);
-        out.writes.extend(switches.configure(now, settings.switches, &restored.entries));
+        let action_settings = actions::settings(&settings.actions, &rules);
+        out.writes.extend(switches.configure(now, action_settings, &restored.entries));
         store.retain(&rules.needs());
         let meta = Arc::default();
         let mut engine = Engine { store, rules, alerts, switches, meta, garbage_due: now, outcomes: Vec::new() };
@@ -187,7 +189,8 @@ impl Engine {
     fn reload(&mut self, now: Timestamp, settings: Settings, out: &mut Effects) {
         self.rules.reload(settings.rules, now);
         self.alerts.reload(settings.alerts, now);
-        out.writes.extend(self.switches.configure(now, settings.switches, &BTreeMap::new()));
+        let action_settings = actions::settings(&settings.actions, &self.rules);
+        out.writes.extend(self.switches.configure(now, action_settings, &BTreeMap::new()));
         self.store.retain(&self.rules.needs());
     }
 
