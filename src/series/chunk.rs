@@ -120,35 +120,46 @@ impl State {
     }
 
     fn take_time(&mut self, bits: &mut BitReader<'_>) -> Option<()> {
-        let mut ones = 0;
-        while ones < 4 && bits.take(1)? == 1 {
-            ones += 1;
-        }
-        let width = [0, 6, 13, 20, 64][ones];
-        let change = signed(bits.take(width)?, width);
-        self.delta = self.delta.wrapping_add(change);
+        let word = bits.peek();
+        let ones = word.leading_ones().min(4);
+        let change = if ones < 4 {
+            let width = [0, 6, 13, 20][ones as usize];
+            bits.skip(ones + 1 + width)?;
+            // Shifted in two steps, for a width of 0.
+            (((word << (ones + 1)) as i64) >> (63 - width)) >> 1
+        } else {
+            bits.skip(4)?;
+            bits.take(64)? as i64
+        };
+        self.delta = self.delta.wrapping_add(if ones == 0 { 0 } else { change });
         self.at = self.at.wrapping_add(self.delta);
         Some(())
     }
 
     fn take_value(&mut self, bits: &mut BitReader<'_>) -> Option<()> {
-        if bits.take(1)? == 0 {
-            return Some(());
+        let word = bits.peek();
+        if word >> 63 == 0 {
+            return bits.skip(1);
         }
-        if bits.take(1)? == 1 {
-            self.lead = bits.take(5)? as u32;
-            self.width = bits.take(6)? as u32 + 1;
+        let mut header = 2;
+        if (word >> 62) & 1 == 1 {
+            self.lead = ((word << 2) >> 59) as u32;
+            self.width = ((word << 7) >> 58) as u32 + 1;
+            header = 13;
         }
         if self.width == 0 || self.lead + self.width > 64 {
             return None;
         }
-        self.value ^= bits.take(self.width)? << (64 - self.lead - self.width);
+        let change = if header + self.width <= BitReader::PEEKED {
+            bits.skip(header + self.width)?;
+            (word << header) >> (64 - self.width)
+        } else {
+            bits.skip(header)?;
+            bits.take(self.width)?
+        };
+        self.value ^= change << (64 - self.lead - self.width);
         Some(())
     }
-}
-
-fn signed(raw: u64, width: u32) -> i64 {
-    if width == 0 { 0 } else { ((raw << (64 - width)) as i64) >> (64 - width) }
 }
 
 /// Reads the samples of a chunk back.
@@ -229,32 +240,43 @@ struct BitReader<'b> {
 }
 
 impl BitReader<'_> {
-    /// The next `width` bits, at most 64; `None` past the end.
-    fn take(&mut self, width: u32) -> Option<u64> {
-        if width > 32 {
-            let high = self.take(width - 32)?;
-            return Some((high << 32) | self.take(32)?);
-        }
-        if width == 0 {
-            return Some(0);
-        }
-        let end = self.at + width as usize;
-        if end > self.bytes.len() * 8 {
-            return None;
-        }
+    /// So many bits of a peek are always good.
+    const PEEKED: u32 = 57;
+
+    /// The bits from here on, highest first; zeros past the end.
+    fn peek(&self) -> u64 {
         let byte = self.at / 8;
         let word = match self.bytes.get(byte..byte + 8) {
             Some(eight) => u64::from_be_bytes(eight.try_into().unwrap_or_default()),
             None => {
-                let rest = &self.bytes[byte..];
+                let rest = self.bytes.get(byte..).unwrap_or_default();
                 let mut eight = [0; 8];
                 eight[..rest.len()].copy_from_slice(rest);
                 u64::from_be_bytes(eight)
             }
         };
-        let bits = (word << (self.at % 8)) >> (64 - width);
+        word << (self.at % 8)
+    }
+
+    /// Passes over bits; `None` past the end.
+    fn skip(&mut self, bits: u32) -> Option<()> {
+        let end = self.at + bits as usize;
+        if end > self.bytes.len() * 8 {
+            return None;
+        }
         self.at = end;
-        Some(bits)
+        Some(())
+    }
+
+    /// The next `width` bits, 1 to 64; `None` past the end.
+    fn take(&mut self, width: u32) -> Option<u64> {
+        if width > 32 {
+            let high = self.take(width - 32)?;
+            return Some((high << 32) | self.take(32)?);
+        }
+        let word = self.peek();
+        self.skip(width)?;
+        Some(word >> (64 - width))
     }
 }
 
