@@ -200,9 +200,9 @@ impl Note<'_> {
                 format!("incompatible sample types encountered for binary operator {op:?}: {left} {op} {right}")
             }
             Note::HistogramIgnored(aggregation) => format!("ignored histogram in {aggregation} aggregation"),
-            Note::HistogramIgnoredInRange(name) => format!(
-                "ignored histograms in a range containing both floats and histograms for metric name {name:?}"
-            ),
+            Note::HistogramIgnoredInRange(name) => {
+                format!("ignored histograms in a range containing both floats and histograms for metric name {name:?}")
+            }
             Note::NanObservations { name, skewed } => {
                 let (function, effect) = match skewed {
                     Skewed::ResultNan => ("histogram_quantile", "result is NaN"),

@@ -72,6 +72,8 @@ pub(super) struct Evaluator<'a> {
     pub touched: usize,
     next_check: usize,
     loaded: HashMap<usize, Rc<Loaded>>,
+    /// Selectors of which only counts and sums of histograms are of use.
+    stats_only: HashSet<usize>,
     pinned: HashSet<usize>,
     pinned_vectors: HashMap<usize, Rc<Vec<Element>>>,
 }
@@ -87,14 +89,20 @@ impl<'a> Evaluator<'a> {
             touched: 0,
             next_check: SAMPLES_BETWEEN_CHECKS,
             loaded: HashMap::new(),
+            stats_only: HashSet::new(),
             pinned: HashSet::new(),
             pinned_vectors: HashMap::new(),
         }
     }
 
-    /// Finds the parts of a range query that are the same at every step.
-    pub(super) fn find_pinned(&mut self, expr: &Expr) {
+    /// Looks through the expression for what can be done once or with less. Needed before anything is evaluated.
+    pub(super) fn prepare(&mut self, expr: &Expr) {
+        super::stats_only::collect(expr, &mut self.stats_only);
         super::pinned::collect(expr, &mut self.pinned);
+    }
+
+    pub(super) fn is_stats_only(&self, expr: &Expr) -> bool {
+        self.stats_only.contains(&key(expr))
     }
 
     /// The value of an expression of type "instant vector" (or of a scalar, as one element without labels).
@@ -173,7 +181,11 @@ impl<'a> Evaluator<'a> {
         if vector.len() < 2 || (self.options.delayed_name_removal && frame.is_single()) {
             return Ok(());
         }
-        if has_duplicates(vector.iter().map(|element| &element.labels)) { Err(EvalError::same_labels()) } else { Ok(()) }
+        if has_duplicates(vector.iter().map(|element| &element.labels)) {
+            Err(EvalError::same_labels())
+        } else {
+            Ok(())
+        }
     }
 
     /// Counts samples that were read, and looks at the limits now and then.

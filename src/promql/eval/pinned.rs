@@ -8,8 +8,22 @@ use crate::promql::ast::{Expr, Kind};
 
 /// Functions whose value depends on the evaluation time even when their arguments do not.
 const TIME_DEPENDENT: &[&str] = &[
-    "days_in_month", "day_of_month", "day_of_week", "day_of_year", "end", "hour", "minute", "month", "year",
-    "predict_linear", "range", "start", "start_timestamp", "step", "time", "timestamp",
+    "days_in_month",
+    "day_of_month",
+    "day_of_week",
+    "day_of_year",
+    "end",
+    "hour",
+    "minute",
+    "month",
+    "year",
+    "predict_linear",
+    "range",
+    "start",
+    "start_timestamp",
+    "step",
+    "time",
+    "timestamp",
 ];
 
 /// True for functions under which `@` may not be pushed down (Prometheus' `AtModifierUnsafeFunctions`).

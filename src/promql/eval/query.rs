@@ -20,6 +20,7 @@ use crate::time::{Timestamp, millis};
 pub fn instant(view: &View, expr: &Expr, at: Timestamp, options: &Options<'_>) -> Result<Outcome, EvalError> {
     let now = at.as_millis();
     let mut evaluator = Evaluator::new(view, options, Frame { start: now, end: now, step: 0 });
+    evaluator.prepare(expr);
     let frame = Frame::instant(now);
     let value = match expr.value_type() {
         ValueType::Scalar => Value::Scalar(evaluator.scalar(expr, &frame, now)?),
@@ -53,7 +54,7 @@ pub fn range(
     }
     let frame = Frame { start: start.as_millis(), end: end.as_millis(), step: millis(step).max(1) };
     let mut evaluator = Evaluator::new(view, options, frame);
-    evaluator.find_pinned(expr);
+    evaluator.prepare(expr);
     let series = evaluator.matrix(expr, &frame)?;
     Ok(outcome(Value::Matrix(finished_matrix(series)?), evaluator))
 }
@@ -73,7 +74,11 @@ fn text(expr: &Expr) -> &str {
 fn finished_vector(vector: Vec<Element>, at: Timestamp) -> Result<Vec<VectorSample>, EvalError> {
     let finished: Vec<VectorSample> = vector
         .into_iter()
-        .map(|element| VectorSample { labels: final_labels(element.labels, element.drop_name), at, value: element.value })
+        .map(|element| VectorSample {
+            labels: final_labels(element.labels, element.drop_name),
+            at,
+            value: element.value,
+        })
         .collect();
     if finished.len() > 1 && has_duplicates(finished.iter().map(|sample| &sample.labels)) {
         return Err(EvalError::same_labels());

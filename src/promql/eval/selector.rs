@@ -182,10 +182,6 @@ impl Reference {
     pub(super) fn offset(&self) -> i64 {
         self.offset
     }
-
-    pub(super) fn is_pinned(&self) -> bool {
-        self.pinned.is_some()
-    }
 }
 
 /// Reads the series that satisfy the matchers, with the samples in `from..=until`.
@@ -194,8 +190,7 @@ impl Reference {
 pub(super) fn load(
     evaluator: &mut Evaluator<'_>,
     matchers: &[Matcher],
-    from: i64,
-    until: i64,
+    (from, until): (i64, i64),
     keep_stale: bool,
 ) -> Result<Loaded, EvalError> {
     let found = evaluator.view.select(matchers, stamp(from), stamp(until));
@@ -237,6 +232,20 @@ pub(super) fn load(
 }
 
 impl Evaluator<'_> {
+    fn load_for(
+        &mut self,
+        expr: &Expr,
+        matchers: &[Matcher],
+        span: (i64, i64),
+        keep_stale: bool,
+    ) -> Result<Loaded, EvalError> {
+        let mut loaded = load(self, matchers, span, keep_stale)?;
+        if self.is_stats_only(expr) {
+            loaded.series.iter_mut().for_each(super::stats_only::strip);
+        }
+        Ok(loaded)
+    }
+
     /// The series of an instant selector, and where it looks.
     pub(super) fn instant_series(
         &mut self,
@@ -252,8 +261,8 @@ impl Evaluator<'_> {
             until += lookback;
         }
         let keep_stale = selector.mode != WindowMode::Smoothed;
-        let loaded =
-            self.loaded(expr, frame, |evaluator| load(evaluator, &selector.matchers, from, until, keep_stale))?;
+        let loaded = self
+            .loaded(expr, frame, |evaluator| evaluator.load_for(expr, &selector.matchers, (from, until), keep_stale))?;
         Ok((loaded, reference))
     }
 
@@ -301,15 +310,10 @@ impl Evaluator<'_> {
         let from = reference.time(frame.start) - millis - before + 1;
         let until = reference.time(frame.end) + behind;
         let matchers = &range.selector.matchers;
-        let loaded = self.loaded(expr, frame, |evaluator| load(evaluator, matchers, from, until, false))?;
+        let loaded = self.loaded(expr, frame, |evaluator| evaluator.load_for(expr, matchers, (from, until), false))?;
         let end = reference.time(at);
-        let bounds = Bounds {
-            start: end - millis,
-            end,
-            after: end - millis - before,
-            until: end + behind,
-            mode: range.mode,
-        };
+        let bounds =
+            Bounds { start: end - millis, end, after: end - millis - before, until: end + behind, mode: range.mode };
         Ok((loaded, bounds))
     }
 }

@@ -50,12 +50,7 @@ impl Evaluator<'_> {
     }
 
     /// The elements of `selector smoothed`: between the sample before and the sample after `at`.
-    pub(super) fn smoothed_vector(
-        &mut self,
-        expr: &Expr,
-        loaded: &Loaded,
-        at: i64,
-    ) -> Result<Vec<Element>, EvalError> {
+    pub(super) fn smoothed_vector(&mut self, expr: &Expr, loaded: &Loaded, at: i64) -> Result<Vec<Element>, EvalError> {
         let lookback = self.lookback();
         let mut vector = Vec::with_capacity(loaded.series.len());
         for series in &loaded.series {
@@ -136,11 +131,14 @@ pub(super) fn bounded(window: Window<'_>, bounds: &Bounds) -> Result<Vec<FloatPo
 }
 
 /// The indices of the points that decide the values at both ends of the range; `None` when nothing lies within.
-pub(super) fn edges<P: super::selector::Timed>(points: &[P], bounds: &Bounds, smoothed: bool) -> Option<(usize, usize)> {
+pub(super) fn edges<P: super::selector::Timed>(
+    points: &[P],
+    bounds: &Bounds,
+    smoothed: bool,
+) -> Option<(usize, usize)> {
     let last = points.len().checked_sub(1)?;
     let first = points[..last].partition_point(|point| point.at() <= bounds.start).saturating_sub(1);
-    let last =
-        if smoothed { points[..last].partition_point(|point| point.at() < bounds.end) } else { last };
+    let last = if smoothed { points[..last].partition_point(|point| point.at() < bounds.end) } else { last };
     let outside = points[last].at() <= bounds.start || (smoothed && points[first].at() > bounds.end);
     (!outside).then_some((first, last))
 }

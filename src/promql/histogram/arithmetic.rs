@@ -113,7 +113,8 @@ impl FloatHistogram {
     }
 
     fn combine_custom(&mut self, other: &FloatHistogram, sign: f64) {
-        let theirs = entries(&other.positive_spans, &other.positive_buckets).map(|(index, count)| (index, sign * count));
+        let theirs =
+            entries(&other.positive_spans, &other.positive_buckets).map(|(index, count)| (index, sign * count));
         if self.custom_values == other.custom_values {
             let mine: Vec<Entry> = entries(&self.positive_spans, &self.positive_buckets).collect();
             (self.positive_spans, self.positive_buckets) = spans_of(merged(&mine, theirs));
@@ -209,7 +210,7 @@ impl FloatHistogram {
     }
 
     /// Drops empty buckets and joins adjacent spans.
-    pub(crate) fn compact(&mut self) {
+    pub fn compact(&mut self) {
         for (spans, buckets) in [
             (&mut self.positive_spans, &mut self.positive_buckets),
             (&mut self.negative_spans, &mut self.negative_buckets),
@@ -306,9 +307,10 @@ pub(super) fn rebucketed(
     common: &[f64],
 ) -> impl Iterator<Item = (usize, f64)> {
     list.map(|(index, count)| {
-        let target = usize::try_from(index).ok().and_then(|index| bounds.get(index)).map_or(common.len(), |bound| {
-            common.partition_point(|c| c < bound)
-        });
+        let target = usize::try_from(index)
+            .ok()
+            .and_then(|index| bounds.get(index))
+            .map_or(common.len(), |bound| common.partition_point(|c| c < bound));
         (target, count)
     })
 }

@@ -11,7 +11,6 @@ mod text;
 mod trim;
 
 pub(crate) use arithmetic::{Combined, IncompatibleSchema};
-pub(crate) use layout::Bucket;
 pub(crate) use quantile::{Skewed, fraction, quantile};
 pub(crate) use sum::HistogramSum;
 pub(crate) use trim::trimmed;

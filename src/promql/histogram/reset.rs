@@ -7,7 +7,7 @@ use crate::model::{BucketSpan, CounterResetHint, FloatHistogram};
 impl FloatHistogram {
     /// True when this histogram cannot have grown out of `previous`: a count fell, a populated bucket vanished, the
     /// resolution rose, or the hint says so.
-    pub(crate) fn is_reset_after(&self, previous: &FloatHistogram) -> bool {
+    pub fn is_reset_after(&self, previous: &FloatHistogram) -> bool {
         match self.hint {
             CounterResetHint::Reset => return true,
             CounterResetHint::NotReset => return false,

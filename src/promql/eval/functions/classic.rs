@@ -19,7 +19,7 @@ pub(super) struct Bent {
 const SMALL_DELTA: f64 = 1e-12;
 
 /// The number in an `le` label.
-pub(in crate::promql::eval) fn le_bound(label: &str) -> Option<f64> {
+pub(super) fn le_bound(label: &str) -> Option<f64> {
     label.parse().ok()
 }
 
@@ -126,11 +126,8 @@ fn make_monotonic(buckets: &mut [ClassicBucket]) -> Option<Bent> {
             previous = current;
         }
         if !noise && current < previous {
-            let known = bent.get_or_insert(Bent {
-                min_bucket: f64::INFINITY,
-                max_bucket: f64::NEG_INFINITY,
-                max_diff: 0.0,
-            });
+            let known =
+                bent.get_or_insert(Bent { min_bucket: f64::INFINITY, max_bucket: f64::NEG_INFINITY, max_diff: 0.0 });
             known.min_bucket = known.min_bucket.min(bucket.upper);
             known.max_bucket = known.max_bucket.max(bucket.upper);
             known.max_diff = known.max_diff.max(previous - current);

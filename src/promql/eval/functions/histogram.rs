@@ -255,4 +255,3 @@ fn quantile_label(q: f64) -> String {
     let text = GoFloat(q).to_string();
     if q.is_finite() && !text.contains(['e', '.']) { format!("{text}.0") } else { text }
 }
-

@@ -2,6 +2,7 @@
 
 mod absent;
 mod classic;
+mod extended;
 mod histogram;
 mod info;
 mod labels;
@@ -13,8 +14,6 @@ mod regression;
 mod sort;
 mod time;
 
-pub(super) use classic::le_bound;
-
 use super::error::EvalError;
 use super::evaluator::{Element, Evaluator, Frame};
 use crate::model::Labels;
@@ -23,13 +22,7 @@ use crate::promql::numbers::{go_max, go_min};
 
 impl Evaluator<'_> {
     /// A call that gives an instant vector.
-    pub(super) fn call(
-        &mut self,
-        expr: &Expr,
-        call: &Call,
-        frame: &Frame,
-        at: i64,
-    ) -> Result<Vec<Element>, EvalError> {
+    pub(super) fn call(&mut self, expr: &Expr, call: &Call, frame: &Frame, at: i64) -> Result<Vec<Element>, EvalError> {
         let name = call.function.name;
         let vector = match name {
             "absent" => self.absent(call, frame, at)?,
