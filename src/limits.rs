@@ -18,6 +18,8 @@ pub const PROMQL_DEPTH: usize = 512;
 pub const REGEX_BYTES: usize = 4 << 20;
 /// The source of one template, in bytes.
 pub const TEMPLATE_BYTES: usize = 64 << 10;
+/// Values of one series in the notation of rule unit tests.
+pub const NOTED_VALUES: usize = 1_000_000;
 /// What one template may write, in bytes.
 pub const TEMPLATE_OUTPUT_BYTES: usize = 256 << 10;
 /// Steps of one template's execution.
