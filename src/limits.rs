@@ -98,6 +98,17 @@ pub const SMTP_REPLY_BYTES: usize = 256 << 10;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 
+// ---- rules
+
+/// Alerts of one alerting rule; a result with more elements is an error of the rule.
+pub const ALERTS_PER_RULE: usize = 10_000;
+/// The shortest time between two evaluations out of turn; what comes between waits for the next one.
+pub const URGENT_GAP: Duration = Duration::from_millis(10);
+/// How long after a restart a restored alert waits for its inputs, beyond what its expression and interval ask for.
+pub const RESTORE_GRACE: Duration = Duration::from_secs(30);
+/// Label sets of a recording rule whose results' names are kept ready.
+pub const RECORDED_NAMES: usize = 100_000;
+
 // ---- alerts
 
 /// Notifications in the outbox; past it repeats are dropped, never a change of state.
