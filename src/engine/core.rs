@@ -43,10 +43,9 @@ impl Engine {
     /// Starts from what was kept. `seed` gives the jitter of retries. The effects are those of the start itself:
     /// deliveries and writes that were on their way when the process ended.
     pub fn restore(now: Timestamp, settings: Settings, restored: Restored, seed: u64, out: &mut Effects) -> Engine {
-        let mut store = restored
-            .series
-            .and_then(|bytes| Store::restore(&bytes, settings.series.clone()).ok())
-            .unwrap_or_else(|| Store::new(settings.series));
+        // Without a snapshot that can be read the windows fill up again: nothing else depends on it.
+        let snapshot = restored.series.and_then(|bytes| Store::restore(&bytes, settings.series.clone()).ok());
+        let mut store = snapshot.map_or_else(|| Store::new(settings.series), |(store, _)| store);
         let mut rules = Rules::new(settings.rules, now);
         let last_alive = restored.last_alive.unwrap_or(now);
         let entries = || restored.entries.iter().map(|(key, value)| (key.clone(), value.clone()));
