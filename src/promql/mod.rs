@@ -18,4 +18,4 @@ mod printer;
 pub use ast::*;
 pub use error::{ParseError, position};
 pub use functions::{FUNCTIONS, function};
-pub use parser::parse;
+pub use parser::{parse, parse_metric, parse_selector};
