@@ -356,11 +356,21 @@ fn many_steady_series_take_few_bytes_a_sample() {
             .collect();
         give(&mut store, &batch("s", 1_700_000_000_000 + second * 1000, &samples));
     }
+    println!("size of one series with one sample: {} bytes", bytes_of_new_series());
     let stats = store.stats();
     let each = stats.bytes as f64 / stats.samples as f64;
     println!("{} series, {} samples, {} bytes: {each:.2} bytes a sample", stats.series, stats.samples, stats.bytes);
     assert_eq!(stats.samples, 450_000);
     assert!(each < 6.0, "{each}");
+}
+
+fn bytes_of_new_series() -> usize {
+    let mut store = Store::default();
+    for i in 0..2_000 {
+        let name = format!("node_metric_{}_total", i / 10);
+        store.append(&labels(&name, &[("instance", "host"), ("device", &i.to_string())]), at(1), 1.0);
+    }
+    store.stats().bytes / 2_000
 }
 
 fn example() -> Store {
