@@ -24,6 +24,8 @@ pub const NOTED_VALUES: usize = 1_000_000;
 pub const TEMPLATE_OUTPUT_BYTES: usize = 256 << 10;
 /// Steps of one template's execution.
 pub const TEMPLATE_STEPS: usize = 100_000;
+/// Nesting of blocks and parentheses in one template; a run may go twice as deep, templates that it calls included.
+pub const TEMPLATE_DEPTH: usize = 100;
 /// A switch's name, in bytes.
 pub const SWITCH_NAME_BYTES: usize = 128;
 
@@ -46,6 +48,14 @@ pub const QUERIES_AT_ONCE: usize = 2;
 
 // ---- signals
 
+/// Series of one system collector.
+pub const COLLECTOR_SERIES: usize = 20_000;
+/// One file below /proc or /sys; what is larger is refused, in bytes.
+pub const SYSTEM_FILE_BYTES: usize = 16 << 20;
+/// Mounts whose size is asked for.
+pub const MOUNTS: usize = 1_024;
+/// Threads that may hang in a dead mount at one time; past it the other mounts are no longer asked.
+pub const MOUNTS_STUCK: usize = 16;
 /// The body of one scrape, in bytes, after decompression.
 pub const SCRAPE_BODY_BYTES: usize = 16 << 20;
 /// One log line; what is longer is cut and counted, in bytes.
@@ -54,8 +64,16 @@ pub const LOG_LINE_BYTES: usize = 64 << 10;
 pub const LOG_METRIC_SERIES: usize = 1_000;
 /// Files that one log job follows.
 pub const LOG_FILES: usize = 1_024;
-/// The body that a probe reads, in bytes.
+/// The body that a probe keeps for its checks, in bytes; what follows is read and counted only.
 pub const PROBE_BODY_BYTES: usize = 10 << 20;
+/// One line of a probe's dialogue, in bytes.
+pub const PROBE_LINE_BYTES: usize = 64 << 10;
+/// Redirects that a probe follows, as in blackbox_exporter.
+pub const PROBE_REDIRECTS: usize = 10;
+/// How long a probe job keeps its TLS set-up before it reads certificates and roots again.
+pub const PROBE_TLS_AGE: Duration = Duration::from_secs(60);
+/// Lines of one probe's own account of what it did.
+pub const PROBE_LOG_LINES: usize = 100;
 
 // ---- edges
 
@@ -73,8 +91,23 @@ pub const WEBHOOK_REPLY_BYTES: usize = 64 << 10;
 pub const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// One delivery to a receiver, all in all.
 pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
+/// Name lookups of one client or job that may hang at one time.
+pub const LOOKUPS_AT_ONCE: usize = 32;
+/// What an SMTP server may say in one session, in bytes.
+pub const SMTP_REPLY_BYTES: usize = 256 << 10;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
+
+// ---- rules
+
+/// Alerts of one alerting rule; a result with more elements is an error of the rule.
+pub const ALERTS_PER_RULE: usize = 10_000;
+/// The shortest time between two evaluations out of turn; what comes between waits for the next one.
+pub const URGENT_GAP: Duration = Duration::from_millis(10);
+/// How long after a restart a restored alert waits for its inputs, beyond what its expression and interval ask for.
+pub const RESTORE_GRACE: Duration = Duration::from_secs(30);
+/// Label sets of a recording rule whose results' names are kept ready.
+pub const RECORDED_NAMES: usize = 100_000;
 
 // ---- alerts
 
@@ -91,3 +124,13 @@ pub const JOURNAL_BYTES: u64 = 4 << 20;
 pub const JOURNAL_RECORD_BYTES: usize = 8 << 20;
 /// Decisions kept for the page and the API.
 pub const DECISIONS_KEPT: usize = 1_000;
+
+// ---- switches
+
+/// The longest that a pin may last.
+pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Deliveries to one integration that are on their way at one time.
+pub const DELIVERIES_PER_INTEGRATION: usize = 4;
+/// Rule files of one configuration.
+pub const RULE_FILES: usize = 4_096;

@@ -44,7 +44,6 @@ own_metrics! {
     ConfigLastReloadSuccessful Gauge "brownout_config_last_reload_successful" "1 when the last load of the configuration succeeded, else 0.";
     ConfigLastReloadSuccessTimestamp Gauge "brownout_config_last_reload_success_timestamp_seconds" "When the configuration was last loaded with success, seconds since the epoch.";
     ConfigGeneration Gauge "brownout_config_generation" "How many times a configuration was taken into use.";
-    EventsDropped Counter "brownout_events_dropped_total" "Events that did not fit the engine's queue, by source.";
     TaskPanics Counter "brownout_task_panics_total" "Collectors and edges that panicked and were started again, by task.";
     ClockSteps Counter "brownout_clock_steps_total" "Steps of the system clock that were noticed.";
     TickLatenessSeconds Gauge "brownout_tick_lateness_seconds" "How late the last evaluation tick began, in seconds.";
@@ -55,6 +54,7 @@ own_metrics! {
     // signals
     CollectorSuccess Gauge "brownout_collector_success" "1 when a system collector's last run succeeded, else 0, by collector.";
     CollectorStuck Gauge "brownout_collector_stuck" "1 while a collector does not come back, by collector.";
+    CollectorTicksMissed Counter "brownout_collector_ticks_missed_total" "Collections that were skipped because the one before took too long, by source.";
     LogLinesRead Counter "brownout_log_lines_read_total" "Log lines read, by job.";
     LogLinesCut Counter "brownout_log_lines_cut_total" "Log lines longer than the limit, of which only the beginning was looked at, by job.";
     LogLinesUnparsed Counter "brownout_log_lines_unparsed_total" "Log lines that do not have the job's format, by job.";
@@ -66,16 +66,17 @@ own_metrics! {
     LogRotations Counter "brownout_log_rotations_total" "Rotations and truncations of log files, by job and kind.";
     LogSeriesLimited Counter "brownout_log_series_limited_total" "Log matches counted under _other because their metric has too many series, by job and metric.";
     ScrapeBodyTooLarge Counter "brownout_scrape_body_too_large_total" "Scrapes refused because of their size, by job.";
+    ScrapeSamplesDropped Counter "brownout_scrape_samples_dropped_total" "Scraped samples that were dropped, by job and reason: duplicate (the series had one already) or ahead (too far in the future).";
     // rules
-    RuleEvaluations Counter "brownout_rule_evaluations_total" "Rule evaluations, by group.";
-    RuleEvaluationFailures Counter "brownout_rule_evaluation_failures_total" "Rule evaluations that failed, by group.";
-    RuleGroupIterationsMissed Counter "brownout_rule_group_iterations_missed_total" "Ticks of a rule group that were skipped because the host was too slow, by group.";
+    RuleEvaluations Counter "brownout_rule_evaluations_total" "Rule evaluations.";
+    RuleEvaluationFailures Counter "brownout_rule_evaluation_failures_total" "Rule evaluations that failed.";
+    RuleGroupIterationsMissed Counter "brownout_rule_group_iterations_missed_total" "Ticks of rule groups that were skipped because the host was too slow.";
     RuleGroupLastDuration Gauge "brownout_rule_group_last_duration_seconds" "How long a group's last evaluation took, in seconds, by group.";
     RuleNoData Gauge "brownout_rule_no_data" "1 while an action rule's input is missing and its switch holds, by switch.";
     // alerts and notifications
     AlertsFiring Gauge "brownout_alerts" "Alerts by state.";
     Notifications Counter "brownout_notifications_total" "Notifications that receivers accepted, by receiver and integration.";
-    NotificationsFailed Counter "brownout_notifications_failed_total" "Deliveries that failed and will be tried again, by receiver, integration and reason.";
+    NotificationsFailed Counter "brownout_notifications_failed_total" "Deliveries that failed and will be tried again, by receiver and integration.";
     NotificationsGivenUp Counter "brownout_notifications_given_up_total" "Notifications that a receiver refused for good, by receiver and integration.";
     NotificationsDropped Counter "brownout_notifications_dropped_total" "Repeated notifications dropped because the outbox was full, by receiver.";
     NotificationsPending Gauge "brownout_notifications_pending" "Notifications in the outbox.";
@@ -83,6 +84,7 @@ own_metrics! {
     SwitchLevel Gauge "brownout_switch_level" "1 for the level that a feature switch is at, else 0, by switch and level.";
     SwitchValue Gauge "brownout_switch_value" "The value of a dimmer, limit or rollout, by switch.";
     SwitchPinned Gauge "brownout_switch_pinned" "1 while a person's pin overrides the rules, by switch.";
+    SwitchHeldBack Gauge "brownout_switch_held_back" "1 while a guard keeps a switch from where its rules want it, by switch.";
     SwitchDecisions Counter "brownout_switch_decisions_total" "Changes of a switch, by switch and mode.";
     ScaleCalls Counter "brownout_scale_calls_total" "Scale webhooks, by rule and outcome.";
     StoreConnected Gauge "brownout_store_connected" "1 while the store answers, else 0.";
@@ -96,10 +98,17 @@ own_metrics! {
     FlagEvaluations Counter "brownout_flag_evaluations_total" "Switch reads over OFREP, by switch.";
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    value: f64,
+    /// Whether [`Telemetry::observe`] has shown it.
+    observed: bool,
+}
+
 /// The table of our own metrics. Cheap to clone; all clones share one table.
 #[derive(Clone, Debug, Default)]
 pub struct Telemetry {
-    values: Arc<Mutex<BTreeMap<(Metric, Labels), f64>>>,
+    values: Arc<Mutex<BTreeMap<(Metric, Labels), Cell>>>,
 }
 
 impl Telemetry {
@@ -110,7 +119,7 @@ impl Telemetry {
 
     /// Adds to a counter.
     pub fn add(&self, metric: Metric, labels: &[(&str, &str)], amount: f64) {
-        *self.lock().entry(key(metric, labels)).or_insert(0.0) += amount;
+        self.lock().entry(key(metric, labels)).or_insert(Cell { value: 0.0, observed: false }).value += amount;
     }
 
     /// Adds one to a counter.
@@ -120,7 +129,7 @@ impl Telemetry {
 
     /// Sets a gauge.
     pub fn set(&self, metric: Metric, labels: &[(&str, &str)], value: f64) {
-        self.lock().insert(key(metric, labels), value);
+        self.lock().insert(key(metric, labels), Cell { value, observed: true });
     }
 
     /// Removes every value of a metric that has this label, for example when a job is gone.
@@ -130,12 +139,24 @@ impl Telemetry {
 
     /// The value of one metric, for tests and the page.
     pub fn get(&self, metric: Metric, labels: &[(&str, &str)]) -> Option<f64> {
-        self.lock().get(&key(metric, labels)).copied()
+        self.lock().get(&key(metric, labels)).map(|cell| cell.value)
     }
 
     /// All values with their full label sets, sorted by metric.
     pub fn samples(&self) -> Vec<(Labels, f64)> {
-        self.lock().iter().map(|((_, labels), value)| (labels.clone(), *value)).collect()
+        self.lock().iter().map(|((_, labels), cell)| (labels.clone(), cell.value)).collect()
+    }
+
+    /// All values for our own series. A counter that is new since the last call is 0 in this one, so that
+    /// `increase()` sees its first step.
+    pub fn observe(&self) -> Vec<(Labels, f64)> {
+        let mut table = self.lock();
+        let observe = |((_, labels), cell): (&(Metric, Labels), &mut Cell)| {
+            let shown = if cell.observed { cell.value } else { 0.0 };
+            cell.observed = true;
+            (labels.clone(), shown)
+        };
+        table.iter_mut().map(observe).collect()
     }
 
     /// Type and help of every metric.
@@ -149,7 +170,7 @@ impl Telemetry {
         Metric::ALL.iter().map(meta).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Metric, Labels), f64>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Metric, Labels), Cell>> {
         self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -178,6 +199,16 @@ mod tests {
             assert_eq!(metric.name().ends_with("_total"), metric.kind() == MetricKind::Counter, "{}", metric.name());
             assert!(metric.help().ends_with('.'), "{}", metric.help());
         }
+    }
+
+    #[test]
+    fn a_new_counter_is_observed_at_zero_first() {
+        let table = Telemetry::new();
+        table.count(Metric::LogLinesRead, &[]);
+        table.set(Metric::SeriesCount, &[], 7.0);
+        let values = |table: &Telemetry| table.observe().iter().map(|(_, value)| *value).collect::<Vec<_>>();
+        assert_eq!(values(&table), [7.0, 0.0]);
+        assert_eq!(values(&table), [7.0, 1.0]);
     }
 
     #[test]

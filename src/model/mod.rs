@@ -1,17 +1,23 @@
 //! The nouns of the house: labels, matchers, samples, batches, switch names. Plain values, no behaviour beyond their own.
 
 mod batch;
+mod bound;
+mod glob;
 mod histogram;
 mod labels;
 mod matcher;
+mod relabel;
 mod switch;
 
 pub use batch::{Batch, Completeness, MetricKind, MetricMeta, Source};
+pub use bound::openmetrics_float;
+pub use glob::{Glob, GlobEntry, GlobError};
 pub use histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, Span as BucketSpan};
 pub use labels::{
     Fingerprint, Labels, LabelsBuilder, LabelsMap, NAME, PassThrough, Quoted, is_label_name, is_metric_name,
 };
 pub use matcher::{MatchOp, Matcher, MatcherError};
+pub use relabel::{Relabel, RelabelAction, RelabelConfig, RelabelError, apply as relabel};
 pub use switch::{SwitchName, SwitchNameError};
 
 use crate::time::Timestamp;

@@ -1,1 +1,18 @@
-//! The one outbound HTTP and TLS set-up: deadlines, body caps, redaction.
+//! The one outbound HTTP and TLS set-up: deadlines, body caps, name lookups, redaction, webhook signatures.
+//!
+//! Whoever talks to the world takes its client from here, so that no client is without a deadline, follows a redirect
+//! that nobody asked for, or writes a secret into a message.
+
+mod error;
+mod http;
+mod resolve;
+mod secret;
+pub mod sign;
+mod tls;
+
+pub use error::{NetError, describe};
+pub(crate) use http::credentials;
+pub use http::{Authorization, BasicAuth, HttpSettings, USER_AGENT, client, is_link_local, read_capped};
+pub use resolve::Resolver;
+pub use secret::{Secret, SecretSource, origin, redact_url};
+pub use tls::{TlsSettings, TlsVersion, install_crypto, tls_config};

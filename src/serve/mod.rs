@@ -1,1 +1,95 @@
-//! HTTP: /metrics, the Prometheus API, OFREP, control, the page.
+//! HTTP: `/metrics`, the Prometheus API, OFREP, control, the page.
+//!
+//! Applications' reads are answered from a [`Switchboard`] in memory. Questions about series get a [`crate::series::View`] and
+//! are worked out on the blocking pool, a few at a time, so that they never delay a tick. Nothing here changes state:
+//! a wish to change something is handed to the shell as an [`Ask`] and answered by the engine.
+
+mod control;
+mod exposition;
+mod guard;
+mod ofrep;
+mod page;
+mod prometheus;
+mod server;
+mod status;
+mod switchboard;
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+pub use server::{ServeError, serve};
+pub use switchboard::{Flag, Switchboard};
+
+use crate::engine::{Command, Picture, Reply};
+use crate::telemetry::Telemetry;
+use crate::time::{Clock, Timestamp};
+
+/// What the server asks of the shell.
+pub enum Ask {
+    /// The state as it is now.
+    Picture(oneshot::Sender<Picture>),
+    /// To change something.
+    Command(Command, oneshot::Sender<Reply>),
+    /// To load the configuration again; the answer says what is wrong with it, if anything.
+    Reload(oneshot::Sender<Result<(), String>>),
+}
+
+/// What every handler shares. Cheap to clone.
+#[derive(Clone)]
+pub struct Shared(Arc<Parts>);
+
+/// What the shell knows of the daemon itself. Replaced at each reload.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    pub host: String,
+    pub version: &'static str,
+    pub started: Timestamp,
+    /// `observe` or `enforce`.
+    pub mode: &'static str,
+    /// The configuration file; empty without one.
+    pub config_file: String,
+    /// Why the file on disk is not in use, when it is not.
+    pub config_problem: Option<String>,
+    /// Host names besides loopback names and addresses that requests may come under.
+    pub allowed_hosts: Vec<String>,
+    /// Jobs whose series `/metrics` shows beside our own, without their `job` and `instance`.
+    pub exposed_jobs: Vec<String>,
+}
+
+/// The parts of [`Shared`].
+pub struct Parts {
+    pub asks: mpsc::Sender<Ask>,
+    pub switchboard: watch::Receiver<Arc<Switchboard>>,
+    /// True once every source has been heard or has had its time.
+    pub ready: watch::Receiver<bool>,
+    pub telemetry: Telemetry,
+    pub clock: Clock,
+    pub about: watch::Receiver<Arc<About>>,
+    /// The scrape targets as `/api/v1/targets` shows them.
+    pub targets: Box<dyn Fn() -> Vec<serde_json::Value> + Send + Sync>,
+    /// How many questions about series may be worked out at one time.
+    pub queries: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Shares the parts.
+    pub fn new(parts: Parts) -> Shared {
+        Shared(Arc::new(parts))
+    }
+
+    /// The state as it is now; `None` while the daemon shuts down.
+    async fn picture(&self) -> Option<Picture> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Picture(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,62 @@
+//! `alertmanager`: Alertmanager's own grammar (its `docs/configuration.md`) with its rules between fields, so that
+//! [`decode_alertmanager`] gives Alertmanager's verdict on a whole file. What this version does not do (other services than
+//! mail and webhooks) is refused apart from that.
+
+mod check;
+mod global;
+mod receivers;
+mod route;
+mod services;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use global::{AlertmanagerGlobal, Smtp};
+pub use receivers::{Email, Receiver, Webhook};
+pub use route::{InhibitRule, Matchers, NamedIntervals, Route, TimeInterval, TimeRange};
+pub use services::OtherIntegration;
+
+use super::values::refuse;
+use crate::yaml::{At, Decode, Problem, SourceFile, Spanned, decode_text};
+
+/// Reads a file of Alertmanager's: its content when Alertmanager would load it, and every problem.
+pub fn decode_alertmanager(file: &Arc<SourceFile>) -> (Option<Alertmanager>, Vec<Problem>) {
+    decode_text(file)
+}
+
+/// Alertmanager's configuration.
+#[derive(Clone, Debug)]
+pub struct Alertmanager {
+    pub global: Option<AlertmanagerGlobal>,
+    pub route: Route,
+    pub inhibit_rules: Vec<InhibitRule>,
+    pub receivers: Vec<Receiver>,
+    pub time_intervals: Vec<NamedIntervals>,
+    pub templates: Vec<Spanned<String>>,
+    pub refused: Vec<Problem>,
+}
+
+impl Decode for Alertmanager {
+    fn decode(at: &mut At<'_>) -> Option<Alertmanager> {
+        let reading = at.node().is_some();
+        let doc = "Who is told what, when, and how often: Alertmanager's own configuration, without an Alertmanager.";
+        let mut fields = at.record("alertmanager", doc)?;
+        let global: Option<AlertmanagerGlobal> = fields.optional("global", "defaults of the receivers");
+        let route: Option<Route> = fields.required("route", "the tree that leads alerts to receivers");
+        let inhibit_rules = fields.or("inhibit_rules", "[]", "which alerts hide which others");
+        let receivers: Vec<Receiver> = fields.or("receivers", "[]", "whom to tell");
+        let mut time_intervals: Vec<NamedIntervals> = fields.or("time_intervals", "[]", "names for stretches of time");
+        let older: Vec<NamedIntervals> = fields.or("mute_time_intervals", "[]", "older spelling of `time_intervals`");
+        time_intervals.extend(older);
+        let templates = fields.or("templates", "[]", "files with templates; the last name may have `*`");
+        let mut refused = Vec::new();
+        let keys = ["tracing", "event_recorder"];
+        refuse(&mut fields, &keys, "`{}` is not supported in this version", "remove it", &mut refused);
+        if reading && let Some(route) = &route {
+            check::all(&mut fields, global.as_ref(), route, &receivers, &time_intervals);
+        }
+        fields.finish();
+        Some(Alertmanager { global, route: route?, inhibit_rules, receivers, time_intervals, templates, refused })
+    }
+}

@@ -1,0 +1,137 @@
+//! Alertmanager's `receivers`: email and webhook in full.
+
+use super::global::{Smtp, host_port, text};
+use super::services::{self, OtherIntegration};
+use crate::config::client::{Client, SecretField};
+use crate::config::values::{Entries, GoDuration, SecretUrl, at_most_one, refuse};
+use crate::yaml::{At, Decode, Problem, Spanned};
+
+/// One of `receivers`.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    pub name: Spanned<String>,
+    pub email_configs: Vec<Spanned<Email>>,
+    pub webhook_configs: Vec<Spanned<Webhook>>,
+    pub others: Vec<OtherIntegration>,
+    pub refused: Vec<Problem>,
+}
+
+impl Decode for Receiver {
+    fn decode(at: &mut At<'_>) -> Option<Receiver> {
+        let mut fields = at.record("receiver", "Whom to tell, under a name that routes use; as in Alertmanager.")?;
+        let name: Option<Spanned<String>> = fields.required("name", "how routes call it; unique");
+        if name.as_ref().is_some_and(|name| name.value.is_empty()) {
+            fields.problem("name", "a receiver needs a name", Some("write the name that its routes use".into()));
+        }
+        let email_configs = fields.or("email_configs", "[]", "mail");
+        let webhook_configs = fields.or("webhook_configs", "[]", "requests in Alertmanager's webhook format");
+        let others = services::read_all(&mut fields);
+        let mut refused = Vec::new();
+        refuse(
+            &mut fields,
+            &["labels"],
+            "`{}` of a receiver is not supported in this version",
+            "remove it",
+            &mut refused,
+        );
+        fields.finish();
+        Some(Receiver { name: name?, email_configs, webhook_configs, others, refused })
+    }
+}
+
+/// One of `email_configs`.
+#[derive(Clone, Debug)]
+pub struct Email {
+    pub send_resolved: bool,
+    pub to: Spanned<String>,
+    pub smtp: Smtp,
+    pub headers: Entries<Spanned<String>>,
+    pub html: Spanned<String>,
+    pub text: Option<Spanned<String>>,
+    pub refused: Vec<Problem>,
+}
+
+impl Decode for Email {
+    fn decode(at: &mut At<'_>) -> Option<Email> {
+        let mut fields = at.record("email config", "Mail; what is missing comes from `global.smtp_*`.")?;
+        let send_resolved = fields.or("send_resolved", "false", "whether the end of alerts is told too");
+        let to: Option<Spanned<String>> = fields.required("to", "the addresses, separated by commas");
+        if to.as_ref().is_some_and(|to| to.value.trim().is_empty()) {
+            fields.problem("to", "mail needs an address", Some("write `to: someone@example.org`".into()));
+        }
+        let smtp = Smtp {
+            from: text(&mut fields, "from", "the sender's address"),
+            smarthost: host_port(&mut fields, "smarthost", "the mail server, host:port"),
+            hello: text(&mut fields, "hello", "how we name ourselves to the mail server"),
+            auth_username: text(&mut fields, "auth_username", "the user at the mail server"),
+            auth_password: SecretField::read(
+                &mut fields,
+                "auth_password",
+                "auth_password_file",
+                ["the password at the mail server", "a file that holds it"],
+            ),
+            auth_secret: SecretField::read(
+                &mut fields,
+                "auth_secret",
+                "auth_secret_file",
+                ["the secret for CRAM-MD5", "a file that holds it"],
+            ),
+            auth_identity: text(&mut fields, "auth_identity", "the identity for PLAIN"),
+            require_tls: fields.optional("require_tls", "whether mail is sent over TLS only"),
+            tls_config: fields.optional("tls_config", "TLS to the mail server"),
+            force_implicit_tls: fields.optional("force_implicit_tls", "true: TLS from the start"),
+        };
+        let headers: Entries<Spanned<String>> =
+            fields.or("headers", "{}", "further headers, and others for `Subject`, `To` or `From`");
+        let mut seen: Vec<String> = Vec::new();
+        for (name, _) in &headers.0 {
+            let lower = name.value.to_ascii_lowercase();
+            if seen.contains(&lower) {
+                let help = Some("the case of letters does not count: keep one of them".to_owned());
+                fields.push(name.place.error(format!("the header `{}` is there twice", name.value), help));
+            }
+            seen.push(lower);
+        }
+        let html = fields.or("html", "'{{ template \"email.default.html\" . }}'", "the message as HTML");
+        let text = fields.optional("text", "the message as plain text");
+        let mut refused = Vec::new();
+        let message = "`{}` is not supported in this version";
+        refuse(&mut fields, &["threading", "attachments"], message, "remove it", &mut refused);
+        fields.finish();
+        Some(Email { send_resolved, to: to?, smtp, headers, html, text, refused })
+    }
+}
+
+/// One of `webhook_configs`.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    pub send_resolved: bool,
+    pub url: Option<Spanned<SecretUrl>>,
+    pub url_file: Option<Spanned<String>>,
+    pub http_config: Option<Client>,
+    pub max_alerts: u64,
+    pub timeout: GoDuration,
+    pub refused: Vec<Problem>,
+}
+
+impl Decode for Webhook {
+    fn decode(at: &mut At<'_>) -> Option<Webhook> {
+        let mut fields = at.record("webhook config", "Requests in Alertmanager's webhook format, version 4.")?;
+        let send_resolved = fields.or("send_resolved", "true", "whether the end of alerts is told too");
+        at_most_one(&mut fields, &["url", "url_file"]);
+        let url: Option<Spanned<SecretUrl>> = fields.optional("url", "where the request goes");
+        let url_file: Option<Spanned<String>> = fields.optional("url_file", "a file that holds the address");
+        if !fields.has("url") && !fields.has("url_file") {
+            let help = Some("add `url: https://host/path`".to_owned());
+            fields.problem("url", "a webhook needs `url` or `url_file`", help);
+        }
+        let http_config = fields.optional("http_config", "how the request is made");
+        let max_alerts = fields.or("max_alerts", "0", "the most alerts in one request, the rest is counted; 0 for all");
+        let timeout = fields.or("timeout", "0s", "how long a request may take; 0 for the house's own limit");
+        let mut refused = Vec::new();
+        let help = "remove it: the request has Alertmanager's own format";
+        refuse(&mut fields, &["payload"], "`{}` is not supported in this version", help, &mut refused);
+        fields.finish();
+        Some(Webhook { send_resolved, url, url_file, http_config, max_alerts, timeout, refused })
+    }
+}

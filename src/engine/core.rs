@@ -1,0 +1,276 @@
+//! The engine: series, rules, alerts and switches, joined.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::actions::{self, ActionSettings};
+use super::durable::Restored;
+use super::event::{Command, DeliveryOutcome, Effects, Event, Reply};
+use super::picture::{LadderPicture, OutboxPicture, Picture, ScalePicture};
+use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
+use crate::model::{Batch, MetricMeta};
+use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, Rules, Truth};
+use crate::series::{self, Store};
+use crate::switches::{self, Judged, ScaleVerdict, Switches};
+use crate::time::Timestamp;
+
+/// How often series that nobody needs any more are dropped.
+const GARBAGE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Everything the engine needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    pub series: series::Settings,
+    pub rules: rules::Settings,
+    pub alerts: alerts::Settings,
+    pub actions: ActionSettings,
+}
+
+/// The one state of the daemon.
+pub struct Engine {
+    store: Store,
+    rules: Rules,
+    alerts: Alerts,
+    switches: Switches,
+    meta: Arc<BTreeMap<String, MetricMeta>>,
+    garbage_due: Timestamp,
+    /// Room for outcomes, kept from one event to the next.
+    outcomes: Vec<Outcome>,
+}
+
+impl Engine {
+    /// Starts from what was kept. `seed` gives the jitter of retries. The effects are those of the start itself:
+    /// deliveries and writes that were on their way when the process ended.
+    pub fn restore(now: Timestamp, settings: Settings, restored: Restored, seed: u64, out: &mut Effects) -> Engine {
+        let mut store = restored
+            .series
+            .and_then(|bytes| Store::restore(&bytes, settings.series.clone()).ok())
+            .unwrap_or_else(|| Store::new(settings.series));
+        let mut rules = Rules::new(settings.rules, now);
+        let last_alive = restored.last_alive.unwrap_or(now);
+        let entries = || restored.entries.iter().map(|(key, value)| (key.clone(), value.clone()));
+        rules.restore(entries(), last_alive, now);
+        let mut alerts = Alerts::new(settings.alerts, seed);
+        alerts.restore(entries(), now);
+        let mut switches = Switches::default();
+        switches.store_has(now, &restored.switches);
+        switches.remember_all(restored.decisions);
+        let action_settings = actions::settings(&settings.actions, &rules);
+        out.writes.extend(switches.configure(now, action_settings, &restored.entries));
+        store.retain(&rules.needs());
+        let meta = Arc::default();
+        let mut engine = Engine { store, rules, alerts, switches, meta, garbage_due: now, outcomes: Vec::new() };
+        engine.finish(now, out);
+        engine
+    }
+
+    /// Takes one event and says what follows.
+    pub fn handle(&mut self, now: Timestamp, event: Event, out: &mut Effects) {
+        match event {
+            Event::Samples(batch) => self.samples(now, batch, out),
+            Event::Tick => {}
+            Event::Command(number, command) => {
+                let reply = self.command(now, command, out);
+                out.replies.push((number, reply));
+            }
+            Event::Delivered(id, outcome) => self.delivered(now, &id, outcome),
+            Event::StoreChanged(records) => self.switches.store_has(now, &records),
+            Event::StoreRefused(name) => self.switches.write_failed(now, &name),
+            Event::ClockStepped => {
+                self.rules.clock_stepped(now);
+                self.garbage_due = now;
+            }
+            Event::Reloaded(settings) => self.reload(now, *settings, out),
+        }
+        self.due(now, out);
+        self.finish(now, out);
+    }
+
+    /// When [`Event::Tick`] is wanted next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        [self.rules.next_deadline(), self.alerts.next_deadline(), self.switches.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn samples(&mut self, now: Timestamp, batch: Batch, out: &mut Effects) {
+        let mut refused = 0;
+        self.store.append_batch(&batch, &mut |_, why| {
+            *out.refused.entry(why).or_default() += 1;
+            refused += 1;
+        });
+        out.appended += (batch.samples.len() + batch.timed.len()) as u64 - refused;
+        if !batch.meta.is_empty() {
+            let known = Arc::make_mut(&mut self.meta);
+            known.extend(batch.meta.into_iter().map(|meta| (meta.family.to_string(), meta)));
+        }
+        if batch.urgent {
+            let mut outcomes = std::mem::take(&mut self.outcomes);
+            self.rules.triggered(now, &batch.samples, &mut self.store, &mut outcomes);
+            self.follow(now, outcomes, out);
+        }
+    }
+
+    fn due(&mut self, now: Timestamp, out: &mut Effects) {
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        self.rules.evaluate_due(now, &mut self.store, &mut outcomes);
+        self.follow(now, outcomes, out);
+        self.switches.tick(now, &mut out.writes, &mut out.calls);
+        if now >= self.garbage_due {
+            self.store.collect_garbage(now);
+            self.garbage_due = now + GARBAGE_INTERVAL;
+        }
+    }
+
+    fn follow(&mut self, now: Timestamp, mut outcomes: Vec<Outcome>, out: &mut Effects) {
+        for outcome in outcomes.drain(..) {
+            match outcome {
+                Outcome::Alert(event) => self.alerts.put(now, alert_in(event, now)),
+                Outcome::Judged(judgement) => self.judged(now, &judgement, out),
+            }
+        }
+        self.outcomes = outcomes;
+    }
+
+    fn judged(&mut self, now: Timestamp, judgement: &Judgement, out: &mut Effects) {
+        let rule = judgement.rule.to_string();
+        if let Some(wish) = judgement.conditions.iter().find(|condition| condition.part == Part::Desired) {
+            let wanted = wish.value.filter(|_| wish.truth == Truth::True);
+            out.calls.extend(self.switches.judge_scale(now, &rule, wanted));
+            return;
+        }
+        let judged = |condition: &rules::Condition| {
+            let truth = match condition.truth {
+                Truth::True => switches::Truth::True,
+                Truth::False => switches::Truth::False,
+                Truth::NoData | Truth::Failed(_) => switches::Truth::Unknown,
+            };
+            Judged { truth, value: condition.value }
+        };
+        let is_level = |condition: &&rules::Condition| matches!(condition.part, Part::Level(_));
+        let levels: Vec<Judged> = judgement.conditions.iter().filter(is_level).map(judged).collect();
+        let recover = judgement.conditions.iter().find(|condition| condition.part == Part::Recover).map(judged);
+        out.writes.extend(self.switches.judge(now, &rule, &levels, recover));
+    }
+
+    fn command(&mut self, now: Timestamp, command: Command, out: &mut Effects) -> Reply {
+        let result = match command {
+            Command::Pin(request) => self.switches.pin(now, request),
+            Command::Unpin { switch, by } => self.switches.unpin(now, &switch, &by),
+        };
+        match result {
+            Ok(write) => {
+                out.writes.push(write);
+                Reply::Done
+            }
+            Err(refused) => Reply::Refused(refused.to_string()),
+        }
+    }
+
+    fn delivered(&mut self, now: Timestamp, id: &DeliveryId, outcome: DeliveryOutcome) {
+        let verdict = match &outcome {
+            DeliveryOutcome::Accepted => ScaleVerdict::Accepted,
+            DeliveryOutcome::Retry { after, .. } => ScaleVerdict::Retry(*after),
+            DeliveryOutcome::Refused { .. } => ScaleVerdict::Refused,
+        };
+        if self.switches.scale_delivered(now, &id.0, &verdict) {
+            return;
+        }
+        let outcome = match outcome {
+            DeliveryOutcome::Accepted => alerts::Outcome::Accepted,
+            DeliveryOutcome::Retry { reason, after } => alerts::Outcome::Retry { reason, after },
+            DeliveryOutcome::Refused { reason } => alerts::Outcome::Refused { reason },
+        };
+        self.alerts.delivered(now, id, outcome);
+    }
+
+    fn reload(&mut self, now: Timestamp, settings: Settings, out: &mut Effects) {
+        self.rules.reload(settings.rules, now);
+        self.alerts.reload(settings.alerts, now);
+        let action_settings = actions::settings(&settings.actions, &self.rules);
+        out.writes.extend(self.switches.configure(now, action_settings, &BTreeMap::new()));
+        self.store.retain(&self.rules.needs());
+    }
+
+    /// Everything durable that this event changed goes into one record.
+    fn finish(&mut self, now: Timestamp, out: &mut Effects) {
+        self.alerts.tick(now, &mut out.notifications);
+        out.journal.extend(self.rules.take_changes());
+        out.journal.extend(self.alerts.take_changes());
+        out.journal.extend(self.switches.take_changes());
+    }
+
+    /// The state as others see it.
+    pub fn picture(&self, now: Timestamp) -> Picture {
+        let level = |rule: &switches::LadderRule, depth: usize| {
+            let declaration = self.switches.declarations().find(|d| d.name == rule.switch);
+            declaration.and_then(|d| d.ladder.get(depth).cloned()).unwrap_or_default()
+        };
+        let ladders = self.switches.ladders().map(|(rule, ladder)| LadderPicture {
+            rule: rule.clone(),
+            level: level(rule, ladder.memory().depth),
+            next_climb: ladder.next_climb(),
+            ladder: ladder.clone(),
+        });
+        let scales =
+            self.switches.scales().map(|s| ScalePicture { settings: s.settings().clone(), memory: s.memory().clone() });
+        Picture {
+            now,
+            view: self.store.view(),
+            meta: Arc::clone(&self.meta),
+            series_count: self.store.series_count(),
+            groups: self.rules.groups_status(),
+            ladders: ladders.collect(),
+            scales: scales.collect(),
+            decisions: self.switches.decisions().cloned().collect(),
+            outbox: OutboxPicture { waiting: self.alerts.outbox_len(), dropped: self.alerts.outbox_dropped() },
+        }
+    }
+
+    /// A view of the series alone: cheaper than a picture.
+    pub fn view(&self) -> series::View {
+        self.store.view()
+    }
+
+    /// The switches with their records and rules.
+    pub fn switches(&self) -> &Switches {
+        &self.switches
+    }
+
+    /// The alerts and their routes.
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
+    }
+
+    /// The rules and how often what happened to them.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// How many series there are.
+    pub fn series_count(&self) -> usize {
+        self.store.series_count()
+    }
+
+    /// The series as bytes, for the next start.
+    pub fn series_snapshot(&self) -> Vec<u8> {
+        self.store.snapshot()
+    }
+}
+
+fn alert_in(event: AlertEvent, now: Timestamp) -> AlertIn {
+    let ends_at = match event.state {
+        AlertState::Inactive => event.resolved_at.unwrap_or(now),
+        AlertState::Firing | AlertState::Pending => event.valid_until,
+    };
+    AlertIn {
+        labels: event.labels,
+        annotations: event.annotations,
+        starts_at: event.starts_at,
+        ends_at: Some(ends_at),
+        generator_url: event.generator_url.to_string(),
+        updated_at: now,
+    }
+}

@@ -1,0 +1,91 @@
+//! What goes into the engine and what comes out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::core::Settings;
+use crate::alerts::{DeliveryId, Notification};
+use crate::model::{Batch, SwitchName};
+use crate::series::Refusal;
+use crate::switches::{PinRequest, Record, ScaleCall, Write};
+
+/// Everything that the world can tell the engine. Closed on purpose.
+#[derive(Debug)]
+pub enum Event {
+    /// A source has been observed.
+    Samples(Batch),
+    /// The deadline that [`super::Engine::next_deadline`] named has come.
+    Tick,
+    /// A person wants something; the number comes back with the reply.
+    Command(u64, Command),
+    /// What became of a notification or a scale call.
+    Delivered(DeliveryId, DeliveryOutcome),
+    /// The store's table changed, by us or by others.
+    StoreChanged(BTreeMap<SwitchName, Record>),
+    /// The store did not take a write.
+    StoreRefused(SwitchName),
+    /// The system's clock was set; times before and after do not go together.
+    ClockStepped,
+    /// The configuration was loaded again, and is good.
+    Reloaded(Box<Settings>),
+}
+
+/// What became of a delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DeliveryOutcome {
+    Accepted,
+    /// Try again, not before `after` if it is given.
+    Retry {
+        reason: String,
+        after: Option<Duration>,
+    },
+    /// Not wanted, for good.
+    Refused {
+        reason: String,
+    },
+}
+
+/// What a person can want.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    Pin(PinRequest),
+    Unpin { switch: String, by: String },
+}
+
+/// The answer to a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Done,
+    /// Why not, and what to do instead.
+    Refused(String),
+}
+
+/// A change of one durable key; `None` removes it.
+pub type Entry = (String, Option<Value>);
+
+/// Everything that the engine asks of the world. `journal` comes first: when it is durable, the rest may be seen.
+#[derive(Debug, Default)]
+pub struct Effects {
+    pub journal: Vec<Entry>,
+    pub notifications: Vec<Notification>,
+    pub writes: Vec<Write>,
+    pub calls: Vec<ScaleCall>,
+    pub replies: Vec<(u64, Reply)>,
+    /// Samples that the store of series did not take.
+    pub refused: BTreeMap<Refusal, u64>,
+    /// Samples that it took.
+    pub appended: u64,
+}
+
+impl Effects {
+    /// True when there is nothing to perform.
+    pub fn is_empty(&self) -> bool {
+        self.journal.is_empty()
+            && self.notifications.is_empty()
+            && self.writes.is_empty()
+            && self.calls.is_empty()
+            && self.replies.is_empty()
+    }
+}

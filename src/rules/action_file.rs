@@ -1,0 +1,146 @@
+//! The parts of a rule file that Prometheus does not know: rules of kind `degrade` and `scale`.
+
+use std::collections::HashSet;
+
+use super::file::{RawRule, missing};
+use super::query::Query;
+use super::spec::{DegradeSpec, LevelSpec, Mode, QuorumSpec, RecoverSpec, ScaleSpec, Scope};
+use crate::model::SwitchName;
+use crate::yaml::{At, Decode, Fields, Spanned};
+
+impl Decode for LevelSpec {
+    fn decode(at: &mut At<'_>) -> Option<LevelSpec> {
+        let mut fields = at.record("a level", "When a degrade rule goes to a level of its switch.")?;
+        let level = fields.required("level", "a level of the switch's ladder, other than the first");
+        let when = fields.required("when", "PromQL; it holds when its result is not empty");
+        let hold = fields.or("for", "0s", "how long it must hold");
+        check_condition(when.as_ref(), &mut fields);
+        fields.finish();
+        Some(LevelSpec { level: level?, when: when?, hold })
+    }
+}
+
+impl Decode for RecoverSpec {
+    fn decode(at: &mut At<'_>) -> Option<RecoverSpec> {
+        let mut fields = at.record("recover", "When a degrade rule goes back by one level.")?;
+        let when = fields.optional("when", "PromQL; default: the level's own `when` is false");
+        let hold = fields.or("for", "1m", "how long it must be quiet before each step back");
+        check_condition(when.as_ref(), &mut fields);
+        fields.finish();
+        Some(RecoverSpec { when, hold })
+    }
+}
+
+impl Decode for QuorumSpec {
+    fn decode(at: &mut At<'_>) -> Option<QuorumSpec> {
+        let mut fields = at.record("quorum", "How many hosts must agree before a switch changes.")?;
+        let share = fields.optional::<Share>("share", "of the hosts that run the rule; default: 50% without at_least");
+        let at_least = fields.optional("at_least", "and never fewer than so many hosts; default: 1");
+        fields.finish();
+        Some(QuorumSpec { share: share.map(|share| share.0), at_least })
+    }
+}
+
+/// `30%` or `0.3`.
+struct Share(f64);
+
+impl Decode for Share {
+    fn decode(at: &mut At<'_>) -> Option<Share> {
+        at.scalar("a share (30%)", |text| {
+            let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number.trim_end(), 100.0));
+            match number.parse::<f64>() {
+                Ok(value) if value > 0.0 && value <= unit => Ok(Share(value / unit)),
+                _ => Err(format!("expected a share above 0% and up to 100%, found `{text}`")),
+            }
+        })
+    }
+}
+
+impl Decode for Scope {
+    fn decode(at: &mut At<'_>) -> Option<Scope> {
+        at.one_of(&[("host", Scope::Host), ("zone", Scope::Zone), ("fleet", Scope::Fleet)])
+    }
+}
+
+impl Decode for Mode {
+    fn decode(at: &mut At<'_>) -> Option<Mode> {
+        at.one_of(&[("observe", Mode::Observe), ("enforce", Mode::Enforce)])
+    }
+}
+
+/// An action's condition must be able to be false.
+fn check_condition(query: Option<&Query>, fields: &mut Fields<'_>) {
+    let Some(query) = query else { return };
+    if let Some(why) = query.useless() {
+        fields
+            .push(query.place.error(why, Some("drop the brackets, or use a function such as max_over_time()".into())));
+    } else if let Some(why) = query.always_true() {
+        fields.push(query.place.error(why, Some("write a comparison of a series without `bool`".into())));
+    }
+}
+
+pub(super) fn read_degrade(raw: RawRule, fields: &mut Fields<'_>) -> Option<DegradeSpec> {
+    let switch = switch_name(raw.degrade, fields)?;
+    missing(fields, "degrade", "levels", "[{level: ..., when: ..., for: ...}]");
+    if fields.has("levels") && raw.levels.as_ref().is_some_and(Vec::is_empty) {
+        fields.problem("levels", "a degrade rule needs a level", Some("add `- {level: ..., when: ...}`".into()));
+    }
+    let levels = raw.levels?;
+    let mut seen = HashSet::new();
+    for level in &levels {
+        if !seen.insert(level.level.value.as_str()) {
+            let help = "join the two conditions with `or`".to_owned();
+            fields.push(level.level.place.error(format!("level `{}` is there twice", level.level.value), Some(help)));
+        }
+    }
+    Some(DegradeSpec {
+        switch,
+        levels,
+        recover: raw.recover,
+        min_hold: raw.min_hold,
+        scope: raw.scope,
+        quorum: raw.quorum,
+        mode: raw.mode,
+    })
+}
+
+pub(super) fn read_scale(raw: RawRule, fields: &mut Fields<'_>) -> Option<ScaleSpec> {
+    missing(fields, "scale", "desired", "<PromQL>");
+    missing(fields, "scale", "max", "<number>");
+    missing(fields, "scale", "webhook", "<name>");
+    if let Some((query, why)) = raw.desired.as_ref().and_then(|query| Some((query, query.useless()?))) {
+        fields.push(query.place.error(why, Some("give one number, for example ceil(sum(...) / 200)".into())));
+    }
+    if raw.max.is_some_and(|max| max < raw.min) {
+        let message = format!("`max` is below `min`, which is {}", raw.min);
+        fields.problem("max", message, Some("write the larger number as `max`".into()));
+    }
+    if raw.step == Some(0) {
+        fields.problem("step", "a step of 0 never changes anything", Some("leave it out for no bound".into()));
+    }
+    let name = switch_name(raw.scale, fields)?;
+    Some(ScaleSpec {
+        name,
+        desired: raw.desired?,
+        min: raw.min,
+        max: raw.max?,
+        step: raw.step,
+        hold: raw.hold,
+        cooldown_out: raw.cooldown_out.unwrap_or(raw.cooldown),
+        cooldown_in: raw.cooldown_in.unwrap_or(raw.cooldown),
+        scale_in: raw.scale_in,
+        webhook: raw.webhook?,
+        mode: raw.mode,
+    })
+}
+
+fn switch_name(text: Option<Spanned<String>>, fields: &mut Fields<'_>) -> Option<Spanned<SwitchName>> {
+    let text = text?;
+    match SwitchName::new(&text) {
+        Ok(value) => Some(Spanned { value, place: text.place }),
+        Err(error) => {
+            fields.push(text.place.error(error.to_string(), None));
+            None
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Rule files: Prometheus' grammar (`model/rulefmt`), strict, and Brownout's own kinds of rules in the same list.
+//!
+//! Every problem of a file is found at once, each with its place. A file with only `record` and `alert` rules is
+//! accepted exactly when promtool accepts it (label and annotation names of the UTF-8 scheme).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::action_file::{read_degrade, read_scale};
+use super::query::Query;
+use super::spec::{
+    AlertSpec, GroupSpec, LevelSpec, Mode, QuorumSpec, RecordSpec, RecoverSpec, RuleFile, RuleSpec, Scope,
+};
+use super::text::TemplateText;
+use crate::model::NAME;
+use crate::yaml::{At, Decode, Fields, Problem, SourceFile, Spanned, decode_text};
+
+/// Reads a rule file: its groups when there was no error, and every problem.
+pub fn parse_file(file: &Arc<SourceFile>) -> (Option<Vec<GroupSpec>>, Vec<Problem>) {
+    let (rules, problems) = decode_text::<RuleFile>(file);
+    (rules.map(|rules| rules.groups), problems)
+}
+
+impl Decode for RuleFile {
+    fn decode(at: &mut At<'_>) -> Option<RuleFile> {
+        let mut fields = at.record("a rule file", "A file of rules, as in Prometheus.")?;
+        let groups: Vec<GroupSpec> = fields.or("groups", "[]", "the groups of rules");
+        let mut seen = HashMap::new();
+        for group in &groups {
+            if seen.insert(group.name.value.clone(), ()).is_some() {
+                let help = "rename one of them, or move its rules into the first".to_owned();
+                fields.push(group.name.place.error(format!("group `{}` is there twice", group.name.value), Some(help)));
+            }
+        }
+        warn_of_duplicates(&groups, &mut fields);
+        fields.finish();
+        Some(RuleFile { groups })
+    }
+}
+
+/// Two rules that write the same series overwrite each other (promtool's lint "duplicate-rules").
+fn warn_of_duplicates(groups: &[GroupSpec], fields: &mut Fields<'_>) {
+    let mut seen: HashMap<(&str, String), usize> = HashMap::new();
+    for rule in groups.iter().flat_map(|group| &group.rules) {
+        let (name, labels) = match rule {
+            RuleSpec::Record(rule) => (&rule.record, format!("{:?}", rule.labels)),
+            RuleSpec::Alert(rule) => (&rule.alert, format!("{:?}", rule.labels)),
+            RuleSpec::Degrade(_) | RuleSpec::Scale(_) => continue,
+        };
+        let times = seen.entry((name.value.as_str(), labels)).or_default();
+        *times += 1;
+        if *times == 2 {
+            let message = format!("another rule above is also called `{}` and has the same labels", name.value);
+            let help = "give them different names or labels, or their results may clash".to_owned();
+            fields.push(name.place.warning(message, Some(help)));
+        }
+    }
+}
+
+impl Decode for GroupSpec {
+    fn decode(at: &mut At<'_>) -> Option<GroupSpec> {
+        let file = at.place().file.name.as_str().into();
+        let mut fields = at.record(
+            "a group",
+            "Rules that are evaluated in this order, each one seeing the results of those before it.",
+        )?;
+        let name: Option<Spanned<String>> = fields.required("name", "unique in its file");
+        let interval: Option<Duration> =
+            fields.optional("interval", "how often the rules are evaluated; default: global.evaluation_interval");
+        let query_offset = fields.optional(
+            "query_offset",
+            "how far in the past the rules are evaluated, for metrics that come late; default: global.rule_query_offset",
+        );
+        let limit = fields.or(
+            "limit",
+            "0",
+            "the most series or alerts that one rule may give; past it the rule fails and its alerts are dropped; 0: no limit",
+        );
+        let labels: Option<Pairs> = fields.optional("labels", "labels for every rule; a rule's own label wins");
+        let rules: Vec<RuleSpec> = fields.or("rules", "[]", "the rules");
+        if name.as_ref().is_some_and(|name| name.is_empty()) {
+            fields.problem("name", "the name of a group is empty", None);
+        }
+        let labels = labels.unwrap_or_default();
+        check_label_names(&labels, "label", &mut fields);
+        let rules = rules.into_iter().map(|rule| with_group_labels(rule, &labels, &mut fields)).collect();
+        fields.finish();
+        // Go's zero value: an interval of 0 is no interval.
+        let interval = interval.filter(|interval| !interval.is_zero());
+        Some(GroupSpec { file, name: name?, interval, query_offset, limit, rules })
+    }
+}
+
+fn with_group_labels(mut rule: RuleSpec, labels: &Pairs, fields: &mut Fields<'_>) -> RuleSpec {
+    for (name, value) in &labels.0 {
+        match &mut rule {
+            RuleSpec::Record(rule) => {
+                rule.labels.entry(name.value.clone()).or_insert_with(|| value.value.clone());
+            }
+            RuleSpec::Alert(rule) if !rule.labels.contains_key(&name.value) => {
+                match TemplateText::parse(value, &value.place) {
+                    Ok(text) => drop(rule.labels.insert(name.value.clone(), text)),
+                    Err(problem) => fields.push(problem),
+                }
+            }
+            _ => {}
+        }
+    }
+    rule
+}
+
+/// A mapping from free names to texts, in the order of the file.
+#[derive(Debug, Default)]
+pub(super) struct Pairs(Vec<(Spanned<String>, Spanned<String>)>);
+
+impl Decode for Pairs {
+    fn decode(at: &mut At<'_>) -> Option<Pairs> {
+        at.entries().map(Pairs)
+    }
+}
+
+fn check_label_names(pairs: &Pairs, what: &str, fields: &mut Fields<'_>) {
+    for (name, _) in &pairs.0 {
+        if name.is_empty() {
+            fields.push(name.place.error(format!("the name of a {what} is empty"), None));
+        } else if name.value == NAME && what == "label" {
+            let help = "to name the series, use `record`".to_owned();
+            fields.push(name.place.error(format!("`{NAME}` cannot be set as a label"), Some(help)));
+        }
+    }
+}
+
+/// The kinds of rules that this version has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Record,
+    Alert,
+    Degrade,
+    Scale,
+}
+
+const KINDS: [(&str, Kind, &str); 4] = [
+    ("record", Kind::Record, "a recording rule"),
+    ("alert", Kind::Alert, "an alerting rule"),
+    ("degrade", Kind::Degrade, "a degrade rule"),
+    ("scale", Kind::Scale, "a scale rule"),
+];
+
+/// Kinds of the design that this version does not have.
+const UNKNOWN_KINDS: [&str; 3] = ["dim", "limit", "rollout"];
+
+/// Which fields stand in which kinds, the naming fields left out.
+const BELONGS: [(&str, &[Kind]); 19] = [
+    ("expr", &[Kind::Record, Kind::Alert]),
+    ("for", &[Kind::Alert, Kind::Scale]),
+    ("keep_firing_for", &[Kind::Alert]),
+    ("labels", &[Kind::Record, Kind::Alert]),
+    ("annotations", &[Kind::Alert]),
+    ("levels", &[Kind::Degrade]),
+    ("recover", &[Kind::Degrade]),
+    ("min_hold", &[Kind::Degrade]),
+    ("scope", &[Kind::Degrade]),
+    ("quorum", &[Kind::Degrade]),
+    ("mode", &[Kind::Degrade, Kind::Scale]),
+    ("desired", &[Kind::Scale]),
+    ("min", &[Kind::Scale]),
+    ("max", &[Kind::Scale]),
+    ("cooldown", &[Kind::Scale]),
+    ("cooldown_out", &[Kind::Scale]),
+    ("cooldown_in", &[Kind::Scale]),
+    ("step", &[Kind::Scale]),
+    ("webhook", &[Kind::Scale]),
+];
+
+/// Every field that may stand in a rule, of whatever kind.
+pub(super) struct RawRule {
+    pub record: Option<Spanned<String>>,
+    pub alert: Option<Spanned<String>>,
+    pub degrade: Option<Spanned<String>>,
+    pub scale: Option<Spanned<String>>,
+    pub expr: Option<Query>,
+    pub hold: Duration,
+    pub keep_firing_for: Duration,
+    pub labels: Pairs,
+    pub annotations: Pairs,
+    pub levels: Option<Vec<LevelSpec>>,
+    pub recover: RecoverSpec,
+    pub min_hold: Duration,
+    pub scope: Scope,
+    pub quorum: Option<QuorumSpec>,
+    pub mode: Option<Mode>,
+    pub desired: Option<Query>,
+    pub min: u32,
+    pub max: Option<u32>,
+    pub step: Option<u32>,
+    pub cooldown: Duration,
+    pub cooldown_out: Option<Duration>,
+    pub cooldown_in: Option<Duration>,
+    pub scale_in: bool,
+    pub webhook: Option<Spanned<String>>,
+}
+
+impl RawRule {
+    fn read(fields: &mut Fields<'_>) -> RawRule {
+        RawRule {
+            record: fields.optional("record", "the series that a recording rule writes"),
+            alert: fields.optional("alert", "the name of an alert"),
+            degrade: fields.optional("degrade", "the feature switch whose ladder the rule walks"),
+            scale: fields.optional("scale", "what a scale rule asks more or fewer machines for"),
+            expr: fields.optional("expr", "PromQL (record, alert)"),
+            hold: fields.or(
+                "for",
+                "0s",
+                "how long the expression must hold before the alert fires (alert), or another number must be wanted \
+                 before it is asked for (scale)",
+            ),
+            keep_firing_for: fields.or(
+                "keep_firing_for",
+                "0s",
+                "how long the alert keeps firing after the expression ceased to hold (alert)",
+            ),
+            labels: fields.optional("labels", "labels to set; templates in alerts (record, alert)").unwrap_or_default(),
+            annotations: fields.optional("annotations", "texts for people; templates (alert)").unwrap_or_default(),
+            levels: fields.optional("levels", "when to go to which level, mildest first (degrade)"),
+            recover: fields.or("recover", "{}", "when to go back, one level at a time (degrade)"),
+            min_hold: fields.or("min_hold", "30s", "the shortest stay on a level before a step back (degrade)"),
+            scope: fields.or("scope", "fleet", "whom the decision speaks for (degrade)"),
+            quorum: fields
+                .optional("quorum", "how many hosts must agree; default: half of those that run the rule (degrade)"),
+            mode: fields
+                .optional("mode", "observe: decide and show, change nothing; default: actions.mode (degrade, scale)"),
+            desired: fields.optional("desired", "PromQL that gives the wanted number, rounded up (scale)"),
+            min: fields.or("min", "1", "never ask for fewer (scale)"),
+            max: fields.optional("max", "never ask for more (scale)"),
+            step: fields.optional("step", "the most that one call may change; default: no bound (scale)"),
+            cooldown: fields.or("cooldown", "5m", "the shortest time between two calls (scale)"),
+            cooldown_out: fields
+                .optional("cooldown_out", "the same for calls that ask for more; default: cooldown (scale)"),
+            cooldown_in: fields
+                .optional("cooldown_in", "the same for calls that ask for fewer; default: cooldown (scale)"),
+            scale_in: fields.or("in", "false", "whether the rule may ask for fewer (scale)"),
+            webhook: fields.optional("webhook", "the name of the webhook to call (scale)"),
+        }
+    }
+
+    /// The one kind that the rule names.
+    fn kind(&self, fields: &mut Fields<'_>) -> Option<Kind> {
+        let given: Vec<_> = KINDS.into_iter().filter(|(key, ..)| fields.has(key)).collect();
+        match given[..] {
+            [(_, kind, _)] => Some(kind),
+            [] => {
+                let help = "add one of `record`, `alert`, `degrade`, `scale`".to_owned();
+                fields.problem("", "a rule must say what it is", Some(help));
+                None
+            }
+            [(first, ..), (second, ..), ..] => {
+                let message = format!("a rule cannot be both `{first}` and `{second}`");
+                fields.problem(second, message, Some("make two rules of it".into()));
+                None
+            }
+        }
+    }
+}
+
+impl Decode for RuleSpec {
+    fn decode(at: &mut At<'_>) -> Option<RuleSpec> {
+        let mut fields = at.record(
+            "a rule",
+            "One rule: a recording rule (`record`), an alert (`alert`), or an action: a feature switch (`degrade`) or a \
+             call for machines (`scale`).",
+        )?;
+        if let Some(kind) = UNKNOWN_KINDS.into_iter().find(|kind| fields.has(kind)) {
+            let help = "the kinds of this version are `record`, `alert`, `degrade` and `scale`".to_owned();
+            fields.problem(kind, format!("this version has no rules of kind `{kind}`"), Some(help));
+            return None;
+        }
+        let raw = RawRule::read(&mut fields);
+        let kind = raw.kind(&mut fields);
+        if let Some(kind) = kind {
+            refuse_strangers(kind, &raw, &mut fields);
+        }
+        let rule = match kind {
+            Some(Kind::Record) => read_record(raw, &mut fields).map(RuleSpec::Record),
+            Some(Kind::Alert) => read_alert(raw, &mut fields).map(RuleSpec::Alert),
+            Some(Kind::Degrade) => read_degrade(raw, &mut fields).map(RuleSpec::Degrade),
+            Some(Kind::Scale) => read_scale(raw, &mut fields).map(RuleSpec::Scale),
+            None => None,
+        };
+        fields.finish();
+        rule
+    }
+}
+
+/// Fields that belong in another kind of rule.
+fn refuse_strangers(kind: Kind, raw: &RawRule, fields: &mut Fields<'_>) {
+    let (_, _, called) = KINDS[kind as usize];
+    let strangers = BELONGS.into_iter().chain([("in", &[Kind::Scale][..])]);
+    for (key, kinds) in strangers.filter(|(key, _)| fields.has(key)).collect::<Vec<_>>() {
+        // As in Prometheus, what is written but empty is not there.
+        let empty = match key {
+            "for" => raw.hold.is_zero(),
+            "keep_firing_for" => raw.keep_firing_for.is_zero(),
+            "labels" => raw.labels.0.is_empty(),
+            "annotations" => raw.annotations.0.is_empty(),
+            _ => false,
+        };
+        if !kinds.contains(&kind) && !empty {
+            let homes: Vec<&str> = kinds.iter().map(|kind| KINDS[*kind as usize].2).collect();
+            let help = format!("remove it: it belongs in {}", homes.join(" or "));
+            fields.problem(key, format!("`{key}` does not belong in {called}"), Some(help));
+        }
+    }
+}
+
+/// Reports a missing field at the key that names the rule.
+pub(super) fn missing(fields: &mut Fields<'_>, kind: &str, key: &str, help: &str) {
+    if !fields.has(key) {
+        fields.problem(
+            kind,
+            format!("missing field `{key}` in this {kind} rule"),
+            Some(format!("add `{key}: {help}`")),
+        );
+    }
+}
+
+fn named(name: Option<Spanned<String>>, key: &'static str, fields: &mut Fields<'_>) -> Option<Spanned<String>> {
+    let name = name?;
+    if name.is_empty() {
+        fields.problem(key, format!("the name after `{key}` is empty"), None);
+        return None;
+    }
+    Some(name)
+}
+
+/// Warns of an expression that can give nothing.
+fn warn_useless(expr: Option<&Query>, fields: &mut Fields<'_>) {
+    if let Some((query, why)) = expr.and_then(|query| Some((query, query.useless()?))) {
+        let help = "take the last value of a range with last_over_time(), or drop the brackets".to_owned();
+        fields.push(query.place.warning(why, Some(help)));
+    }
+}
+
+fn read_record(raw: RawRule, fields: &mut Fields<'_>) -> Option<RecordSpec> {
+    missing(fields, "record", "expr", "<PromQL>");
+    let record = named(raw.record, "record", fields);
+    if let Some(record) = record.as_ref().filter(|record| record.contains(['{', '}'])) {
+        let help = "write the name alone, and its labels under `labels`".to_owned();
+        fields.push(record.place.error(format!("`{}` is not the name of a series", record.value), Some(help)));
+    }
+    check_label_names(&raw.labels, "label", fields);
+    warn_useless(raw.expr.as_ref(), fields);
+    let labels = raw.labels.0.into_iter().map(|(name, value)| (name.value, value.value)).collect();
+    Some(RecordSpec { record: record?, expr: raw.expr?, labels })
+}
+
+fn read_alert(raw: RawRule, fields: &mut Fields<'_>) -> Option<AlertSpec> {
+    missing(fields, "alert", "expr", "<PromQL>");
+    let alert = named(raw.alert, "alert", fields);
+    check_label_names(&raw.labels, "label", fields);
+    check_label_names(&raw.annotations, "annotation", fields);
+    warn_useless(raw.expr.as_ref(), fields);
+    let labels = templates(raw.labels, fields);
+    let annotations = templates(raw.annotations, fields);
+    Some(AlertSpec {
+        alert: alert?,
+        expr: raw.expr?,
+        hold: raw.hold,
+        keep_firing_for: raw.keep_firing_for,
+        labels,
+        annotations,
+    })
+}
+
+fn templates(pairs: Pairs, fields: &mut Fields<'_>) -> BTreeMap<String, TemplateText> {
+    let mut texts = BTreeMap::new();
+    for (name, value) in pairs.0 {
+        match TemplateText::parse(&value, &value.place) {
+            Ok(text) => drop(texts.insert(name.value, text)),
+            Err(problem) => fields.push(problem),
+        }
+    }
+    texts
+}

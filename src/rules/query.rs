@@ -1,0 +1,64 @@
+//! A PromQL expression that stands in a rule file: its text, its tree, its place.
+
+use std::sync::Arc;
+
+use crate::promql::{self, BinaryOp, Expr, Kind, ValueType};
+use crate::yaml::{At, Decode, Place};
+
+/// A parsed expression. Parsed once when the file is read, never again.
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub text: Arc<str>,
+    pub expr: Arc<Expr>,
+    pub place: Place,
+}
+
+impl PartialEq for Query {
+    fn eq(&self, other: &Query) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Decode for Query {
+    fn decode(at: &mut At<'_>) -> Option<Query> {
+        let place = at.place();
+        let text = at.scalar("a PromQL expression", |text| Ok(text.to_owned()))?;
+        match promql::parse(&text) {
+            Ok(expr) => Some(Query { text: text.into(), expr: Arc::new(expr), place }),
+            Err(error) => {
+                let span = error.span.start as usize..error.span.end as usize;
+                at.push(place.within(&text, span).error(error.message, error.help));
+                None
+            }
+        }
+    }
+}
+
+impl Query {
+    /// Why this expression can never give a result that a rule can use.
+    pub(crate) fn useless(&self) -> Option<String> {
+        let found = self.expr.value_type();
+        let unusable = matches!(found, ValueType::Matrix | ValueType::String);
+        unusable.then(|| {
+            format!("the expression gives a {}, a rule needs an instant vector or a scalar", found.documented())
+        })
+    }
+
+    /// Why this expression, as a condition, is true whatever its inputs say: a condition holds when its result is not
+    /// empty, so a result of 0 holds as well.
+    pub(crate) fn always_true(&self) -> Option<&'static str> {
+        let mut expr = &*self.expr;
+        while let Kind::Paren(inner) = &expr.kind {
+            expr = inner;
+        }
+        match &expr.kind {
+            Kind::Binary(binary) if binary.return_bool && binary.op != BinaryOp::Or => {
+                Some("a comparison with `bool` always gives a result, and any result counts as true, also 0")
+            }
+            _ if expr.value_type() == ValueType::Scalar => {
+                Some("a scalar always gives a result, and any result counts as true, also 0")
+            }
+            _ => None,
+        }
+    }
+}

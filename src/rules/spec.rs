@@ -1,0 +1,173 @@
+//! What a rule file says, checked: groups and the four kinds of rules in them. Plain values.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::query::Query;
+use super::text::TemplateText;
+use crate::model::SwitchName;
+use crate::yaml::Spanned;
+
+/// A rule file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleFile {
+    pub groups: Vec<GroupSpec>,
+}
+
+/// A group of rules that are evaluated one after the other at one instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupSpec {
+    /// The name of the file.
+    pub file: Arc<str>,
+    /// Unique in its file.
+    pub name: Spanned<String>,
+    /// `None`: the global evaluation interval.
+    pub interval: Option<Duration>,
+    /// How far in the past the rules are evaluated. `None`: the global one.
+    pub query_offset: Option<Duration>,
+    /// The most series (or alerts) that one rule may give; 0 for no limit.
+    pub limit: usize,
+    pub rules: Vec<RuleSpec>,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RuleSpec {
+    Record(RecordSpec),
+    Alert(AlertSpec),
+    Degrade(DegradeSpec),
+    Scale(ScaleSpec),
+}
+
+impl RuleSpec {
+    /// The name: of the recorded series, the alert, the switch, or what is scaled.
+    pub fn name(&self) -> &str {
+        match self {
+            RuleSpec::Record(rule) => &rule.record,
+            RuleSpec::Alert(rule) => &rule.alert,
+            RuleSpec::Degrade(rule) => rule.switch.as_str(),
+            RuleSpec::Scale(rule) => rule.name.as_str(),
+        }
+    }
+
+    /// Every expression of the rule.
+    pub fn queries(&self) -> Vec<&Query> {
+        match self {
+            RuleSpec::Record(rule) => vec![&rule.expr],
+            RuleSpec::Alert(rule) => vec![&rule.expr],
+            RuleSpec::Degrade(rule) => {
+                let recover = rule.recover.when.iter();
+                rule.levels.iter().map(|level| &level.when).chain(recover).collect()
+            }
+            RuleSpec::Scale(rule) => vec![&rule.desired],
+        }
+    }
+}
+
+/// A recording rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordSpec {
+    /// The name of the series that it writes.
+    pub record: Spanned<String>,
+    pub expr: Query,
+    /// Set on every result; the group's labels are in it.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// An alerting rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertSpec {
+    pub alert: Spanned<String>,
+    pub expr: Query,
+    /// How long the expression must hold before the alert fires.
+    pub hold: Duration,
+    /// How long the alert keeps firing after the expression ceased to hold.
+    pub keep_firing_for: Duration,
+    /// Templates; the group's labels are in it.
+    pub labels: BTreeMap<String, TemplateText>,
+    pub annotations: BTreeMap<String, TemplateText>,
+}
+
+/// A rule that walks the ladder of a feature switch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DegradeSpec {
+    pub switch: Spanned<SwitchName>,
+    /// Mildest first, as in the file.
+    pub levels: Vec<LevelSpec>,
+    pub recover: RecoverSpec,
+    /// The shortest stay on a level before a recovery from it.
+    pub min_hold: Duration,
+    pub scope: Scope,
+    /// `None`: half of the hosts that run the rule.
+    pub quorum: Option<QuorumSpec>,
+    /// `None`: what `actions.mode` says.
+    pub mode: Option<Mode>,
+}
+
+/// One level of a degrade rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LevelSpec {
+    pub level: Spanned<String>,
+    pub when: Query,
+    /// How long `when` must hold.
+    pub hold: Duration,
+}
+
+/// When a degrade rule goes back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecoverSpec {
+    /// `None`: as soon as the level's own `when` is false.
+    pub when: Option<Query>,
+    /// How long it must be quiet before each step back.
+    pub hold: Duration,
+}
+
+/// How many votes change a switch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuorumSpec {
+    /// Of the hosts that run the rule, 0 to 1.
+    pub share: Option<f64>,
+    pub at_least: Option<u32>,
+}
+
+/// Whom a decision speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    Host,
+    Zone,
+    Fleet,
+}
+
+/// Whether a decision is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Decide, record and show, and change nothing.
+    Observe,
+    Enforce,
+}
+
+/// A rule that asks for more or fewer machines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScaleSpec {
+    /// What is scaled.
+    pub name: Spanned<SwitchName>,
+    /// Gives the wanted number.
+    pub desired: Query,
+    pub min: u32,
+    pub max: u32,
+    /// The most that one call may change; `None`: no bound.
+    pub step: Option<u32>,
+    /// How long another number must be wanted before it is asked for.
+    pub hold: Duration,
+    /// The shortest time between two calls that ask for more.
+    pub cooldown_out: Duration,
+    /// The shortest time between any call and one that asks for fewer.
+    pub cooldown_in: Duration,
+    /// Whether it may ask for fewer.
+    pub scale_in: bool,
+    /// The name of the webhook.
+    pub webhook: Spanned<String>,
+    /// `None`: what `actions.mode` says.
+    pub mode: Option<Mode>,
+}

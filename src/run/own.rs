@@ -1,0 +1,112 @@
+//! Our own metrics as a source like any other, so that rules can read them.
+
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::model::{Batch, Completeness, Labels, LabelsMap, Source};
+use crate::rules::Counters;
+use crate::series::Refusal;
+use crate::switches::Decision;
+use crate::telemetry::{Metric, Telemetry};
+use crate::time::Timestamp;
+
+/// The job of our own series.
+pub(super) const JOB: &str = "brownout";
+
+/// Turns the table of our own metrics into batches.
+#[derive(Debug)]
+pub(super) struct OwnMetrics {
+    instance: String,
+    /// The label sets with `job` and `instance`, so that none is built twice.
+    named: LabelsMap<Labels>,
+    told_meta: bool,
+    counted: Counters,
+    decided: usize,
+}
+
+impl OwnMetrics {
+    pub(super) fn new(instance: String) -> OwnMetrics {
+        OwnMetrics { instance, named: LabelsMap::default(), told_meta: false, counted: Counters::default(), decided: 0 }
+    }
+
+    /// Brings the engine's counters into the table and the table into a batch.
+    pub(super) fn batch(&mut self, now: Timestamp, engine: &Engine, telemetry: &Telemetry) -> Batch {
+        self.count(engine, telemetry);
+        let mut samples: Vec<(Labels, f64)> = Vec::with_capacity(self.named.len() + 8);
+        for (labels, value) in telemetry.observe() {
+            let instance = &self.instance;
+            let named = self.named.entry(labels).or_insert_with_key(|labels| labels.with("job", JOB).with("instance", instance));
+            samples.push((named.clone(), value));
+        }
+        let up = Labels::from_pairs([("__name__", "up"), ("job", JOB), ("instance", &self.instance)]);
+        samples.push((up, 1.0));
+        let meta = if std::mem::replace(&mut self.told_meta, true) { Vec::new() } else { Telemetry::meta() };
+        Batch {
+            source: Source::new("own", JOB),
+            at: now,
+            samples,
+            timed: Vec::new(),
+            completeness: Completeness::Whole,
+            meta,
+            urgent: false,
+        }
+    }
+
+    fn count(&mut self, engine: &Engine, telemetry: &Telemetry) {
+        let (now, before) = (engine.rules().counters(), self.counted);
+        let step = |metric, now: u64, before: u64| telemetry.add(metric, &[], (now - before) as f64);
+        step(Metric::RuleEvaluations, now.evaluations, before.evaluations);
+        step(Metric::RuleEvaluationFailures, now.failures, before.failures);
+        step(Metric::RuleGroupIterationsMissed, now.missed, before.missed);
+        self.counted = now;
+        telemetry.set(Metric::SeriesCount, &[], engine.series_count() as f64);
+        telemetry.set(Metric::NotificationsPending, &[], engine.alerts().outbox_len() as f64);
+        for state in [crate::rules::AlertState::Pending, crate::rules::AlertState::Firing] {
+            telemetry.set(Metric::AlertsFiring, &[("state", state.as_str())], engine.rules().alerts_in(state) as f64);
+        }
+        self.count_switches(engine, telemetry);
+    }
+
+    fn count_switches(&mut self, engine: &Engine, telemetry: &Telemetry) {
+        let switches = engine.switches();
+        for (declaration, (name, record)) in switches.declarations().zip(switches.records()) {
+            let name = name.as_str();
+            for level in &declaration.ladder {
+                let here = f64::from(u8::from(*level == record.level));
+                telemetry.set(Metric::SwitchLevel, &[("switch", name), ("level", level)], here);
+            }
+            let depth = declaration.depth(&record.level).unwrap_or(0);
+            telemetry.set(Metric::SwitchValue, &[("switch", name)], depth as f64);
+            telemetry.set(Metric::SwitchPinned, &[("switch", name)], f64::from(u8::from(record.pin.is_some())));
+            let held = switches.held_back().any(|(held, _)| held.as_str() == name);
+            telemetry.set(Metric::SwitchHeldBack, &[("switch", name)], f64::from(u8::from(held)));
+            let blind = switches.blind_rules(name) > 0;
+            telemetry.set(Metric::RuleNoData, &[("switch", name)], f64::from(u8::from(blind)));
+        }
+        let total = switches.decided();
+        let new = total.saturating_sub(self.decided as u64) as usize;
+        for Decision { switch, mode, .. } in switches.decisions().rev().take(new) {
+            telemetry.count(Metric::SwitchDecisions, &[("switch", switch), ("mode", mode.as_str())]);
+        }
+        self.decided = total as usize;
+    }
+}
+
+/// The word for a refusal in `brownout_samples_refused_total`.
+pub(super) fn refusal_word(why: Refusal) -> &'static str {
+    match why {
+        Refusal::OutOfOrder => "out_of_order",
+        Refusal::TooManySeries => "too_many_series",
+        Refusal::TooManySeriesOfSource => "too_many_series_of_source",
+        Refusal::LabelsTooLong => "labels_too_long",
+    }
+}
+
+/// The parts of our own state that never change, told once.
+pub(super) fn tell_build(telemetry: &Telemetry) {
+    let version: Arc<str> = env!("CARGO_PKG_VERSION").into();
+    telemetry.set(Metric::BuildInfo, &[("version", &version)], 1.0);
+    for metric in [Metric::StoreWriteFailures, Metric::JournalWriteFailures, Metric::HttpRefused, Metric::ClockSteps] {
+        telemetry.add(metric, &[], 0.0);
+    }
+}

@@ -1,0 +1,182 @@
+//! Switches, decisions and pins as plain JSON, and a switch's level as plain text.
+//!
+//! | call | answer |
+//! | --- | --- |
+//! | `GET /api/v1/switches` | every switch with its ladder, level, reason, pin and the rules behind it |
+//! | `GET /api/v1/switches/{name}` | one of them |
+//! | `GET /switches/{name}` | its level as text, for a shell script |
+//! | `POST /api/v1/switches/{name}/pin` | `{"level", "for" or "until", "reason", "by"}` |
+//! | `DELETE /api/v1/switches/{name}/pin` | |
+//! | `GET /api/v1/decisions?limit=N` | the latest decisions, newest first |
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::{Ask, Flag, Shared, status};
+use crate::engine::{Command, Picture, Reply};
+use crate::limits;
+use crate::switches::PinRequest;
+use crate::time::{Timestamp, parse_duration};
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/api/v1/switches", get(list))
+        .route("/api/v1/switches/{name}", get(one))
+        .route("/api/v1/switches/{name}/pin", post(pin).delete(unpin))
+        .route("/api/v1/decisions", get(decisions))
+        .route("/switches/{name}", get(plain))
+}
+
+fn failed(code: StatusCode, message: impl Into<String>) -> Response {
+    (code, axum::Json(json!({ "status": "error", "error": message.into() }))).into_response()
+}
+
+fn done(data: Value) -> Response {
+    axum::Json(json!({ "status": "success", "data": data })).into_response()
+}
+
+fn closing() -> Response {
+    failed(StatusCode::SERVICE_UNAVAILABLE, "shutting down")
+}
+
+async fn list(State(shared): State<Shared>) -> Response {
+    let Some(picture) = shared.picture().await else { return closing() };
+    done(Value::Array(switches(&shared, &picture)))
+}
+
+/// Every switch as JSON.
+pub(super) fn switches(shared: &Shared, picture: &Picture) -> Vec<Value> {
+    let board = shared.switchboard.borrow().clone();
+    board.flags.iter().map(|(name, flag)| switch(name.as_str(), flag, picture)).collect()
+}
+
+fn switch(name: &str, flag: &Flag, picture: &Picture) -> Value {
+    json!({
+        "name": name,
+        "description": flag.description,
+        "ladder": flag.ladder,
+        "level": flag.level,
+        "depth": flag.depth,
+        "since": flag.since.to_rfc3339(),
+        "revision": flag.revision,
+        "why": flag.why,
+        "pin": flag.pin.as_ref().map(|pin| json!({
+            "level": pin.level,
+            "reason": pin.reason,
+            "by": pin.by,
+            "since": pin.since.to_rfc3339(),
+            "until": pin.until.to_rfc3339(),
+        })),
+        "rules": status::ladders(picture, name),
+    })
+}
+
+async fn one(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    let Some(picture) = shared.picture().await else { return closing() };
+    match switches(&shared, &picture).into_iter().find(|switch| switch["name"] == name.as_str()) {
+        Some(switch) => done(switch),
+        None => failed(StatusCode::NOT_FOUND, format!("there is no switch `{name}`")),
+    }
+}
+
+async fn plain(State(shared): State<Shared>, Path(name): Path<String>) -> (StatusCode, String) {
+    let board = shared.switchboard.borrow();
+    match board.flags.iter().find(|(known, _)| known.as_str() == name) {
+        Some((_, flag)) => (StatusCode::OK, format!("{}\n", flag.level)),
+        None => (StatusCode::NOT_FOUND, "no such switch\n".into()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PinBody {
+    level: String,
+    #[serde(default, rename = "for")]
+    lasts: Option<String>,
+    #[serde(default)]
+    until: Option<String>,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    by: String,
+}
+
+/// When a pin ends that says neither `for` nor `until`.
+const DEFAULT_PIN: &str = "1h";
+
+async fn pin(State(shared): State<Shared>, Path(name): Path<String>, body: Bytes) -> Response {
+    let wish: PinBody = match serde_json::from_slice(&body) {
+        Ok(wish) => wish,
+        Err(error) => return failed(StatusCode::BAD_REQUEST, format!("the body is no pin: {error}")),
+    };
+    let until = match (&wish.lasts, &wish.until) {
+        (Some(_), Some(_)) => Err("say either `for` or `until`, not both".to_owned()),
+        (None, Some(until)) => {
+            Timestamp::from_rfc3339(until).ok_or_else(|| format!("{until:?} is no time such as 2026-01-31T12:00:00Z"))
+        }
+        (lasts, None) => parse_duration(lasts.as_deref().unwrap_or(DEFAULT_PIN))
+            .map(|lasts| shared.clock.now() + lasts)
+            .map_err(|error| error.to_string()),
+    };
+    let until = match until {
+        Ok(until) => until,
+        Err(message) => return failed(StatusCode::BAD_REQUEST, message),
+    };
+    let by = if wish.by.trim().is_empty() { "somebody".to_owned() } else { wish.by };
+    let request = PinRequest { switch: name, level: wish.level, until, reason: wish.reason, by };
+    command(&shared, Command::Pin(request)).await
+}
+
+#[derive(Deserialize)]
+struct UnpinQuery {
+    #[serde(default)]
+    by: Option<String>,
+}
+
+async fn unpin(State(shared): State<Shared>, Path(name): Path<String>, Query(query): Query<UnpinQuery>) -> Response {
+    let by = query.by.unwrap_or_else(|| "somebody".to_owned());
+    command(&shared, Command::Unpin { switch: name, by }).await
+}
+
+async fn command(shared: &Shared, command: Command) -> Response {
+    let (reply, answer) = oneshot::channel();
+    if shared.asks.send(Ask::Command(command, reply)).await.is_err() {
+        return closing();
+    }
+    match answer.await {
+        Ok(Reply::Done) => done(Value::Null),
+        Ok(Reply::Refused(message)) => failed(StatusCode::UNPROCESSABLE_ENTITY, message),
+        Err(_) => closing(),
+    }
+}
+
+#[derive(Deserialize)]
+struct DecisionsQuery {
+    #[serde(default)]
+    limit: Option<usize>,
+    #[serde(default)]
+    switch: Option<String>,
+}
+
+async fn decisions(State(shared): State<Shared>, Query(query): Query<DecisionsQuery>) -> Response {
+    let Some(picture) = shared.picture().await else { return closing() };
+    let wanted =
+        |decision: &&crate::switches::Decision| query.switch.as_ref().is_none_or(|name| decision.switch == *name);
+    let limit = query.limit.unwrap_or(100).min(limits::DECISIONS_KEPT);
+    let latest: Vec<Value> = picture.decisions.iter().rev().filter(wanted).take(limit).map(decision_json).collect();
+    done(Value::Array(latest))
+}
+
+/// A decision as JSON, its time as text.
+pub(super) fn decision_json(decision: &crate::switches::Decision) -> Value {
+    let mut value = serde_json::to_value(decision).unwrap_or_default();
+    value["at"] = json!(decision.at.to_rfc3339());
+    value
+}

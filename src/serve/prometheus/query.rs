@@ -1,0 +1,123 @@
+//! `query` and `query_range`: a view of the series, worked out on the blocking pool within limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use serde_json::json;
+
+use super::answer::{Answer, ApiError, data, query_data, with_notes};
+use super::params::Params;
+use crate::limits;
+use crate::promql::{self, AnnotationKind, EvalError, EvalErrorKind, Expr, Interrupt, Options, Outcome};
+use crate::serve::Shared;
+use crate::time::{Clock, Timestamp};
+
+pub(super) async fn instant(State(shared): State<Shared>, params: Params) -> Answer {
+    let (text, expr) = params.expression()?;
+    let at = params.time("time")?.unwrap_or_else(|| shared.clock.now());
+    let job = move |view: &_, expr: &Expr, options: &Options<'_>| promql::instant(view, expr, at, options);
+    run(&shared, &params, text, expr, at, job).await
+}
+
+pub(super) async fn range(State(shared): State<Shared>, params: Params) -> Answer {
+    let (text, expr) = params.expression()?;
+    let needed = |name| {
+        params.time(name)?.ok_or_else(|| ApiError::BadData(format!("invalid parameter \"{name}\": it is missing")))
+    };
+    let (start, end) = (needed("start")?, needed("end")?);
+    let step = params.duration("step")?.unwrap_or_default();
+    if end < start {
+        return Err(ApiError::BadData("invalid parameter \"end\": end timestamp must not be before start time".into()));
+    }
+    if step < Duration::from_millis(1) {
+        return Err(ApiError::BadData(
+            "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer".into(),
+        ));
+    }
+    if end.since(start).as_millis() / step.as_millis() > limits::QUERY_POINTS as u128 {
+        return Err(ApiError::BadData(format!(
+            "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+            limits::QUERY_POINTS
+        )));
+    }
+    let job = move |view: &_, expr: &Expr, options: &Options<'_>| promql::range(view, expr, start, end, step, options);
+    run(&shared, &params, text, expr, end, job).await
+}
+
+async fn run(
+    shared: &Shared,
+    params: &Params,
+    text: String,
+    expr: Expr,
+    at: Timestamp,
+    job: impl FnOnce(&crate::series::View, &Expr, &Options<'_>) -> Result<Outcome, EvalError> + Send + 'static,
+) -> Answer {
+    let limit = params.limit()?;
+    let time = params.duration("timeout")?.unwrap_or(limits::QUERY_TIME).min(limits::QUERY_TIME);
+    let lookback = params.duration("lookback_delta")?;
+    let waiting = tokio::time::timeout(time, Arc::clone(&shared.queries).acquire_owned()).await;
+    let place = match waiting {
+        Ok(Ok(place)) => place,
+        Ok(Err(_)) => return Err(ApiError::Unavailable),
+        Err(_) => return Err(ApiError::Timeout("query timed out while it waited for other queries".into())),
+    };
+    let picture = shared.picture().await.ok_or(ApiError::Unavailable)?;
+    let clock = shared.clock;
+    let work = tokio::task::spawn_blocking(move || {
+        let result = evaluate(clock, time, lookback, |options| job(&picture.view, &expr, options));
+        drop(place);
+        result.map(|mut outcome| {
+            truncate(&mut outcome, limit);
+            (query_data(&outcome.value, at), outcome.annotations)
+        })
+    });
+    match work.await {
+        Ok(Ok((value, annotations))) => {
+            let notes = |kind| {
+                let of_kind = annotations.iter().filter(|note| note.kind == kind);
+                of_kind.map(|note| note.with_position(&text)).collect::<Vec<_>>()
+            };
+            Ok(with_notes(&value, &notes(AnnotationKind::Warning), &notes(AnnotationKind::Info)))
+        }
+        Ok(Err(error)) => Err(api_error(&error)),
+        Err(_) => Err(ApiError::Internal("the query made the evaluator panic; please report it".into())),
+    }
+}
+
+fn evaluate(
+    clock: Clock,
+    time: Duration,
+    lookback: Option<Duration>,
+    job: impl FnOnce(&Options<'_>) -> Result<Outcome, EvalError>,
+) -> Result<Outcome, EvalError> {
+    let deadline = clock.now() + time;
+    let interrupt = || (clock.now() >= deadline).then_some(Interrupt::Timeout);
+    let mut options = Options { interrupt: Some(&interrupt), ..Options::default() };
+    if let Some(lookback) = lookback {
+        options.lookback = lookback;
+    }
+    job(&options)
+}
+
+fn truncate(outcome: &mut Outcome, limit: usize) {
+    match &mut outcome.value {
+        promql::Value::Vector(samples) => samples.truncate(limit),
+        promql::Value::Matrix(series) => series.truncate(limit),
+        promql::Value::Scalar(_) | promql::Value::String(_) => {}
+    }
+}
+
+fn api_error(error: &EvalError) -> ApiError {
+    let message = error.to_string();
+    match error.kind {
+        EvalErrorKind::Timeout => ApiError::Timeout(message),
+        EvalErrorKind::Canceled => ApiError::Canceled(message),
+        EvalErrorKind::Execution | EvalErrorKind::TooManySamples => ApiError::Execution(message),
+    }
+}
+
+pub(super) async fn format(params: Params) -> Answer {
+    let (_, expr) = params.expression()?;
+    Ok(data(&json!(expr.to_string()).to_string()))
+}

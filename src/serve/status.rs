@@ -1,0 +1,187 @@
+//! Groups, rules, alerts and ladders as the JSON that Prometheus' API and the page show.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use crate::engine::{LadderPicture, Picture, ScalePicture};
+use crate::model::Labels;
+use crate::rules::{ActiveAlert, AlertState, ConditionStatus, GroupStatus, Part, RuleSpec, RuleStatus, RuleType};
+use crate::switches::Mode;
+use crate::time::Timestamp;
+
+/// Prometheus writes this where an evaluation has not happened yet.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// The groups as `/api/v1/rules` has them.
+pub(super) fn groups(picture: &Picture) -> Vec<Value> {
+    picture.groups.iter().map(group).collect()
+}
+
+fn group(group: &GroupStatus) -> Value {
+    json!({
+        "name": &*group.name,
+        "file": &*group.file,
+        "interval": group.interval.as_secs_f64(),
+        "limit": group.limit,
+        "rules": group.rules.iter().map(rule).collect::<Vec<_>>(),
+        "evaluationTime": group.evaluation_seconds,
+        "lastEvaluation": time_or_never(group.last_evaluation),
+        "missedEvaluations": group.missed,
+    })
+}
+
+fn rule(rule: &RuleStatus) -> Value {
+    let mut value = json!({
+        "name": &*rule.id.name,
+        "query": rule.query,
+        "labels": rule.labels,
+        "health": rule.health.as_str(),
+        "evaluationTime": 0.0,
+        "lastEvaluation": time_or_never(rule.last_evaluation),
+        "type": rule.id.kind.as_str(),
+    });
+    if !rule.last_error().is_empty() {
+        value["lastError"] = json!(rule.last_error());
+    }
+    match rule.id.kind {
+        RuleType::Alerting => {
+            value["state"] = json!(rule.state_str());
+            value["duration"] = json!(rule.duration.as_secs_f64());
+            value["keepFiringFor"] = json!(rule.keep_firing_for.as_secs_f64());
+            value["annotations"] = json!(rule.annotations);
+            value["alerts"] = Value::Array(rule.alerts.iter().map(alert).collect());
+        }
+        RuleType::Recording => {}
+        RuleType::Degrade | RuleType::Scale => {
+            value["conditions"] = Value::Array(conditions(rule));
+        }
+    }
+    value
+}
+
+fn conditions(rule: &RuleStatus) -> Vec<Value> {
+    let names: Vec<String> = match &rule.spec {
+        RuleSpec::Degrade(spec) => {
+            let levels = spec.levels.iter().map(|level| level.level.value.clone());
+            levels.chain(spec.recover.when.iter().map(|_| "recover".to_owned())).collect()
+        }
+        _ => vec!["desired".to_owned()],
+    };
+    rule.conditions.iter().zip(names).map(|(status, name)| condition(status, &name)).collect()
+}
+
+fn condition(status: &ConditionStatus, name: &str) -> Value {
+    let part = status.condition.as_ref().map_or(name, |condition| match &condition.part {
+        Part::Level(level) => level,
+        Part::Recover => "recover",
+        Part::Desired => "desired",
+    });
+    json!({
+        "part": part,
+        "expression": &*status.query,
+        "truth": status.condition.as_ref().map_or("not evaluated", |condition| condition.truth.as_str()),
+        "value": status.condition.as_ref().and_then(|condition| condition.value).filter(|value| value.is_finite()),
+        "since": status.since.map(Timestamp::to_rfc3339),
+    })
+}
+
+/// Every pending and firing alert as `/api/v1/alerts` has it.
+pub(super) fn alerts(picture: &Picture) -> Vec<Value> {
+    let rules = picture.groups.iter().flat_map(|group| &group.rules);
+    rules.flat_map(|rule| &rule.alerts).filter(|alert| alert.state != AlertState::Inactive).map(alert).collect()
+}
+
+fn alert(alert: &ActiveAlert) -> Value {
+    let mut value = json!({
+        "labels": labels(&alert.labels),
+        "annotations": alert.annotations,
+        "state": alert.state.as_str(),
+        "activeAt": alert.active_at.to_rfc3339(),
+        "value": scientific(alert.value),
+    });
+    if let Some(since) = alert.keep_firing_since {
+        value["keepFiringSince"] = json!(since.to_rfc3339());
+    }
+    value
+}
+
+fn labels(labels: &Labels) -> Value {
+    Value::Object(labels.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect::<Map<_, _>>())
+}
+
+/// The rules behind a switch, with what their conditions say.
+pub(super) fn ladders(picture: &Picture, switch: &str) -> Vec<Value> {
+    picture.ladders.iter().filter(|ladder| ladder.rule.switch.as_str() == switch).map(|l| ladder(picture, l)).collect()
+}
+
+fn ladder(picture: &Picture, ladder: &LadderPicture) -> Value {
+    let status =
+        picture.groups.iter().flat_map(|group| &group.rules).find(|rule| rule.id.to_string() == ladder.rule.rule);
+    json!({
+        "title": ladder.rule.title,
+        "mode": ladder.rule.mode.as_str(),
+        "scope": ladder.rule.scope,
+        "level": ladder.level,
+        "moved": ladder.ladder.memory().moved.to_rfc3339(),
+        "quiet_since": ladder.ladder.memory().quiet_since.map(Timestamp::to_rfc3339),
+        "quiet_needed_seconds": ladder.ladder.quiet_needed().as_secs_f64(),
+        "next_climb": ladder.next_climb.map(Timestamp::to_rfc3339),
+        "conditions": status.map(conditions).unwrap_or_default(),
+    })
+}
+
+/// The scale rules.
+pub(super) fn scales(picture: &Picture) -> Vec<Value> {
+    picture.scales.iter().map(scale).collect()
+}
+
+fn scale(scale: &ScalePicture) -> Value {
+    json!({
+        "target": scale.settings.target,
+        "rule": scale.settings.title,
+        "mode": match scale.settings.mode { Mode::Observe => "observe", Mode::Enforce => "enforce" },
+        "min": scale.settings.min,
+        "max": scale.settings.max,
+        "desired": scale.memory.desired,
+        "generation": scale.memory.generation,
+        "last_call": scale.memory.last_call.map(Timestamp::to_rfc3339),
+        "in_flight": scale.memory.in_flight.as_ref().map(|call| call.desired),
+        "failures": scale.memory.failures,
+    })
+}
+
+fn time_or_never(at: Option<Timestamp>) -> String {
+    at.map_or(NEVER.to_owned(), Timestamp::to_rfc3339)
+}
+
+/// Go's `FormatFloat(v, 'e', -1, 64)`: how Prometheus writes an alert's value.
+fn scientific(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".into();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf".into() } else { "-Inf".into() };
+    }
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let number: i32 = exponent.parse().unwrap_or(0);
+    let mut written = String::from(digits);
+    let _ = write!(written, "e{}{:02}", if number < 0 { '-' } else { '+' }, number.abs());
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alert_values_are_written_as_prometheus_does() {
+        for (value, text) in
+            [(1.0, "1e+00"), (0.5, "5e-01"), (-123456.0, "-1.23456e+05"), (0.0, "0e+00"), (1e100, "1e+100")]
+        {
+            assert_eq!(scientific(value), text);
+        }
+        assert_eq!(scientific(f64::INFINITY), "+Inf");
+    }
+}

@@ -1,0 +1,594 @@
+//! All switches of this host: rules ask, people pin, and the arbiter decides and says why.
+//!
+//! The arbiter changes its own picture at once and gives the new record as a [`Write`]. A write that the store did not
+//! take is given again until it is ([`Switches::write_failed`]); a record of the store with a higher revision replaces
+//! ours ([`Switches::store_has`]).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::guards::{Guards, HOUR, HeldBack};
+use super::ladder::{Ladder, LadderMemory, LadderSettings, Move, Truth};
+use super::scale::{ScaleCall, ScaleRule, ScaleSettings, ScaleVerdict};
+use super::state::{Actor, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
+use crate::limits;
+use crate::model::SwitchName;
+use crate::time::{Timestamp, format_duration};
+
+/// How long a write that failed waits before it is given again.
+const WRITE_RETRY: Duration = Duration::from_secs(1);
+
+/// A `degrade` rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LadderRule {
+    /// Unique among the rules.
+    pub rule: String,
+    /// `group/rule`, for messages.
+    pub title: String,
+    pub switch: SwitchName,
+    pub ladder: LadderSettings,
+    /// One a level, in the order of the rule.
+    pub expressions: Vec<String>,
+    pub recover_expression: Option<String>,
+    pub mode: Mode,
+    /// `host`, `zone` or `fleet`.
+    pub scope: String,
+}
+
+/// What the arbiter needs to know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    pub declarations: Vec<Declaration>,
+    pub ladders: Vec<LadderRule>,
+    pub scales: Vec<ScaleSettings>,
+    pub guards: Guards,
+}
+
+/// One condition as it was judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judged {
+    pub truth: Truth,
+    pub value: Option<f64>,
+}
+
+/// A person's wish for a switch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PinRequest {
+    pub switch: String,
+    pub level: String,
+    pub until: Timestamp,
+    pub reason: String,
+    pub by: String,
+}
+
+/// Why a person's wish was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("there is no switch `{0}`; declared are: {1}")]
+    UnknownSwitch(String, String),
+    #[error("switch `{switch}` has no level `{level}`; its ladder is: {ladder}")]
+    UnknownLevel { switch: String, level: String, ladder: String },
+    #[error("a pin needs a reason: say why, for whoever finds it later")]
+    NoReason,
+    #[error("a pin must end in the future, within {}", format_duration(limits::PIN_TIME))]
+    BadEnd,
+    #[error("switch `{0}` is not pinned")]
+    NotPinned(String),
+}
+
+/// The state of all switches, and of the rules that move them.
+#[derive(Debug, Default)]
+pub struct Switches {
+    declarations: BTreeMap<SwitchName, Declaration>,
+    records: BTreeMap<SwitchName, Record>,
+    /// The revision that the store is known to have.
+    stored: BTreeMap<SwitchName, u64>,
+    unwritten: BTreeMap<SwitchName, Timestamp>,
+    ladders: BTreeMap<String, Arm>,
+    scales: BTreeMap<String, ScaleRule>,
+    decisions: VecDeque<Decision>,
+    decided: u64,
+    touched: BTreeSet<String>,
+    guards: Guards,
+    /// Switches whose rules ask for another level than a guard lets them have.
+    held_back: BTreeMap<SwitchName, HeldBack>,
+}
+
+#[derive(Debug)]
+struct Arm {
+    rule: LadderRule,
+    ladder: Ladder,
+    /// Since when no condition has had data.
+    silent_since: Option<Timestamp>,
+}
+
+impl Switches {
+    /// Takes the settings into use, at the start (with what the journal and the store remember) and at every reload.
+    /// A rule that is gone asks for nothing any more; a level that is gone counts as healthy.
+    pub fn configure(&mut self, now: Timestamp, settings: Settings, memory: &BTreeMap<String, Value>) -> Vec<Write> {
+        self.guards = settings.guards;
+        self.declarations = settings.declarations.into_iter().map(|d| (d.name.clone(), d)).collect();
+        let declared = &self.declarations;
+        self.records.retain(|name, _| declared.contains_key(name));
+        for (name, declaration) in &self.declarations {
+            self.records.entry(name.clone()).or_insert_with(|| Record::healthy(declaration, now));
+        }
+        let mut before = std::mem::take(&mut self.ladders);
+        for rule in settings.ladders {
+            let kept = before.remove(&rule.rule).map(|arm| arm.ladder.memory().clone());
+            let remembered = || serde_json::from_value(memory.get(&ladder_key(&rule.rule))?.clone()).ok();
+            let memory = kept.or_else(remembered).or_else(|| self.memory_of_ask(&rule));
+            let ladder = match memory {
+                Some(memory) => Ladder::restored(rule.ladder.clone(), memory),
+                None => Ladder::new(rule.ladder.clone(), now),
+            };
+            self.ladders.insert(rule.rule.clone(), Arm { rule, ladder, silent_since: None });
+        }
+        let mut before = std::mem::take(&mut self.scales);
+        for settings in settings.scales {
+            let key = scale_key(&settings.rule);
+            let kept = before.remove(&settings.rule).map(|scale| scale.memory().clone());
+            let fresh = kept.is_none();
+            let remembered = || serde_json::from_value(memory.get(&key)?.clone()).ok();
+            let mut scale = ScaleRule::new(settings, kept.or_else(remembered).unwrap_or_default());
+            if fresh {
+                scale.resume(now);
+            }
+            self.scales.insert(scale.settings().rule.clone(), scale);
+        }
+        let names: Vec<SwitchName> = self.declarations.keys().cloned().collect();
+        names.iter().filter_map(|name| self.reconcile(now, name)).collect()
+    }
+
+    /// A journal that was lost does not undo a degradation: the store's record still says what the rule asked.
+    fn memory_of_ask(&self, rule: &LadderRule) -> Option<LadderMemory> {
+        let ask = self.records.get(&rule.switch)?.asks.get(&rule.rule)?;
+        let depth = self.declarations.get(&rule.switch)?.depth(&ask.level)?;
+        let true_since = vec![None; rule.ladder.levels.len()];
+        Some(LadderMemory { depth, moved: ask.since, true_since, quiet_since: None, relapses: 0, climbed: None })
+    }
+
+    /// Brings the asks of one switch in line with its rules' ladders.
+    fn reconcile(&mut self, now: Timestamp, name: &SwitchName) -> Option<Write> {
+        let declaration = self.declarations.get(name)?;
+        let mut asks = BTreeMap::new();
+        let record = self.records.get(name)?;
+        for arm in self.ladders.values().filter(|arm| arm.rule.switch == *name && arm.rule.mode == Mode::Enforce) {
+            let depth = arm.ladder.memory().depth.min(declaration.ladder.len() - 1);
+            if depth > 0 {
+                let since = arm.ladder.memory().moved;
+                let fresh = || Ask {
+                    level: declaration.ladder[depth].clone(),
+                    since,
+                    reason: "remembered over a restart".into(),
+                };
+                let kept = record.asks.get(&arm.rule.rule).filter(|ask| ask.level == declaration.ladder[depth]);
+                asks.insert(arm.rule.rule.clone(), kept.cloned().unwrap_or_else(fresh));
+            }
+        }
+        let unknown_level = declaration.depth(&record.level).is_none();
+        if asks == record.asks && !unknown_level {
+            return None;
+        }
+        self.records.get_mut(name)?.asks = asks;
+        self.settle(now, name, Actor::System, "the rules of this switch changed".into())
+    }
+
+    /// Takes the store's records, at the start and whenever they change.
+    pub fn store_has(&mut self, now: Timestamp, records: &BTreeMap<SwitchName, Record>) {
+        for (name, theirs) in records {
+            self.stored.insert(name.clone(), theirs.revision);
+            let Some(ours) = self.records.get_mut(name) else {
+                self.records.insert(name.clone(), theirs.clone());
+                continue;
+            };
+            if theirs.revision > ours.revision {
+                *ours = theirs.clone();
+            } else if theirs.revision < ours.revision {
+                self.unwritten.entry(name.clone()).or_insert(now + WRITE_RETRY);
+                continue;
+            }
+            self.unwritten.remove(name);
+        }
+    }
+
+    /// The store did not take a write: it is given again a little later.
+    pub fn write_failed(&mut self, now: Timestamp, name: &SwitchName) {
+        self.unwritten.insert(name.clone(), now + WRITE_RETRY);
+    }
+
+    /// Takes the judgement of a `degrade` rule: its levels in order, then `recover.when` when it has one.
+    pub fn judge(&mut self, now: Timestamp, rule: &str, levels: &[Judged], recover: Option<Judged>) -> Option<Write> {
+        let arm = self.ladders.get_mut(rule)?;
+        let declaration = self.declarations.get(&arm.rule.switch)?;
+        let truths: Vec<Truth> = levels.iter().map(|judged| judged.truth).collect();
+        let recover_truth = recover.map_or(Truth::Unknown, |judged| judged.truth);
+        let before = arm.ladder.memory().clone();
+        let step = arm.ladder.judge(now, &truths, recover_truth);
+        let blind = truths.iter().chain(recover.map(|_| &recover_truth)).all(|truth| *truth == Truth::Unknown);
+        arm.silent_since = if blind { arm.silent_since.or(Some(now)) } else { None };
+        let restored = step.is_none() && arm.restore_after_silence(now, declaration.on_silence);
+        if *arm.ladder.memory() != before {
+            self.touched.insert(ladder_key(rule));
+        }
+        let (depth, expression, value, why) = match step {
+            Some(Move::Down { to, level }) => {
+                let expression = arm.rule.expressions[level].clone();
+                let hold = arm.rule.ladder.levels[level].hold;
+                let held = if hold.is_zero() { String::new() } else { format!(" for {}", format_duration(hold)) };
+                let why = format!("{expression}{held}{}", value_words(levels[level].value));
+                (to, expression, levels[level].value, why)
+            }
+            Some(Move::Up { to }) => {
+                let expression = match &arm.rule.recover_expression {
+                    Some(expression) => expression.clone(),
+                    None => "no level's condition is true".to_owned(),
+                };
+                let quiet = format_duration(arm.rule.ladder.recover_for);
+                let value = recover.and_then(|judged| judged.value);
+                let why = format!("quiet for {quiet}: {expression}{}", value_words(value));
+                (to, expression, value, why)
+            }
+            None if restored => {
+                (arm.ladder.memory().depth, String::new(), None, "nobody has decided for too long".into())
+            }
+            None => return None,
+        };
+        let actor = Actor::Rule { rule: arm.rule.title.clone(), expression, value };
+        self.asked(now, rule, (before.depth, depth), actor, why)
+    }
+
+    fn asked(
+        &mut self,
+        now: Timestamp,
+        rule: &str,
+        (before, depth): (usize, usize),
+        actor: Actor,
+        why: String,
+    ) -> Option<Write> {
+        let arm = self.ladders.get(rule)?;
+        let name = arm.rule.switch.clone();
+        let declaration = self.declarations.get(&name)?;
+        let level = declaration.ladder.get(depth)?.clone();
+        let scope = arm.rule.scope.clone();
+        if arm.rule.mode == Mode::Observe {
+            let from = declaration.ladder.get(before).cloned().unwrap_or_default();
+            let (switch, mode) = (name.to_string(), Mode::Observe);
+            self.remember(Decision {
+                switch,
+                at: now,
+                from,
+                to: level,
+                by: actor,
+                reason: why,
+                mode,
+                revision: 0,
+                scope,
+            });
+            return None;
+        }
+        let asks = &mut self.records.get_mut(&name)?.asks;
+        if depth == 0 {
+            asks.remove(rule);
+        } else {
+            asks.insert(rule.to_owned(), Ask { level, since: now, reason: why.clone() });
+        }
+        self.settle_scoped(now, &name, actor, why, scope)
+    }
+
+    /// Works out the level that is in force and gives the record to write.
+    fn settle(&mut self, now: Timestamp, name: &SwitchName, by: Actor, reason: String) -> Option<Write> {
+        self.settle_scoped(now, name, by, reason, "fleet".to_owned())
+    }
+
+    fn settle_scoped(
+        &mut self,
+        now: Timestamp,
+        name: &SwitchName,
+        by: Actor,
+        reason: String,
+        scope: String,
+    ) -> Option<Write> {
+        let recent = self.decisions_in_hour(now, name);
+        let others = self.degraded_by_rules(name);
+        let declaration = self.declarations.get(name)?;
+        let record = self.records.get(name)?;
+        let asked = record.asks.values().filter_map(|ask| declaration.depth(&ask.level)).max().unwrap_or(0);
+        let pinned = record.pin.as_ref().and_then(|pin| declaration.depth(&pin.level));
+        let now_at = declaration.depth(&record.level).unwrap_or(0);
+        let (granted, held) = if pinned.is_none() && matches!(by, Actor::Rule { .. }) {
+            self.guards.admit(now_at, asked, others, recent)
+        } else {
+            (asked, None)
+        };
+        let to = declaration.ladder[pinned.unwrap_or(granted)].clone();
+        let news = match held {
+            Some(held) => self.held_back.insert(name.clone(), held) != Some(held),
+            None => self.held_back.remove(name).is_some(),
+        };
+        if let Some(held) = held.filter(|_| news) {
+            let (from, wanted) = (record.level.clone(), declaration.ladder[asked].clone());
+            let (switch, mode) = (name.to_string(), Mode::Observe);
+            let reason = format!("{}; {reason}", held.words());
+            let (by, scope) = (by.clone(), scope.clone());
+            self.remember(Decision { switch, at: now, from, to: wanted, by, reason, mode, revision: 0, scope });
+        }
+        let record = self.records.get_mut(name)?;
+        let expected = record.revision;
+        record.revision += 1;
+        if record.level != to {
+            let from = std::mem::replace(&mut record.level, to.clone());
+            record.since = now;
+            let (switch, mode, revision) = (name.to_string(), Mode::Enforce, record.revision);
+            let decision = Decision { switch, at: now, from, to, by, reason, mode, revision, scope };
+            record.decision = Some(decision.clone());
+            self.remember(decision);
+        }
+        let record = self.records.get(name)?.clone();
+        Some(Write { name: name.clone(), record, expected })
+    }
+
+    fn degraded_by_rules(&self, but: &SwitchName) -> usize {
+        let degraded = |(name, record): &(&SwitchName, &Record)| {
+            let depth = self.declarations.get(*name).and_then(|d| d.depth(&record.level)).unwrap_or(0);
+            *name != but && depth > 0 && record.pin.is_none()
+        };
+        self.records().filter(degraded).count()
+    }
+
+    fn decisions_in_hour(&self, now: Timestamp, name: &SwitchName) -> usize {
+        let of_rule = |d: &&Decision| d.mode == Mode::Enforce && matches!(d.by, Actor::Rule { .. });
+        let recent = self.decisions.iter().rev().take_while(|d| d.at > now - HOUR);
+        recent.filter(|d| d.switch == name.as_str()).filter(of_rule).count()
+    }
+
+    /// A wish that a guard held back is looked at again: another switch may have recovered, or the hour is over.
+    fn retry_held_back(&mut self, now: Timestamp, writes: &mut Vec<Write>) {
+        let names: Vec<SwitchName> = self.held_back.keys().cloned().collect();
+        for name in names {
+            let Some(record) = self.records.get(&name) else { continue };
+            let Some(declaration) = self.declarations.get(&name) else { continue };
+            let asks = record.asks.iter().filter_map(|(rule, ask)| Some((declaration.depth(&ask.level)?, rule, ask)));
+            let deepest = asks.max_by_key(|(depth, _, _)| *depth);
+            let asked = deepest.as_ref().map_or(0, |(depth, _, _)| *depth);
+            let now_at = declaration.depth(&record.level).unwrap_or(0);
+            let (others, recent) = (self.degraded_by_rules(&name), self.decisions_in_hour(now, &name));
+            let (granted, held) = self.guards.admit(now_at, asked, others, recent);
+            if held.is_some() || granted == now_at {
+                continue;
+            }
+            let (rule, reason) = match deepest {
+                Some((_, rule, ask)) => (rule.clone(), ask.reason.clone()),
+                None => (String::new(), "no rule asks for it any more".to_owned()),
+            };
+            let title = self.ladders.get(&rule).map_or(rule, |arm| arm.rule.title.clone());
+            let by = Actor::Rule { rule: title, expression: String::new(), value: None };
+            writes.extend(self.settle(now, &name, by, reason));
+        }
+    }
+
+    /// Why a switch is not where its rules want it, by switch.
+    pub fn held_back(&self) -> impl Iterator<Item = (&SwitchName, HeldBack)> {
+        self.held_back.iter().map(|(name, held)| (name, *held))
+    }
+
+    fn remember(&mut self, decision: Decision) {
+        self.decided += 1;
+        if self.decisions.len() >= limits::DECISIONS_KEPT {
+            self.decisions.pop_front();
+        }
+        self.decisions.push_back(decision);
+    }
+
+    /// Takes the wanted number of a `scale` rule.
+    pub fn judge_scale(&mut self, now: Timestamp, rule: &str, wanted: Option<f64>) -> Option<ScaleCall> {
+        let scale = self.scales.get_mut(rule)?;
+        let call = scale.judge(now, wanted)?;
+        self.touched.insert(scale_key(rule));
+        let reason = call.reason.clone();
+        self.remember(Decision {
+            switch: format!("scale:{}", call.target),
+            at: now,
+            from: call.previous.to_string(),
+            to: call.desired.to_string(),
+            by: Actor::Rule { rule: call.rule.clone(), expression: call.expression.clone(), value: Some(call.value) },
+            reason,
+            mode: call.mode,
+            revision: call.generation,
+            scope: "fleet".into(),
+        });
+        Some(call).filter(|call| call.mode == Mode::Enforce)
+    }
+
+    /// Takes the outcome of a scale call; false when no rule waits for this id.
+    pub fn scale_delivered(&mut self, now: Timestamp, id: &str, verdict: &ScaleVerdict) -> bool {
+        let ours = self.scales.iter_mut().find_map(|(rule, scale)| scale.delivered(now, id, verdict).then_some(rule));
+        self.touched.extend(ours.map(|rule| scale_key(rule)));
+        ours.is_some()
+    }
+
+    /// Overrides a switch until a given time.
+    ///
+    /// # Errors
+    /// [`Refused`], with what to say instead.
+    pub fn pin(&mut self, now: Timestamp, request: PinRequest) -> Result<Write, Refused> {
+        let (name, declaration) = self.declared(&request.switch)?;
+        if declaration.depth(&request.level).is_none() {
+            let ladder = declaration.ladder.join(", ");
+            return Err(Refused::UnknownLevel { switch: request.switch, level: request.level, ladder });
+        }
+        if request.reason.trim().is_empty() {
+            return Err(Refused::NoReason);
+        }
+        if request.until <= now || request.until.since(now) > limits::PIN_TIME {
+            return Err(Refused::BadEnd);
+        }
+        let PinRequest { level, until, reason, by, .. } = request;
+        let why = format!("pinned until {}: {reason}", until.to_rfc3339());
+        let actor = Actor::Person { name: by.clone() };
+        if let Some(record) = self.records.get_mut(&name) {
+            record.pin = Some(Pin { level, reason, by, since: now, until });
+        }
+        self.settle(now, &name, actor, why).ok_or_else(|| self.unknown(name.as_str()))
+    }
+
+    /// Ends a pin early: the rules' level is in force again.
+    ///
+    /// # Errors
+    /// When the switch is not declared or not pinned.
+    pub fn unpin(&mut self, now: Timestamp, switch: &str, by: &str) -> Result<Write, Refused> {
+        let (name, _) = self.declared(switch)?;
+        let taken = self.records.get_mut(&name).and_then(|record| record.pin.take());
+        if taken.is_none() {
+            return Err(Refused::NotPinned(switch.to_owned()));
+        }
+        let actor = Actor::Person { name: by.to_owned() };
+        self.settle(now, &name, actor, "pin removed".into()).ok_or_else(|| self.unknown(switch))
+    }
+
+    fn declared(&self, switch: &str) -> Result<(SwitchName, &Declaration), Refused> {
+        let found = self.declarations.iter().find(|(name, _)| name.as_str() == switch);
+        found.map(|(name, declaration)| (name.clone(), declaration)).ok_or_else(|| self.unknown(switch))
+    }
+
+    fn unknown(&self, switch: &str) -> Refused {
+        let names: Vec<&str> = self.declarations.keys().map(SwitchName::as_str).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        Refused::UnknownSwitch(switch.to_owned(), names)
+    }
+
+    /// The next time at which something must be done without any event.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let pins = self.records.values().filter_map(|record| Some(record.pin.as_ref()?.until));
+        let scales = self.scales.values().filter_map(ScaleRule::next_deadline);
+        pins.chain(scales).chain(self.unwritten.values().copied()).min()
+    }
+
+    /// Does what is due: pins end, failed writes and scale calls are given again.
+    pub fn tick(&mut self, now: Timestamp, writes: &mut Vec<Write>, calls: &mut Vec<ScaleCall>) {
+        let over = |record: &Record| record.pin.as_ref().is_some_and(|pin| pin.until <= now);
+        let ended: Vec<SwitchName> =
+            self.records.iter().filter(|(_, record)| over(record)).map(|(name, _)| name.clone()).collect();
+        for name in ended {
+            let pin = self.records.get_mut(&name).and_then(|record| record.pin.take());
+            let by = pin.map_or(String::new(), |pin| format!(" of {} ({})", pin.by, pin.reason));
+            writes.extend(self.settle(now, &name, Actor::System, format!("the pin{by} ended")));
+        }
+        let due: Vec<SwitchName> =
+            self.unwritten.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
+        for name in due {
+            self.unwritten.insert(name.clone(), now + WRITE_RETRY);
+            let expected = self.stored.get(&name).copied().unwrap_or(0);
+            writes.extend(self.records.get(&name).map(|r| Write { name: name.clone(), record: r.clone(), expected }));
+        }
+        self.retry_held_back(now, writes);
+        for (rule, scale) in &mut self.scales {
+            let before = scale.memory().clone();
+            calls.extend(scale.retry_due(now));
+            if *scale.memory() != before {
+                self.touched.insert(scale_key(rule));
+            }
+        }
+    }
+
+    /// What must be kept for a restart and has changed since the last call: keys and values for the journal.
+    pub fn take_changes(&mut self) -> Vec<(String, Option<Value>)> {
+        let value = |key: &str| {
+            if let Some(rule) = key.strip_prefix("ladder/") {
+                serde_json::to_value(self.ladders.get(rule)?.ladder.memory()).ok()
+            } else {
+                let rule = key.strip_prefix("scale/")?;
+                serde_json::to_value(self.scales.get(rule)?.memory()).ok()
+            }
+        };
+        let changes = self.touched.iter().map(|key| (key.clone(), value(key))).collect();
+        self.touched.clear();
+        changes
+    }
+
+    /// The declared switches.
+    pub fn declarations(&self) -> impl Iterator<Item = &Declaration> {
+        self.declarations.values()
+    }
+
+    /// The record of every declared switch, as it is in force.
+    pub fn records(&self) -> impl Iterator<Item = (&SwitchName, &Record)> {
+        self.records.iter().filter(|(name, _)| self.declarations.contains_key(*name))
+    }
+
+    /// The ladders with their rules.
+    pub fn ladders(&self) -> impl Iterator<Item = (&LadderRule, &Ladder)> {
+        self.ladders.values().map(|arm| (&arm.rule, &arm.ladder))
+    }
+
+    /// The scale rules.
+    pub fn scales(&self) -> impl Iterator<Item = &ScaleRule> {
+        self.scales.values()
+    }
+
+    /// The latest decisions, oldest first.
+    pub fn decisions(&self) -> impl DoubleEndedIterator<Item = &Decision> {
+        self.decisions.iter()
+    }
+
+    /// How many decisions were made since the start.
+    pub fn decided(&self) -> u64 {
+        self.decided
+    }
+
+    /// How many rules of a switch have had no data at their last judgement, so that it holds.
+    pub fn blind_rules(&self, switch: &str) -> usize {
+        let blind = |arm: &&Arm| arm.rule.switch.as_str() == switch && arm.silent_since.is_some();
+        self.ladders.values().filter(blind).count()
+    }
+
+    /// Brings back decisions that the store kept, oldest first, at the start.
+    pub fn remember_all(&mut self, decisions: impl IntoIterator<Item = Decision>) {
+        decisions.into_iter().for_each(|decision| self.remember(decision));
+        self.decided = 0;
+    }
+}
+
+impl Arm {
+    /// With `on_silence: restore`, a rung up for every such time without any data.
+    fn restore_after_silence(&mut self, now: Timestamp, on_silence: OnSilence) -> bool {
+        let OnSilence::Restore(after) = on_silence else { return false };
+        let long = self.silent_since.is_some_and(|since| now.since(since) >= after);
+        if !long || self.ladder.memory().depth == 0 {
+            return false;
+        }
+        let mut memory = self.ladder.memory().clone();
+        memory.depth -= 1;
+        (memory.moved, memory.quiet_since) = (now, None);
+        self.ladder = Ladder::restored(self.rule.ladder.clone(), memory);
+        self.silent_since = Some(now);
+        true
+    }
+}
+
+fn ladder_key(rule: &str) -> String {
+    format!("ladder/{rule}")
+}
+
+fn scale_key(rule: &str) -> String {
+    format!("scale/{rule}")
+}
+
+fn value_words(value: Option<f64>) -> String {
+    value.map_or(String::new(), |value| format!(" (value {})", rounded(value)))
+}
+
+/// Four significant digits: enough to see, short enough to read.
+fn rounded(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let digits = (3 - value.abs().log10().floor() as i32).clamp(0, 12);
+    let text = format!("{value:.*}", digits as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! The ladder of one `degrade` rule: down fast, up slowly.
+//!
+//! States: the depth that the rule asks for (0 is healthy). Transitions, at each judgement:
+//!
+//! 1. Down: the deepest level whose `when` has been true for its `for` is deeper than now: go there at once.
+//! 2. Up: it has been quiet for `recover.for`, and the last move was at least `min_hold` ago: go one rung up; the quiet
+//!    time starts again for the next rung. Quiet means that `recover.when` is true (without one: that the `when` of the
+//!    present level is false), and that no condition of the present level or a deeper one is true.
+//! 3. Otherwise hold. A condition without data, or one that failed, is neither true nor quiet: its own clock starts
+//!    again, and the ladder does not move up.
+//!
+//! When a climb is undone within `recover.for` plus `min_hold` (the same trouble is back), the next quiet time is twice
+//! as long, up to eight times `recover.for`; a full recovery that lasts that long brings it back.
+//!
+//! A restart goes on from [`LadderMemory`]; no clock starts again.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// The longest that the quiet time grows on repeated relapses, as a multiple of `recover.for`.
+const LONGEST_BACK_OFF: u32 = 8;
+
+/// One level of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Level {
+    /// Its place on the switch's ladder, at least 1.
+    pub depth: usize,
+    /// How long its condition must have been true.
+    pub hold: Duration,
+}
+
+/// A `degrade` rule as its ladder sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LadderSettings {
+    /// In the order of the rule file.
+    pub levels: Vec<Level>,
+    /// Whether the rule has a `recover.when` of its own.
+    pub has_recover: bool,
+    pub recover_for: Duration,
+    pub min_hold: Duration,
+}
+
+/// What a condition says now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    True,
+    False,
+    /// Its series are gone, or it failed.
+    Unknown,
+}
+
+/// What survives a restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LadderMemory {
+    pub depth: usize,
+    /// When the depth last changed.
+    pub moved: Timestamp,
+    /// Since when each level's condition has been true.
+    pub true_since: Vec<Option<Timestamp>>,
+    pub quiet_since: Option<Timestamp>,
+    /// How many times the quiet time has been doubled.
+    pub relapses: u32,
+    /// When the ladder last went up a rung.
+    pub climbed: Option<Timestamp>,
+}
+
+/// A step of the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// Down because of this level (its index in the rule).
+    Down { to: usize, level: usize },
+    /// One rung up after the quiet time.
+    Up { to: usize },
+}
+
+/// One rule's ladder.
+#[derive(Clone, Debug)]
+pub struct Ladder {
+    settings: LadderSettings,
+    memory: LadderMemory,
+}
+
+impl Ladder {
+    /// A ladder at its healthy end.
+    pub fn new(settings: LadderSettings, now: Timestamp) -> Ladder {
+        let true_since = vec![None; settings.levels.len()];
+        let memory = LadderMemory { depth: 0, moved: now, true_since, quiet_since: None, relapses: 0, climbed: None };
+        Ladder { settings, memory }
+    }
+
+    /// Goes on from what was remembered. A memory of another number of levels keeps its depth and its clocks where the
+    /// level is still there.
+    pub fn restored(settings: LadderSettings, mut memory: LadderMemory) -> Ladder {
+        memory.true_since.resize(settings.levels.len(), None);
+        let deepest = settings.levels.iter().map(|level| level.depth).max().unwrap_or(0);
+        memory.depth = memory.depth.min(deepest);
+        Ladder { settings, memory }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &LadderSettings {
+        &self.settings
+    }
+
+    /// What must survive a restart.
+    pub fn memory(&self) -> &LadderMemory {
+        &self.memory
+    }
+
+    /// The quiet time that the next rung up needs.
+    pub fn quiet_needed(&self) -> Duration {
+        self.settings.recover_for * (1 << self.memory.relapses).min(LONGEST_BACK_OFF)
+    }
+
+    /// The earliest time of the next rung up if it stays quiet; `None` while it is not quiet or already healthy.
+    pub fn next_climb(&self) -> Option<Timestamp> {
+        let quiet = self.memory.quiet_since.filter(|_| self.memory.depth > 0)?;
+        Some((quiet + self.quiet_needed()).max(self.memory.moved + self.settings.min_hold))
+    }
+
+    /// Takes one judgement: the truth of each level in order, and of `recover.when` (ignored without one).
+    pub fn judge(&mut self, now: Timestamp, levels: &[Truth], recover: Truth) -> Option<Move> {
+        for (since, truth) in self.memory.true_since.iter_mut().zip(levels) {
+            *since = if *truth == Truth::True { since.or(Some(now)) } else { None };
+        }
+        if let Some((to, level)) = self.deepest_held(now).filter(|(to, _)| *to > self.memory.depth) {
+            self.fell(now);
+            self.moved_to(now, to);
+            return Some(Move::Down { to, level });
+        }
+        let quiet = self.is_quiet(levels, recover);
+        self.memory.quiet_since = if quiet { self.memory.quiet_since.or(Some(now)) } else { None };
+        if self.memory.depth == 0 {
+            self.forgive(now);
+            return None;
+        }
+        if self.next_climb().is_none_or(|at| at > now) {
+            return None;
+        }
+        let to = self.rung_above();
+        self.moved_to(now, to);
+        self.memory.climbed = Some(now);
+        Some(Move::Up { to })
+    }
+
+    fn moved_to(&mut self, now: Timestamp, depth: usize) {
+        self.memory.depth = depth;
+        self.memory.moved = now;
+        self.memory.quiet_since = None;
+    }
+
+    /// The deepest level whose condition has been true for its `for`, with its index in the rule.
+    fn deepest_held(&self, now: Timestamp) -> Option<(usize, usize)> {
+        self.settings
+            .levels
+            .iter()
+            .zip(&self.memory.true_since)
+            .enumerate()
+            .filter(|(_, (level, since))| since.is_some_and(|since| now.since(since) >= level.hold))
+            .map(|(index, (level, _))| (level.depth, index))
+            .max()
+    }
+
+    fn is_quiet(&self, levels: &[Truth], recover: Truth) -> bool {
+        let here_or_deeper = || self.settings.levels.iter().zip(levels).filter(|(l, _)| l.depth >= self.memory.depth);
+        let none = |bad: fn(Truth) -> bool| !here_or_deeper().any(|(_, truth)| bad(*truth));
+        if self.settings.has_recover {
+            recover == Truth::True && none(|truth| truth == Truth::True)
+        } else {
+            none(|truth| truth != Truth::False)
+        }
+    }
+
+    /// The next milder depth that this rule knows; healthy when there is none.
+    fn rung_above(&self) -> usize {
+        let milder = self.settings.levels.iter().map(|level| level.depth).filter(|depth| *depth < self.memory.depth);
+        milder.max().unwrap_or(0)
+    }
+
+    /// A fall soon after a climb is a relapse.
+    fn fell(&mut self, now: Timestamp) {
+        let soon = self.settings.recover_for + self.settings.min_hold;
+        if self.memory.climbed.is_some_and(|climbed| now.since(climbed) < soon) {
+            self.memory.relapses = (self.memory.relapses + 1).min(LONGEST_BACK_OFF.ilog2());
+        }
+    }
+
+    /// A full recovery that lasted as long as the grown quiet time makes relapses forgotten.
+    fn forgive(&mut self, now: Timestamp) {
+        if self.memory.relapses > 0 && now.since(self.memory.moved) >= self.quiet_needed() + self.settings.min_hold {
+            self.memory.relapses = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: Truth = Truth::True;
+    const F: Truth = Truth::False;
+    const U: Truth = Truth::Unknown;
+
+    fn secs(s: u64) -> Duration {
+        Duration::from_secs(s)
+    }
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_millis(s * 1000)
+    }
+
+    fn settings(has_recover: bool) -> LadderSettings {
+        LadderSettings {
+            levels: vec![Level { depth: 1, hold: secs(5) }, Level { depth: 2, hold: secs(5) }],
+            has_recover,
+            recover_for: secs(60),
+            min_hold: secs(30),
+        }
+    }
+
+    /// Feeds one judgement a second and lists the moves with their times.
+    fn moves(ladder: &mut Ladder, from: i64, to: i64, levels: [Truth; 2], recover: Truth) -> Vec<(i64, usize)> {
+        (from..to)
+            .filter_map(|s| match ladder.judge(at(s), &levels, recover)? {
+                Move::Down { to, .. } | Move::Up { to } => Some((s, to)),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_deepest_level_that_held_wins_at_once_and_recovery_goes_one_rung_at_a_time() {
+        let mut ladder = Ladder::new(settings(true), at(0));
+        assert_eq!(moves(&mut ladder, 0, 5, [T, T], F), []);
+        assert_eq!(moves(&mut ladder, 5, 20, [T, T], F), [(5, 2)]);
+        assert_eq!(moves(&mut ladder, 20, 79, [F, F], T), []);
+        assert_eq!(moves(&mut ladder, 79, 200, [F, F], T), [(80, 1), (141, 0)]);
+    }
+
+    #[test]
+    fn without_a_recover_condition_the_level_being_false_is_quiet() {
+        let mut ladder = Ladder::new(settings(false), at(0));
+        assert_eq!(moves(&mut ladder, 0, 10, [T, F], U), [(5, 1)]);
+        assert_eq!(moves(&mut ladder, 10, 100, [F, F], U), [(70, 0)]);
+    }
+
+    #[test]
+    fn no_data_holds_in_both_directions() {
+        let mut ladder = Ladder::new(settings(false), at(0));
+        assert_eq!(moves(&mut ladder, 0, 4, [T, F], U), []);
+        assert_eq!(moves(&mut ladder, 4, 5, [U, F], U), []);
+        assert_eq!(moves(&mut ladder, 5, 10, [T, F], U), [], "the level's clock started again");
+        assert_eq!(moves(&mut ladder, 10, 12, [T, F], U), [(10, 1)]);
+        assert_eq!(moves(&mut ladder, 12, 1000, [U, U], U), []);
+        assert_eq!(moves(&mut ladder, 1000, 1100, [F, F], U), [(1060, 0)]);
+    }
+
+    #[test]
+    fn hysteresis_holds_between_the_two_conditions() {
+        let mut ladder = Ladder::new(settings(true), at(0));
+        moves(&mut ladder, 0, 10, [T, F], F);
+        assert_eq!(moves(&mut ladder, 10, 1000, [F, F], F), [], "below the trip, above the recovery");
+        assert_eq!(moves(&mut ladder, 1000, 1100, [T, F], T), [], "a contradiction is not quiet");
+    }
+
+    #[test]
+    fn min_hold_bounds_the_climb_from_below() {
+        let mut quick = settings(true);
+        (quick.recover_for, quick.min_hold) = (secs(1), secs(30));
+        let mut ladder = Ladder::new(quick, at(0));
+        assert_eq!(moves(&mut ladder, 0, 10, [T, F], F), [(5, 1)]);
+        assert_eq!(moves(&mut ladder, 10, 60, [F, F], T), [(35, 0)]);
+    }
+
+    #[test]
+    fn a_relapse_doubles_the_quiet_time_and_a_lasting_recovery_forgives_it() {
+        let mut ladder = Ladder::new(settings(true), at(0));
+        moves(&mut ladder, 0, 10, [T, F], F);
+        assert_eq!(moves(&mut ladder, 10, 71, [F, F], T), [(70, 0)]);
+        assert_eq!(moves(&mut ladder, 71, 80, [T, F], F), [(76, 1)]);
+        assert_eq!(ladder.quiet_needed(), secs(120));
+        assert_eq!(moves(&mut ladder, 80, 400, [F, F], T), [(200, 0)]);
+        assert_eq!(ladder.quiet_needed(), secs(60));
+    }
+
+    #[test]
+    fn a_restart_changes_nothing() {
+        let steps: Vec<([Truth; 2], Truth)> =
+            (0..400).map(|s| if s % 150 < 20 { ([T, T], F) } else { ([F, F], T) }).collect();
+        let mut whole = Ladder::new(settings(true), at(0));
+        let mut crashed = Ladder::new(settings(true), at(0));
+        for (s, (levels, recover)) in steps.iter().enumerate() {
+            let text = serde_json::to_string(crashed.memory()).expect("json");
+            crashed = Ladder::restored(settings(true), serde_json::from_str(&text).expect("json"));
+            let now = at(s as i64);
+            assert_eq!(whole.judge(now, levels, *recover), crashed.judge(now, levels, *recover), "at {s}");
+        }
+    }
+}

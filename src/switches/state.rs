@@ -1,0 +1,151 @@
+//! What is known of a switch: its declaration, its record in the store, and the decisions that changed it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::SwitchName;
+use crate::time::Timestamp;
+
+/// A switch as the configuration declares it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declaration {
+    pub name: SwitchName,
+    pub description: String,
+    /// The levels, healthy first, mildest first after it. At least two.
+    pub ladder: Vec<String>,
+    pub on_silence: OnSilence,
+}
+
+impl Declaration {
+    /// The place of a level on the ladder; 0 is healthy.
+    pub fn depth(&self, level: &str) -> Option<usize> {
+        self.ladder.iter().position(|name| name == level)
+    }
+
+    /// The healthy level's name.
+    pub fn healthy(&self) -> &str {
+        &self.ladder[0]
+    }
+}
+
+/// What happens to a switch when nobody decides about it any more: its rules are gone or have no data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnSilence {
+    #[default]
+    Hold,
+    /// Back to healthy, one rung at a time, after this long without a judgement.
+    Restore(Duration),
+}
+
+/// Whether a rule acts or only says what it would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    #[default]
+    Observe,
+    Enforce,
+}
+
+impl Mode {
+    /// `observe` or `enforce`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Observe => "observe",
+            Mode::Enforce => "enforce",
+        }
+    }
+}
+
+/// What one rule asks of a switch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ask {
+    pub level: String,
+    pub since: Timestamp,
+    pub reason: String,
+}
+
+/// A person's override.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pin {
+    pub level: String,
+    pub reason: String,
+    pub by: String,
+    pub since: Timestamp,
+    pub until: Timestamp,
+}
+
+/// Who made a decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Actor {
+    /// A rule, `group/rule`, the expression that decided, and its value when it has one.
+    Rule {
+        rule: String,
+        expression: String,
+        value: Option<f64>,
+    },
+    Person {
+        name: String,
+    },
+    /// The daemon itself: a pin ended, a ladder changed, nobody decides any more.
+    System,
+}
+
+/// One change of a switch, or one that would have been made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    pub switch: String,
+    pub at: Timestamp,
+    pub from: String,
+    pub to: String,
+    pub by: Actor,
+    /// Why, in words.
+    pub reason: String,
+    pub mode: Mode,
+    /// The switch's revision that this decision led to; 0 for one that was only observed.
+    pub revision: u64,
+    pub scope: String,
+}
+
+/// A switch in the store. Applications read `level`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub level: String,
+    /// When `level` last changed.
+    pub since: Timestamp,
+    /// Grows by one with every write of this switch.
+    pub revision: u64,
+    /// What each enforcing rule asks for, by `group/rule`; a rule that asks for the healthy level is not listed.
+    #[serde(default)]
+    pub asks: BTreeMap<String, Ask>,
+    #[serde(default)]
+    pub pin: Option<Pin>,
+    /// The decision that led to `level`; `None` while it is at its beginning.
+    #[serde(default)]
+    pub decision: Option<Decision>,
+}
+
+impl Record {
+    /// A switch that nobody has touched.
+    pub fn healthy(declaration: &Declaration, now: Timestamp) -> Record {
+        Record {
+            level: declaration.healthy().to_owned(),
+            since: now,
+            revision: 0,
+            asks: BTreeMap::new(),
+            pin: None,
+            decision: None,
+        }
+    }
+}
+
+/// A record that the store is asked to take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    pub name: SwitchName,
+    pub record: Record,
+    /// The revision that the writer saw: the store refuses the write when it has another.
+    pub expected: u64,
+}
