@@ -108,6 +108,8 @@ pub const ALERTS_PER_RULE: usize = 10_000;
 pub const URGENT_GAP: Duration = Duration::from_millis(10);
 /// How long after a restart a restored alert waits for its inputs, beyond what its expression and interval ask for.
 pub const RESTORE_GRACE: Duration = Duration::from_secs(30);
+/// Evaluations of all groups in one unit test.
+pub const UNIT_TEST_STEPS: u128 = 10_000_000;
 /// Label sets of a recording rule whose results' names are kept ready.
 pub const RECORDED_NAMES: usize = 100_000;
 
