@@ -18,6 +18,8 @@ pub const PROMQL_DEPTH: usize = 512;
 pub const REGEX_BYTES: usize = 4 << 20;
 /// The source of one template, in bytes.
 pub const TEMPLATE_BYTES: usize = 64 << 10;
+/// Values of one series in the notation of rule unit tests.
+pub const NOTED_VALUES: usize = 1_000_000;
 /// What one template may write, in bytes.
 pub const TEMPLATE_OUTPUT_BYTES: usize = 256 << 10;
 /// Steps of one template's execution.
@@ -95,6 +97,19 @@ pub const LOOKUPS_AT_ONCE: usize = 32;
 pub const SMTP_REPLY_BYTES: usize = 256 << 10;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
+
+// ---- rules
+
+/// Alerts of one alerting rule; a result with more elements is an error of the rule.
+pub const ALERTS_PER_RULE: usize = 10_000;
+/// The shortest time between two evaluations out of turn; what comes between waits for the next one.
+pub const URGENT_GAP: Duration = Duration::from_millis(10);
+/// How long after a restart a restored alert waits for its inputs, beyond what its expression and interval ask for.
+pub const RESTORE_GRACE: Duration = Duration::from_secs(30);
+/// Evaluations of all groups in one unit test.
+pub const UNIT_TEST_STEPS: u128 = 10_000_000;
+/// Label sets of a recording rule whose results' names are kept ready.
+pub const RECORDED_NAMES: usize = 100_000;
 
 // ---- alerts
 

@@ -1,1 +1,3 @@
+//! Everything that crosses rooms, as one test binary.
 
+mod promqltest;

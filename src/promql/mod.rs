@@ -4,8 +4,11 @@ mod ast;
 mod check;
 mod error;
 mod error_help;
+mod eval;
 mod functions;
+mod histogram;
 mod lexer;
+mod numbers;
 mod parser;
 mod parser_durations;
 mod parser_selectors;
@@ -14,8 +17,13 @@ mod parser_tests;
 #[cfg(test)]
 mod parser_tests_tables;
 mod printer;
+pub mod series_notation;
 
 pub use ast::*;
 pub use error::{ParseError, position};
+pub use eval::{
+    Annotation, AnnotationKind, EvalError, EvalErrorKind, Interrupt, MatrixSeries, Options, Outcome, SampleValue,
+    StartTimes, Value, VectorSample, depends_on_time, instant, range, windows,
+};
 pub use functions::{FUNCTIONS, function};
 pub use parser::parse;

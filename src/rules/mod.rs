@@ -1,17 +1,52 @@
 //! Rule files, groups, their schedule, and the state of alerts and of action rules. Pure: takes `now` as an argument.
+//!
+//! A file becomes groups ([`parse_file`]), groups become [`Rules`], and `Rules`, told the time and given the store, say what
+//! follows ([`Outcome`]): alerts to tell people about, and what the conditions of action rules say. Whom to tell is the
+//! business of `alerts`, what to switch that of `switches`; this room knows neither.
 
+mod action;
 mod action_file;
+mod alerting;
+#[cfg(test)]
+mod alerting_tests;
+mod durable;
+mod evaluate;
 mod file;
 #[cfg(test)]
 mod file_tests;
+mod group;
+mod id;
+mod inputs;
+mod outcome;
+mod promql_evaluate;
 mod query;
+mod recording;
+mod rule;
+mod ruler;
+#[cfg(test)]
+mod ruler_tests;
+mod schedule;
+#[cfg(test)]
+mod script;
 mod spec;
+mod status;
 mod text;
+mod unit_test;
+mod unit_test_file;
+#[cfg(test)]
+mod unit_test_tests;
+mod urgent;
 
 pub use file::parse_file;
+pub use id::{ActionRuleId, RuleId, RuleType};
+pub use outcome::{AlertEvent, AlertState, Condition, Judgement, Outcome, Part, Truth};
 pub use query::Query;
+pub use rule::Health;
+pub use ruler::{Counters, Rules, Settings};
 pub use spec::{
     AlertSpec, DegradeSpec, GroupSpec, LevelSpec, Mode, QuorumSpec, RecordSpec, RecoverSpec, RuleFile, RuleSpec,
     ScaleSpec, Scope,
 };
+pub use status::{ActiveAlert, ConditionStatus, Finding, GroupStatus, RuleStatus};
 pub use text::TemplateText;
+pub use unit_test::{Failure, Loader, Report, TestReport, run_unit_tests};

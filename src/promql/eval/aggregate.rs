@@ -1,0 +1,201 @@
+//! Aggregations: groups of elements to one each (`sum`, `quantile`, ...), or to some of them (`topk`, `limitk`, ...).
+
+use std::collections::HashMap;
+
+use super::annotations::Note;
+use super::error::EvalError;
+use super::evaluator::{Element, Evaluator, Frame, bare, key};
+use super::group::Group;
+use super::limit::sampling_offset;
+use super::top::Top;
+use super::value::SampleValue;
+use crate::model::{Labels, LabelsMap, NAME};
+use crate::promql::ast::{Aggregate, AggregateOp, Expr, Kind, Span};
+use crate::promql::numbers::plain_digits;
+
+/// The elements by group, both in order of appearance.
+struct Grouped {
+    labels: Vec<Labels>,
+    members: Vec<Vec<Element>>,
+}
+
+impl Evaluator<'_> {
+    pub(super) fn aggregate(
+        &mut self,
+        expr: &Expr,
+        aggregate: &Aggregate,
+        frame: &Frame,
+        at: i64,
+    ) -> Result<Vec<Element>, EvalError> {
+        let in_place = |error: EvalError| error.at(expr.span);
+        if aggregate.op == AggregateOp::CountValues {
+            return self.count_values(expr, aggregate, frame, at);
+        }
+        let param_expr = aggregate.param.as_ref().map(bare);
+        let param_span = param_expr.map_or(expr.span, |param| param.span);
+        let param = match param_expr {
+            Some(param) => self.scalar(param, frame, at)?,
+            None => f64::NAN,
+        };
+        let inner = bare(&aggregate.expr);
+        let vector = self.vector(inner, frame, at)?;
+        match aggregate.op {
+            AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::LimitK => {
+                let Some(k) = count_of(param).map_err(in_place)? else { return Ok(Vec::new()) };
+                let k = k.min(vector.len());
+                let grouped = self.grouped(expr, aggregate, vector);
+                Ok(match aggregate.op {
+                    AggregateOp::LimitK => grouped.members.into_iter().flat_map(|m| m.into_iter().take(k)).collect(),
+                    _ => self.top(aggregate.op, k, grouped, expr.span),
+                })
+            }
+            AggregateOp::LimitRatio => self.limit_ratio(param, vector, param_span).map_err(in_place),
+            _ => {
+                if aggregate.op == AggregateOp::Quantile && !(0.0..=1.0).contains(&param) {
+                    self.note(&Note::InvalidQuantile(param), param_span);
+                }
+                let grouped = self.grouped(expr, aggregate, vector);
+                Ok(self.reduced(aggregate.op, param, grouped, inner.span))
+            }
+        }
+    }
+
+    fn grouped(&mut self, expr: &Expr, aggregate: &Aggregate, vector: Vec<Element>) -> Grouped {
+        let mut grouped = Grouped { labels: Vec::new(), members: Vec::new() };
+        if !aggregate.without && aggregate.grouping.is_empty() {
+            if !vector.is_empty() {
+                grouped.labels.push(Labels::empty());
+                grouped.members.push(vector);
+            }
+            return grouped;
+        }
+        let mut places: LabelsMap<usize> = LabelsMap::default();
+        for element in vector {
+            let labels = self.memos.derived(key(expr), &element.labels, |labels| group_labels(labels, aggregate));
+            let place = *places.entry(labels).or_insert_with_key(|labels| {
+                grouped.labels.push(labels.clone());
+                grouped.members.push(Vec::new());
+                grouped.labels.len() - 1
+            });
+            grouped.members[place].push(element);
+        }
+        grouped
+    }
+
+    fn reduced(&mut self, op: AggregateOp, param: f64, grouped: Grouped, span: Span) -> Vec<Element> {
+        let mut out = Vec::with_capacity(grouped.labels.len());
+        for (labels, members) in grouped.labels.into_iter().zip(grouped.members) {
+            let drop_name = members.iter().any(|element| element.drop_name);
+            let mut group = Group::new(op);
+            for element in &members {
+                group.add(element, &mut |note| self.note(&note, span));
+            }
+            if let Some(value) = group.finish(param, &mut |note| self.note(&note, span)) {
+                out.push(Element { labels, value, drop_name });
+            }
+        }
+        out
+    }
+
+    fn top(&mut self, op: AggregateOp, k: usize, grouped: Grouped, span: Span) -> Vec<Element> {
+        let mut out = Vec::new();
+        for members in grouped.members {
+            let mut top = Top::new(k, op == AggregateOp::Bottomk);
+            for element in members {
+                match element.value.float() {
+                    Some(value) => top.offer(value, element),
+                    None => {
+                        self.note(&Note::HistogramIgnored(op.as_str()), span);
+                    }
+                }
+            }
+            out.extend(top.into_sorted());
+        }
+        out
+    }
+
+    fn limit_ratio(&mut self, ratio: f64, vector: Vec<Element>, span: Span) -> Result<Vec<Element>, EvalError> {
+        if ratio == 0.0 {
+            return Ok(Vec::new());
+        }
+        if ratio.is_nan() {
+            return Err(EvalError::execution("Ratio value is NaN"));
+        }
+        let capped = ratio.clamp(-1.0, 1.0);
+        if capped != ratio {
+            self.note(&Note::InvalidRatio { ratio, cap: capped }, span);
+        }
+        let within = |element: &Element| {
+            let offset = sampling_offset(&element.labels);
+            if capped >= 0.0 { offset < capped } else { offset >= 1.0 + capped }
+        };
+        Ok(vector.into_iter().filter(within).collect())
+    }
+
+    fn count_values(
+        &mut self,
+        expr: &Expr,
+        aggregate: &Aggregate,
+        frame: &Frame,
+        at: i64,
+    ) -> Result<Vec<Element>, EvalError> {
+        let target = match aggregate.param.as_ref().map(bare).map(|param| &param.kind) {
+            Some(Kind::Text(text)) => text.as_str(),
+            _ => "",
+        };
+        if target.is_empty() {
+            return Err(EvalError::execution(format!("invalid label name {target:?}")).at(expr.span));
+        }
+        let mut grouping = aggregate.grouping.clone();
+        if !aggregate.without {
+            grouping.push(target.to_owned());
+        }
+        let by = Aggregate {
+            op: aggregate.op,
+            expr: Expr { kind: Kind::Number(0.0), span: expr.span },
+            param: None,
+            grouping,
+            without: aggregate.without,
+        };
+        let vector = self.vector(bare(&aggregate.expr), frame, at)?;
+        let mut counts: HashMap<Labels, usize> = HashMap::new();
+        let mut order = Vec::new();
+        for element in vector {
+            let text = match &element.value {
+                SampleValue::Float(value) => plain_digits(*value),
+                SampleValue::Histogram(histogram) => histogram.to_string(),
+            };
+            let labels = group_labels(&element.labels.with(target, &text), &by);
+            *counts.entry(labels).or_insert_with_key(|labels| {
+                order.push(labels.clone());
+                0
+            }) += 1;
+        }
+        let counted = |labels: Labels| {
+            let count = counts.get(&labels).copied().unwrap_or(0);
+            Element::float(labels, count as f64)
+        };
+        Ok(order.into_iter().map(counted).collect())
+    }
+}
+
+/// The labels of an element's group.
+fn group_labels(labels: &Labels, aggregate: &Aggregate) -> Labels {
+    let listed = |name: &str| aggregate.grouping.iter().any(|label| label == name);
+    if aggregate.without { labels.filtered(|name| name != NAME && !listed(name)) } else { labels.filtered(listed) }
+}
+
+/// A count of elements; `None` for less than one.
+fn count_of(param: f64) -> Result<Option<usize>, EvalError> {
+    if param < 1.0 {
+        return Ok(None);
+    }
+    if param.is_nan() {
+        return Err(EvalError::execution("Parameter value is NaN"));
+    }
+    if param >= i64::MAX as f64 {
+        let value = crate::promql::numbers::GoFloat(param);
+        return Err(EvalError::execution(format!("Scalar value {value} overflows int64")));
+    }
+    Ok(Some(param as usize))
+}

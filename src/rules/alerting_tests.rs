@@ -1,0 +1,263 @@
+//! The state machine of alerts, as tables: one line an evaluation.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::alerting::{AlertContext, AlertRule};
+use super::evaluate::Reading;
+use super::id::{RuleId, RuleType};
+use super::outcome::AlertState;
+use super::text::TemplateText;
+use crate::model::{Labels, LabelsMap, NAME};
+use crate::promql::SampleValue;
+use crate::time::Timestamp;
+use crate::yaml::{Place, SourceFile};
+
+fn rule(hold: u64, keep_firing_for: u64) -> AlertRule {
+    AlertRule {
+        name: "A".into(),
+        hold: Duration::from_secs(hold),
+        keep_firing_for: Duration::from_secs(keep_firing_for),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        generator_url: "".into(),
+        active: LabelsMap::default(),
+        gone: Vec::new(),
+    }
+}
+
+fn text(source: &str) -> TemplateText {
+    let place = Place { file: SourceFile::new("t", source), span: 0..source.len() };
+    TemplateText::parse(source, &place).expect("a template")
+}
+
+fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, TemplateText> {
+    pairs.iter().map(|(name, source)| ((*name).to_owned(), text(source))).collect()
+}
+
+fn at(secs: u64) -> Timestamp {
+    Timestamp::from_millis(secs as i64 * 1_000)
+}
+
+fn evaluate(
+    rule: &mut AlertRule,
+    result: &[Reading],
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<(Labels, f64)>, String> {
+    let external = Labels::from_pairs([("zone", "z1")]);
+    let query = |asked: &str| Ok(vec![(Labels::from_pairs([("asked", asked)]), 7.0)]);
+    let context = AlertContext { external_labels: &external, external_url: "http://b", query: &query, limit };
+    rule.evaluate(result, now, &context)
+}
+
+fn reading(letter: &str, value: f64) -> Reading {
+    Reading { labels: Labels::from_pairs([(NAME, "m"), ("l", letter)]), value: SampleValue::Float(value) }
+}
+
+fn id() -> RuleId {
+    RuleId {
+        file: "f".into(),
+        group: "g".into(),
+        kind: RuleType::Alerting,
+        name: "A".into(),
+        labels: "".into(),
+        nth: 0,
+    }
+}
+
+/// Each line: seconds, the elements of the result (`-` for none), `->` the alerts with their states, `|` who is told what.
+/// `for N` changes the rule in between, as a reload does.
+fn check(hold: u64, keep_firing_for: u64, table: &str) {
+    let mut rule = rule(hold, keep_firing_for);
+    for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(hold) = line.strip_prefix("for ") {
+            rule.hold = Duration::from_secs(hold.parse().expect("seconds"));
+            continue;
+        }
+        let (input, expected) = line.split_once("->").expect("an arrow");
+        let mut words = input.split_whitespace();
+        let now = at(words.next().expect("a time").parse().expect("seconds"));
+        let result: Vec<Reading> = words.filter(|word| *word != "-").map(|word| reading(word, 1.0)).collect();
+        let samples = evaluate(&mut rule, &result, now, 0).expect("a result");
+        let mut states: Vec<String> =
+            rule.active.values().map(|alert| format!("{}:{}", alert.labels.value("l"), alert.state.as_str())).collect();
+        states.sort();
+        let events = rule.take_events(&id(), now, Duration::from_secs(60), Duration::from_secs(1), &Labels::empty());
+        let told: Vec<String> =
+            events.iter().map(|event| format!("{}:{}", event.labels.value("l"), event.state.as_str())).collect();
+        let actual = format!("{} | {}", states.join(" "), told.join(" "));
+        assert_eq!(actual.trim(), expected.trim(), "at {line}");
+        let shown = rule.active.values().filter(|alert| alert.state != AlertState::Inactive).count();
+        assert_eq!(samples.len(), 2 * shown, "at {line}");
+    }
+}
+
+#[test]
+fn an_alert_goes_from_pending_to_firing_to_resolved() {
+    check(
+        5,
+        0,
+        "0 a -> a:pending |
+         4 a -> a:pending |
+         5 a -> a:firing | a:firing
+         6 a -> a:firing |
+         7 - -> a:inactive | a:inactive
+         8 - -> a:inactive |",
+    );
+}
+
+#[test]
+fn without_for_it_fires_in_the_same_evaluation() {
+    check(0, 0, "0 a -> a:firing | a:firing");
+}
+
+#[test]
+fn a_pending_alert_that_goes_is_forgotten_and_starts_again() {
+    check(
+        5,
+        0,
+        "0 a -> a:pending |
+         4 - -> |
+         5 a -> a:pending |
+         9 a -> a:pending |
+         10 a -> a:firing | a:firing",
+    );
+}
+
+#[test]
+fn keep_firing_for_bridges_gaps_and_starts_again_with_each() {
+    check(
+        0,
+        10,
+        "0 a -> a:firing | a:firing
+         1 - -> a:firing |
+         10 - -> a:firing |
+         10 a -> a:firing |
+         11 - -> a:firing |
+         20 - -> a:firing |
+         21 - -> a:inactive | a:inactive",
+    );
+}
+
+#[test]
+fn what_fires_or_resolved_is_told_again_after_the_resend_delay() {
+    check(
+        0,
+        0,
+        "0 a -> a:firing | a:firing
+         60 a -> a:firing |
+         61 a -> a:firing | a:firing
+         62 - -> a:inactive | a:inactive
+         122 - -> a:inactive |
+         123 - -> a:inactive | a:inactive
+         962 - -> a:inactive | a:inactive
+         963 - -> |",
+    );
+}
+
+#[test]
+fn a_resolved_alert_that_comes_back_is_a_new_one() {
+    check(
+        2,
+        0,
+        "0 a -> a:pending |
+         2 a -> a:firing | a:firing
+         3 - -> a:inactive | a:inactive
+         4 a -> a:pending |
+         6 a -> a:firing | a:firing",
+    );
+}
+
+#[test]
+fn a_longer_for_after_a_reload_makes_it_pending_again() {
+    check(
+        2,
+        0,
+        "0 a -> a:pending |
+         2 a -> a:firing | a:firing
+         for 10
+         3 a -> a:pending |
+         10 a -> a:firing | a:firing",
+    );
+}
+
+#[test]
+fn alerts_of_one_rule_go_their_own_ways() {
+    check(
+        2,
+        0,
+        "0 a b -> a:pending b:pending |
+         1 a -> a:pending |
+         2 a b -> a:firing b:pending | a:firing
+         4 a b -> a:firing b:firing | b:firing
+         5 b -> a:inactive b:firing | a:inactive",
+    );
+}
+
+#[test]
+fn labels_and_annotations_are_templates() {
+    let mut rule = rule(0, 0);
+    rule.labels = texts(&[("where", "{{ $externalLabels.zone }}/{{ $labels.l }}"), ("l", ""), ("alertname", "no")]);
+    rule.annotations = texts(&[
+        ("value", "{{ $value }} {{ .ExternalURL }}"),
+        ("asked", "{{ (query \"up\" | first).Value }}"),
+        ("bad", "{{ template \"x\" }}"),
+        ("worse", "{{ query \"x\" | first | humanize }}"),
+    ]);
+    let samples = evaluate(&mut rule, &[reading("a", 2.0)], at(1), 0).expect("samples");
+    let alert = rule.active.values().next().expect("an alert");
+    assert_eq!(alert.labels.to_string(), r#"{alertname="A", where="z1/a"}"#);
+    assert_eq!(alert.annotations["value"], "2 http://b");
+    assert_eq!(alert.annotations["asked"], "7");
+    assert!(alert.annotations["bad"].starts_with("<error expanding template: "), "{:?}", alert.annotations);
+    assert!(alert.annotations["worse"].starts_with("<error expanding template: "), "{:?}", alert.annotations);
+    let names: Vec<String> = samples.iter().map(|(labels, value)| format!("{labels} {value}")).collect();
+    assert_eq!(
+        names,
+        [
+            r#"ALERTS{alertname="A", alertstate="firing", where="z1/a"} 1"#,
+            r#"ALERTS_FOR_STATE{alertname="A", where="z1/a"} 1"#,
+        ]
+    );
+    evaluate(&mut rule, &[reading("a", 3.0)], at(2), 0).expect("samples");
+    let alert = rule.active.values().next().expect("an alert");
+    assert_eq!((alert.annotations["value"].as_str(), alert.value), ("3 http://b", 3.0), "taken over from each result");
+}
+
+#[test]
+fn two_elements_that_become_one_alert_are_an_error_and_change_nothing() {
+    let mut rule = rule(0, 0);
+    evaluate(&mut rule, &[reading("a", 1.0)], at(0), 0).expect("samples");
+    let before = rule.active.clone();
+    rule.labels = texts(&[("l", "same")]);
+    let error = evaluate(&mut rule, &[reading("a", 1.0), reading("b", 1.0)], at(1), 0).expect_err("an error");
+    assert_eq!(error, "vector contains metrics with the same labelset after applying alert labels");
+    assert_eq!(rule.active, before);
+}
+
+#[test]
+fn past_the_limit_the_rule_fails_and_loses_its_alerts() {
+    let mut rule = rule(0, 0);
+    evaluate(&mut rule, &[reading("a", 1.0)], at(0), 1).expect("samples");
+    let error = evaluate(&mut rule, &[reading("a", 1.0), reading("b", 1.0)], at(1), 1).expect_err("an error");
+    assert_eq!(error, "exceeded limit of 1 with 2 alerts");
+    assert!(rule.active.is_empty());
+    assert_eq!(rule.gone.len(), 2);
+}
+
+#[test]
+fn an_event_says_what_an_alertmanager_needs() {
+    let mut rule = rule(2, 0);
+    rule.generator_url = "http://b/graph?g0.expr=x&g0.tab=1".into();
+    rule.labels = texts(&[("zone", "own")]);
+    evaluate(&mut rule, &[reading("a", 1.0)], at(10), 0).expect("samples");
+    evaluate(&mut rule, &[reading("a", 5.0)], at(12), 0).expect("samples");
+    let external = Labels::from_pairs([("zone", "z1"), ("env", "prod")]);
+    let events = rule.take_events(&id(), at(12), Duration::from_secs(60), Duration::from_secs(300), &external);
+    let event = &events[0];
+    assert_eq!(event.labels.to_string(), r#"{alertname="A", env="prod", l="a", zone="own"}"#);
+    assert_eq!((event.active_at, event.starts_at, event.resolved_at), (at(10), at(12), None));
+    assert_eq!((event.valid_until, event.value), (at(12 + 4 * 300), 5.0));
+    assert_eq!(&*event.generator_url, "http://b/graph?g0.expr=x&g0.tab=1");
+}

@@ -1,0 +1,222 @@
+//! What the rules look like from outside: for `/api/v1/rules`, `/api/v1/alerts` and the page.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::alerting::Active;
+use super::group::Group;
+use super::id::RuleId;
+use super::outcome::{AlertState, Condition};
+use super::rule::{Body, Health, Rule};
+use super::ruler::Rules;
+use super::spec::RuleSpec;
+use crate::model::Labels;
+use crate::series::View;
+use crate::time::Timestamp;
+use crate::yaml::Place;
+
+/// A group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupStatus {
+    pub file: Arc<str>,
+    pub name: Arc<str>,
+    pub interval: Duration,
+    pub query_offset: Duration,
+    /// 0: no limit.
+    pub limit: usize,
+    pub rules: Vec<RuleStatus>,
+    /// As the caller measured it; 0 before.
+    pub evaluation_seconds: f64,
+    /// The slot of the last evaluation.
+    pub last_evaluation: Option<Timestamp>,
+    /// The slot of the next one.
+    pub next_evaluation: Timestamp,
+    /// Slots that were skipped.
+    pub missed: u64,
+}
+
+/// A rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleStatus {
+    /// Its kind is the `type` of the API.
+    pub id: RuleId,
+    /// The expression; of an action rule all of them, one a line.
+    pub query: String,
+    /// `for` of an alert.
+    pub duration: Duration,
+    pub keep_firing_for: Duration,
+    /// As they stand in the file.
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub health: Health,
+    pub last_evaluation: Option<Timestamp>,
+    /// Of an alert: the worst of its alerts; `None` before the first evaluation, and for other kinds.
+    pub state: Option<AlertState>,
+    /// Pending and firing ones, in the order of their labels.
+    pub alerts: Vec<ActiveAlert>,
+    /// Of an action rule.
+    pub conditions: Vec<ConditionStatus>,
+    /// As the rule file has it.
+    pub spec: RuleSpec,
+}
+
+impl RuleStatus {
+    /// The `state` of the API: `unknown` before the first evaluation.
+    pub fn state_str(&self) -> &'static str {
+        self.state.map_or("unknown", AlertState::as_str)
+    }
+
+    /// The `lastError` of the API.
+    pub fn last_error(&self) -> &str {
+        match &self.health {
+            Health::Failed(message) => message,
+            Health::Unknown | Health::Ok => "",
+        }
+    }
+}
+
+/// A pending or firing alert.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActiveAlert {
+    pub labels: Labels,
+    pub annotations: BTreeMap<String, String>,
+    pub state: AlertState,
+    pub active_at: Timestamp,
+    pub keep_firing_since: Option<Timestamp>,
+    pub value: f64,
+    /// Restored after a restart and not seen since: kept until then at least.
+    pub held_until: Option<Timestamp>,
+}
+
+/// A condition of an action rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConditionStatus {
+    pub query: Arc<str>,
+    /// `None` before the first evaluation.
+    pub condition: Option<Condition>,
+    /// Since when it has been saying the same.
+    pub since: Option<Timestamp>,
+}
+
+/// Something that is probably not as meant.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    pub rule: RuleId,
+    /// The selector's text.
+    pub selector: String,
+    /// Where the selector stands.
+    pub place: Place,
+    /// What about it.
+    pub message: &'static str,
+}
+
+impl Rules {
+    /// Every group with its rules, in the order of the files.
+    pub fn groups_status(&self) -> Vec<GroupStatus> {
+        self.groups().iter().map(group_status).collect()
+    }
+
+    /// Every pending and firing alert.
+    pub fn active_alerts(&self) -> Vec<ActiveAlert> {
+        let rules = self.groups().iter().flat_map(|group| &group.rules);
+        rules.flat_map(alerts_of).collect()
+    }
+
+    /// Selectors that match no series at `now` although their rule waits for one. Not for every tick: it asks the store
+    /// once for each selector.
+    pub fn findings(&self, view: &View, now: Timestamp) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for group in self.groups() {
+            for rule in &group.rules {
+                for asked in &rule.asked {
+                    let missing = asked.inputs.missing_now(view, now - group.query_offset);
+                    findings.extend(missing.map(|input| {
+                        let span = input.span.start as usize..input.span.end as usize;
+                        Finding {
+                            rule: rule.id.clone(),
+                            selector: asked.query.text.get(span.clone()).unwrap_or_default().to_owned(),
+                            place: asked.query.place.within(&asked.query.text, span),
+                            message: "this selector matches no series",
+                        }
+                    }));
+                }
+            }
+        }
+        findings
+    }
+}
+
+fn group_status(group: &Group) -> GroupStatus {
+    GroupStatus {
+        file: Arc::clone(&group.file),
+        name: Arc::clone(&group.name),
+        interval: group.interval,
+        query_offset: group.query_offset,
+        limit: group.limit,
+        rules: group.rules.iter().map(rule_status).collect(),
+        evaluation_seconds: group.evaluation_seconds,
+        last_evaluation: group.last_evaluation,
+        next_evaluation: group.next,
+        missed: group.missed,
+    }
+}
+
+fn rule_status(rule: &Rule) -> RuleStatus {
+    let mut status = RuleStatus {
+        id: rule.id.clone(),
+        query: rule.asked.iter().map(|asked| &*asked.query.text).collect::<Vec<_>>().join("\n"),
+        duration: Duration::ZERO,
+        keep_firing_for: Duration::ZERO,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        health: rule.health.clone(),
+        last_evaluation: rule.last_at,
+        state: None,
+        alerts: alerts_of(rule),
+        conditions: conditions_of(rule),
+        spec: rule.spec.clone(),
+    };
+    match &rule.spec {
+        RuleSpec::Record(spec) => status.labels.clone_from(&spec.labels),
+        RuleSpec::Alert(spec) => {
+            let source = |(name, text): (&String, &super::text::TemplateText)| (name.clone(), text.source.to_string());
+            status.duration = spec.hold;
+            status.keep_firing_for = spec.keep_firing_for;
+            status.labels = spec.labels.iter().map(source).collect();
+            status.annotations = spec.annotations.iter().map(source).collect();
+            let worst = status.alerts.iter().map(|alert| alert.state).max().unwrap_or(AlertState::Inactive);
+            status.state = (rule.last_at.is_some() || worst > AlertState::Inactive).then_some(worst);
+        }
+        RuleSpec::Degrade(_) => {}
+        RuleSpec::Scale(spec) => status.duration = spec.hold,
+    }
+    status
+}
+
+fn alerts_of(rule: &Rule) -> Vec<ActiveAlert> {
+    let Body::Alert(alerts) = &rule.body else { return Vec::new() };
+    let shown = |alert: &Active| ActiveAlert {
+        labels: alert.labels.clone(),
+        annotations: alert.annotations.clone(),
+        state: alert.state,
+        active_at: alert.active_at,
+        keep_firing_since: alert.keep_firing_since,
+        value: alert.value,
+        held_until: alert.held_until,
+    };
+    let active = alerts.active.values().filter(|alert| alert.state != AlertState::Inactive);
+    let mut alerts: Vec<ActiveAlert> = active.map(shown).collect();
+    alerts.sort_by(|a, b| a.labels.cmp(&b.labels));
+    alerts
+}
+
+fn conditions_of(rule: &Rule) -> Vec<ConditionStatus> {
+    let Body::Action(action) = &rule.body else { return Vec::new() };
+    let shown = |(part, asked): (&super::action::ActionPart, &super::action::Asked)| ConditionStatus {
+        query: Arc::clone(&asked.query.text),
+        condition: part.last.as_ref().map(|(condition, _)| condition.clone()),
+        since: part.last.as_ref().map(|(_, since)| *since),
+    };
+    action.parts.iter().zip(&rule.asked).map(shown).collect()
+}

@@ -1,0 +1,189 @@
+//! Which rules read a series: the rules to evaluate at once when something urgent came in.
+//!
+//! An index from metric names to rules makes the question cheap; rules that read what those rules write come along, in
+//! an order in which a writer is before its readers (where rules read each other in a circle, in the order of the files).
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+
+use super::inputs::Input;
+use super::rule::Rule;
+use super::spec::RuleSpec;
+use crate::model::{Labels, Matcher, NAME};
+
+/// The number of a rule over all groups.
+type Number = usize;
+
+/// One selector of one rule.
+#[derive(Clone, Copy, Debug)]
+struct Reader {
+    rule: Number,
+    query: usize,
+    input: usize,
+}
+
+/// The index.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    by_name: HashMap<String, Vec<Reader>>,
+    /// Selectors that may match more than a few listed names.
+    unnamed: Vec<Reader>,
+    /// For each rule: the rules that read what it writes.
+    readers: Vec<Vec<Number>>,
+    /// For each rule: its place in the order of evaluation.
+    rank: Vec<usize>,
+    /// The rules by rank.
+    order: Vec<Number>,
+}
+
+impl Index {
+    /// Indexes all rules; their number is their place here.
+    pub fn of(rules: &[&Rule]) -> Index {
+        let mut index = Index::default();
+        for (number, rule) in rules.iter().enumerate() {
+            for (query, asked) in rule.asked.iter().enumerate() {
+                for (input, what) in asked.inputs.0.iter().enumerate() {
+                    index.add(Reader { rule: number, query, input }, what);
+                }
+            }
+        }
+        index.readers = rules.iter().map(|rule| index.readers_of(&Output::of(rule), rules)).collect();
+        index.order = sort(&index.readers);
+        index.rank = vec![0; rules.len()];
+        for (rank, number) in index.order.iter().enumerate() {
+            index.rank[*number] = rank;
+        }
+        index
+    }
+
+    fn add(&mut self, reader: Reader, input: &Input) {
+        let name = input.matchers.iter().filter(|m| m.name == NAME).find_map(Matcher::listed_values);
+        match name {
+            Some(names) => names.iter().for_each(|name| self.by_name.entry(name.clone()).or_default().push(reader)),
+            None => self.unnamed.push(reader),
+        }
+    }
+
+    fn candidates(&self, name: &str) -> impl Iterator<Item = &Reader> {
+        self.by_name.get(name).into_iter().flatten().chain(&self.unnamed)
+    }
+
+    fn readers_of(&self, output: &Output<'_>, rules: &[&Rule]) -> Vec<Number> {
+        let mut readers = BTreeSet::new();
+        for name in output.names() {
+            for reader in self.candidates(name) {
+                let input = &rules[reader.rule].asked[reader.query].inputs.0[reader.input];
+                if output.may_be_read(name, &input.matchers) {
+                    readers.insert(reader.rule);
+                }
+            }
+        }
+        readers.into_iter().collect()
+    }
+
+    /// Marks the ranks of the rules that read one of these series, and of those that read what they write.
+    pub fn affected<'a>(
+        &self,
+        rules: &dyn Fn(Number) -> &'a Rule,
+        changed: &[(Labels, f64)],
+        ranks: &mut BTreeSet<usize>,
+    ) {
+        let mut found = vec![false; self.rank.len()];
+        let mut reached = Vec::new();
+        for (labels, _) in changed {
+            for reader in self.candidates(labels.name()) {
+                if found[reader.rule] {
+                    continue;
+                }
+                let input = &rules(reader.rule).asked[reader.query].inputs.0[reader.input];
+                if input.matchers.iter().all(|matcher| matcher.matches_labels(labels)) {
+                    found[reader.rule] = true;
+                    reached.push(reader.rule);
+                }
+            }
+        }
+        while let Some(number) = reached.pop() {
+            ranks.insert(self.rank[number]);
+            for reader in &self.readers[number] {
+                if !std::mem::replace(&mut found[*reader], true) {
+                    reached.push(*reader);
+                }
+            }
+        }
+    }
+
+    /// The rank of a rule.
+    pub fn rank(&self, number: Number) -> usize {
+        self.rank[number]
+    }
+
+    /// The rule of a rank.
+    pub fn number(&self, rank: usize) -> Option<Number> {
+        self.order.get(rank).copied()
+    }
+}
+
+/// What is known beforehand of the series that a rule writes.
+struct Output<'a> {
+    names: &'static [&'static str],
+    record: Option<&'a str>,
+    labels: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Output<'a> {
+    fn of(rule: &'a Rule) -> Output<'a> {
+        match &rule.spec {
+            RuleSpec::Record(spec) => {
+                let labels = spec.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                Output { names: &[], record: Some(spec.record.as_str()), labels }
+            }
+            RuleSpec::Alert(spec) => Output {
+                names: &["ALERTS", "ALERTS_FOR_STATE"],
+                record: None,
+                labels: vec![("alertname", spec.alert.as_str())],
+            },
+            RuleSpec::Degrade(_) | RuleSpec::Scale(_) => Output { names: &[], record: None, labels: Vec::new() },
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().copied().chain(self.record)
+    }
+
+    /// Whether a selector may match: labels that are only known at an evaluation do not speak against it.
+    fn may_be_read(&self, name: &str, matchers: &[Matcher]) -> bool {
+        matchers.iter().all(|matcher| {
+            let known = self.labels.iter().find(|(label, _)| *label == matcher.name);
+            match known {
+                _ if matcher.name == NAME => matcher.matches(name),
+                Some((_, value)) => matcher.matches(value),
+                None => true,
+            }
+        })
+    }
+}
+
+/// Writers before readers; of those that could come next the first in the files comes first.
+fn sort(readers: &[Vec<Number>]) -> Vec<Number> {
+    let mut waiting = vec![0_usize; readers.len()];
+    for (number, list) in readers.iter().enumerate() {
+        list.iter().filter(|reader| **reader != number).for_each(|reader| waiting[*reader] += 1);
+    }
+    let mut ready: BinaryHeap<Reverse<Number>> =
+        (0..readers.len()).filter(|number| waiting[*number] == 0).map(Reverse).collect();
+    let mut left: BTreeSet<Number> = (0..readers.len()).filter(|number| waiting[*number] > 0).collect();
+    let mut order = Vec::with_capacity(readers.len());
+    loop {
+        // In a circle nobody is ready: the first of those that are left goes on.
+        let Some(number) = ready.pop().map(|Reverse(number)| number).or_else(|| left.pop_first()) else {
+            return order;
+        };
+        order.push(number);
+        for reader in readers[number].iter().filter(|reader| **reader != number) {
+            waiting[*reader] = waiting[*reader].saturating_sub(1);
+            if waiting[*reader] == 0 && left.remove(reader) {
+                ready.push(Reverse(*reader));
+            }
+        }
+    }
+}
