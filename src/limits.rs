@@ -14,6 +14,8 @@ pub const YAML_DEPTH: usize = 64;
 pub const PROMQL_BYTES: usize = 64 << 10;
 /// Nesting of one PromQL expression.
 pub const PROMQL_DEPTH: usize = 512;
+/// Matchers with a regular expression in one PromQL expression; alternations of plain texts do not count.
+pub const PROMQL_REGEXES: usize = 128;
 /// A compiled regular expression, in bytes.
 pub const REGEX_BYTES: usize = 4 << 20;
 /// The source of one template, in bytes.
@@ -142,3 +144,5 @@ pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Deliveries to one integration that are on their way at one time.
 pub const DELIVERIES_PER_INTEGRATION: usize = 4;
+/// Rule files of one configuration.
+pub const RULE_FILES: usize = 4_096;

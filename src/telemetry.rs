@@ -84,6 +84,7 @@ own_metrics! {
     SwitchLevel Gauge "brownout_switch_level" "1 for the level that a feature switch is at, else 0, by switch and level.";
     SwitchValue Gauge "brownout_switch_value" "The value of a dimmer, limit or rollout, by switch.";
     SwitchPinned Gauge "brownout_switch_pinned" "1 while a person's pin overrides the rules, by switch.";
+    SwitchHeldBack Gauge "brownout_switch_held_back" "1 while a guard keeps a switch from where its rules want it, by switch.";
     SwitchDecisions Counter "brownout_switch_decisions_total" "Changes of a switch, by switch and mode.";
     ScaleCalls Counter "brownout_scale_calls_total" "Scale webhooks, by rule and outcome.";
     StoreConnected Gauge "brownout_store_connected" "1 while the store answers, else 0.";

@@ -5,6 +5,7 @@
 //! ([`Clock::wall_drift_millis`]) and tells the engine as an event.
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch; may be negative.
@@ -78,10 +79,11 @@ pub fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The clock of the shell and the edges. Cheap to copy.
+/// The clock of the shell and the edges. Cheap to copy; all copies of one clock follow its [`Clock::resync`].
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    wall_millis: i64,
+    /// The wall time at `start`, in milliseconds. One clock is made in a process's life, so it is never freed.
+    wall_millis: &'static AtomicI64,
     start: tokio::time::Instant,
 }
 
@@ -94,12 +96,13 @@ impl Clock {
     /// Starts the clock at a given time: for tests and simulation.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
     pub fn start_at(at: Timestamp) -> Clock {
-        Clock { wall_millis: at.as_millis(), start: tokio::time::Instant::now() }
+        let wall_millis = Box::leak(Box::new(AtomicI64::new(at.as_millis())));
+        Clock { wall_millis, start: tokio::time::Instant::now() }
     }
 
     /// The time now.
     pub fn now(&self) -> Timestamp {
-        Timestamp(self.wall_millis.saturating_add(millis(self.start.elapsed())))
+        Timestamp(self.wall_start().saturating_add(millis(self.start.elapsed())))
     }
 
     /// Monotonic time since the clock's start, finer than a millisecond: for measuring how long something took.
@@ -109,7 +112,7 @@ impl Clock {
 
     /// The monotonic instant of a time, for sleeping until it.
     pub fn instant(&self, at: Timestamp) -> tokio::time::Instant {
-        let ahead = at.as_millis().saturating_sub(self.wall_millis).clamp(0, 1 << 50);
+        let ahead = at.as_millis().saturating_sub(self.wall_start()).clamp(0, 1 << 50);
         self.start + Duration::from_millis(ahead as u64)
     }
 
@@ -118,9 +121,13 @@ impl Clock {
         wall_now().as_millis() - self.now().as_millis()
     }
 
-    /// Takes over the system's wall time: after a step of it has been told to the engine.
-    pub fn resynced(&self) -> Clock {
-        Clock::start()
+    /// Takes over the system's wall time, for all copies: when a step of it is told to the engine.
+    pub fn resync(&self) {
+        self.wall_millis.fetch_add(self.wall_drift_millis(), Ordering::Relaxed);
+    }
+
+    fn wall_start(&self) -> i64 {
+        self.wall_millis.load(Ordering::Relaxed)
     }
 }
 

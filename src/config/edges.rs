@@ -18,8 +18,8 @@ impl Decode for Serve {
     fn decode(at: &mut At<'_>) -> Option<Serve> {
         let mut fields = at.record("serve", "The page, the metrics and every API.")?;
         let listen = fields.or("listen", "127.0.0.1:9797", "the address to listen on, host:port");
-        let external_url =
-            fields.optional("external_url", "how people reach the page; used in notifications; if missing from `listen`");
+        let external_url = fields
+            .optional("external_url", "how people reach the page; used in notifications; if missing from `listen`");
         let allowed_hosts = fields.or(
             "allowed_hosts",
             "[]",
@@ -27,7 +27,8 @@ impl Decode for Serve {
         );
         let mut refused = Vec::new();
         let help = "listen on 127.0.0.1 and put a proxy with TLS and users in front";
-        let keys = ["tls_server_config", "basic_auth_users", "http_server_config", "rate_limit", "tls", "users", "tokens"];
+        let keys =
+            ["tls_server_config", "basic_auth_users", "http_server_config", "rate_limit", "tls", "users", "tokens"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", help, &mut refused);
         fields.finish();
         Some(Serve { listen, external_url, allowed_hosts, refused })
@@ -46,7 +47,13 @@ impl Decode for Store {
         let embedded: Option<Embedded> = fields.optional("embedded", "on this host, in `data_dir`; the default");
         let mut refused = Vec::new();
         let help = "write `store: {embedded: {}}`, or remove the section";
-        refuse(&mut fields, &["etcd"], "this version keeps switches on the host itself, not in `{}`", help, &mut refused);
+        refuse(
+            &mut fields,
+            &["etcd"],
+            "this version keeps switches on the host itself, not in `{}`",
+            help,
+            &mut refused,
+        );
         let _ = embedded;
         fields.finish();
         Some(Store { refused })
@@ -103,12 +110,8 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    const WORDS: [(&'static str, LogLevel); 4] = [
-        ("error", LogLevel::Error),
-        ("warn", LogLevel::Warn),
-        ("info", LogLevel::Info),
-        ("debug", LogLevel::Debug),
-    ];
+    const WORDS: [(&'static str, LogLevel); 4] =
+        [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
 
     /// The word of the configuration and of `tracing`.
     pub fn as_str(self) -> &'static str {

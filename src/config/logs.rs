@@ -142,8 +142,8 @@ impl Decode for LogMetric {
         let value: Option<Spanned<String>> = fields.optional("value", "a template that gives a number");
         let scale = fields.or("scale", "1", "the value is multiplied by this: 0.001 makes seconds of milliseconds");
         let buckets: Vec<f64> = fields.or("buckets", "[]", "for a histogram: the upper bounds, rising");
-        let max_series =
-            fields.optional("max_series", "the most label sets; past it lines are counted under `_other`; if missing 1000");
+        let max_series = fields
+            .optional("max_series", "the most label sets; past it lines are counted under `_other`; if missing 1000");
         let expire = fields.optional("expire", "a label set that was not seen for this long ends; if missing never");
         let all = [
             (LogMetricKind::Counter, "counter", counter),
@@ -199,7 +199,11 @@ fn check_metric(fields: &mut Fields<'_>, kind: LogMetricKind, name: &Spanned<Str
         fields.problem("histogram", "a histogram needs `buckets`", help);
     }
     if !histogram && fields.has("buckets") {
-        fields.problem("buckets", "only a histogram has `buckets`", Some("remove it, or write `histogram:`".to_owned()));
+        fields.problem(
+            "buckets",
+            "only a histogram has `buckets`",
+            Some("remove it, or write `histogram:`".to_owned()),
+        );
     }
     if buckets.windows(2).any(|pair| pair[0] >= pair[1]) || buckets.iter().any(|bound| bound.is_nan()) {
         fields.problem("buckets", "the bounds must rise", Some("sort them, each once".to_owned()));

@@ -45,7 +45,8 @@ impl Decode for Root {
         let logs = fields.or("logs", "[]", "which logs are followed, and what is counted in them");
         let scrape_configs = fields.or("scrape_configs", "[]", "which endpoints of this host are scraped");
         let rule_files = fields.or("rule_files", "[]", "files with rules; `*` stands for part of a name");
-        let shipped_rules = fields.or("shipped_rules", "true", "whether the rules that come with Brownout are used too");
+        let shipped_rules =
+            fields.or("shipped_rules", "true", "whether the rules that come with Brownout are used too");
         let switches = fields.or("switches", "{}", "the values that applications obey, by name");
         let actions = fields.or("actions", "{}", "what action rules may do");
         let store = fields.or("store", "{}", "where switches are kept");

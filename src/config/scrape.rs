@@ -66,7 +66,12 @@ impl Decode for Scrape {
         let client = Client::read(&mut fields);
         let mut refused = Vec::new();
         pass_over(&mut fields, &PASSED_OVER);
-        let keys = ["scrape_failure_log_file", "scrape_native_histograms", "convert_classic_histograms_to_nhcb", "target_limit"];
+        let keys = [
+            "scrape_failure_log_file",
+            "scrape_native_histograms",
+            "convert_classic_histograms_to_nhcb",
+            "target_limit",
+        ];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", "remove it", &mut refused);
         fields.finish();
         Some(Scrape {

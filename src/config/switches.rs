@@ -31,12 +31,14 @@ pub struct Switch {
 
 impl Decode for Switch {
     fn decode(at: &mut At<'_>) -> Option<Switch> {
-        let doc = "A value that applications obey. A feature is a ladder of levels, the first of which is the healthy one.";
+        let doc =
+            "A value that applications obey. A feature is a ladder of levels, the first of which is the healthy one.";
         let mut fields = at.record("switch", doc)?;
         let feature: Option<Vec<Spanned<String>>> =
             fields.optional("feature", "the levels, healthy first, then ever milder service");
         let description = fields.or("description", "''", "what it is, for people");
-        let on_silence = fields.or("on_silence", "hold", "when nobody decides any more: hold the value, or restore the first");
+        let on_silence =
+            fields.or("on_silence", "hold", "when nobody decides any more: hold the value, or restore the first");
         let restore_after: Option<Interval> =
             fields.optional("restore_after", "for `restore`: how long nobody may decide before that");
         let mut refused = Vec::new();
@@ -114,8 +116,10 @@ impl Decode for Actions {
         );
         let max_degraded =
             fields.optional("max_degraded", "the most switches that rules may have degraded at one time");
-        let max_decisions_per_hour = fields
-            .optional("max_decisions_per_hour", "the most decisions for one switch in an hour; past it the switch is frozen");
+        let max_decisions_per_hour = fields.optional(
+            "max_decisions_per_hour",
+            "the most decisions for one switch in an hour; past it the switch is frozen",
+        );
         fields.finish();
         Some(Actions { mode, max_degraded, max_decisions_per_hour })
     }

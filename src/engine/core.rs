@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::actions::{self, ActionSettings};
 use super::durable::Restored;
 use super::event::{Command, DeliveryOutcome, Effects, Event, Reply};
 use super::picture::{LadderPicture, OutboxPicture, Picture, ScalePicture};
@@ -23,7 +24,7 @@ pub struct Settings {
     pub series: series::Settings,
     pub rules: rules::Settings,
     pub alerts: alerts::Settings,
-    pub switches: switches::Settings,
+    pub actions: ActionSettings,
 }
 
 /// The one state of the daemon.
@@ -42,10 +43,9 @@ impl Engine {
     /// Starts from what was kept. `seed` gives the jitter of retries. The effects are those of the start itself:
     /// deliveries and writes that were on their way when the process ended.
     pub fn restore(now: Timestamp, settings: Settings, restored: Restored, seed: u64, out: &mut Effects) -> Engine {
-        let mut store = restored
-            .series
-            .and_then(|bytes| Store::restore(&bytes, settings.series.clone()).ok())
-            .unwrap_or_else(|| Store::new(settings.series));
+        // Without a snapshot that can be read the windows fill up again: nothing else depends on it.
+        let snapshot = restored.series.and_then(|bytes| Store::restore(&bytes, settings.series.clone()).ok());
+        let mut store = snapshot.map_or_else(|| Store::new(settings.series), |(store, _)| store);
         let mut rules = Rules::new(settings.rules, now);
         let last_alive = restored.last_alive.unwrap_or(now);
         let entries = || restored.entries.iter().map(|(key, value)| (key.clone(), value.clone()));
@@ -55,7 +55,8 @@ impl Engine {
         let mut switches = Switches::default();
         switches.store_has(now, &restored.switches);
         switches.remember_all(restored.decisions);
-        out.writes.extend(switches.configure(now, settings.switches, &restored.entries));
+        let action_settings = actions::settings(&settings.actions, &rules);
+        out.writes.extend(switches.configure(now, action_settings, &restored.entries));
         store.retain(&rules.needs());
         let meta = Arc::default();
         let mut engine = Engine { store, rules, alerts, switches, meta, garbage_due: now, outcomes: Vec::new() };
@@ -187,7 +188,8 @@ impl Engine {
     fn reload(&mut self, now: Timestamp, settings: Settings, out: &mut Effects) {
         self.rules.reload(settings.rules, now);
         self.alerts.reload(settings.alerts, now);
-        out.writes.extend(self.switches.configure(now, settings.switches, &BTreeMap::new()));
+        let action_settings = actions::settings(&settings.actions, &self.rules);
+        out.writes.extend(self.switches.configure(now, action_settings, &BTreeMap::new()));
         self.store.retain(&self.rules.needs());
     }
 

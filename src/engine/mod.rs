@@ -6,11 +6,13 @@
 //! are performed. A restart is [`Engine::restore`] with what the journal kept; `run`, tests and replays are this one
 //! engine under different clocks.
 
+mod actions;
 mod core;
 mod durable;
 mod event;
 mod picture;
 
+pub use actions::ActionSettings;
 pub use self::core::{Engine, Settings};
 pub use durable::Restored;
 pub use event::{Command, DeliveryOutcome, Effects, Entry, Event, Reply};

@@ -78,6 +78,8 @@ impl OwnMetrics {
             let depth = declaration.depth(&record.level).unwrap_or(0);
             telemetry.set(Metric::SwitchValue, &[("switch", name)], depth as f64);
             telemetry.set(Metric::SwitchPinned, &[("switch", name)], f64::from(u8::from(record.pin.is_some())));
+            let held = switches.held_back().any(|(held, _)| held.as_str() == name);
+            telemetry.set(Metric::SwitchHeldBack, &[("switch", name)], f64::from(u8::from(held)));
             let blind = switches.blind_rules(name) > 0;
             telemetry.set(Metric::RuleNoData, &[("switch", name)], f64::from(u8::from(blind)));
         }

@@ -1,5 +1,16 @@
 //! Bounded in-memory time series: append, staleness, chunks, retention on demand, and a cheap immutable [`View`].
 
+mod chunk;
+mod coarse;
+mod history;
+mod index;
+mod needs;
+mod snapshot;
 mod store;
+#[cfg(test)]
+mod tests;
+mod view;
 
-pub use store::{Appended, Need, Point, Refusal, SeriesData, Settings, Store, View};
+pub use snapshot::SnapshotError;
+pub use store::{Appended, Need, Point, Refusal, SeriesData, Settings, Stats, Store};
+pub use view::{SeriesRef, View};

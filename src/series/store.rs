@@ -1,10 +1,16 @@
-//! The store of series and its views.
+//! The store of series: who may append what, and what is forgotten when.
 //!
-//! A view shares everything with the store by reference count; an append while a view is held copies only what it touches.
+//! Each series has a place in a table of pages (`view.rs`), found by its labels; a source's batches find theirs
+//! mostly by their position in the batch before. An append to a known series allocates nothing but now and then.
+//! Time comes from the samples and from the `now` of [`Store::collect_garbage`]; nothing here reads a clock.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::index::{Index, Slot};
+use super::needs::Needs;
+use super::view::{PAGE, Page, Series, View};
 use crate::limits;
 use crate::model::{Batch, Completeness, FloatHistogram, Labels, LabelsMap, Matcher, Source, is_stale_nan, stale_nan};
 use crate::time::Timestamp;
@@ -16,7 +22,7 @@ pub struct Settings {
     pub retention: Duration,
     /// Series in all; more are refused.
     pub max_series: usize,
-    /// Series of one source; more are refused.
+    /// Series of one source, ended ones included until they are dropped; more are refused.
     pub max_series_per_source: usize,
 }
 
@@ -45,10 +51,24 @@ pub enum Point {
     Histogram(Timestamp, Arc<FloatHistogram>),
 }
 
+impl Point {
+    /// When it was.
+    pub fn time(&self) -> Timestamp {
+        match self {
+            Point::Float(at, _) | Point::Histogram(at, _) => *at,
+        }
+    }
+
+    /// True for a float that marks the end of a series.
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Point::Float(_, value) if is_stale_nan(*value))
+    }
+}
+
 /// What an append did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// Stored in a series that was there.
+    /// Stored in a series that was there, or the newest sample once more.
     Known,
     /// A new series began.
     New,
@@ -73,12 +93,68 @@ pub struct SeriesData {
     pub points: Vec<Point>,
 }
 
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub series: usize,
+    /// Floats and histograms.
+    pub samples: usize,
+    /// An estimate of the memory they take, the index included.
+    pub bytes: usize,
+}
+
 /// The store. Owned by the engine alone.
 #[derive(Debug, Default)]
 pub struct Store {
-    settings: Settings,
-    series: Arc<LabelsMap<Arc<Vec<Point>>>>,
-    by_source: std::collections::HashMap<Source, LabelsMap<()>>,
+    pub(super) settings: Settings,
+    pub(super) pages: Vec<Arc<Page>>,
+    index: Arc<Index>,
+    generation: u64,
+    slots: LabelsMap<Slot>,
+    /// What is known of each place beside its series, and views need not see.
+    pub(super) places: Vec<Place>,
+    /// Free places, highest first.
+    free: Vec<Slot>,
+    births: u32,
+    pub(super) sources: HashMap<Source, SourceState>,
+    sources_seen: u32,
+    needs: Option<Needs>,
+}
+
+/// The number of no source.
+const NOBODY: u32 = 0;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    /// How long the series is kept, in milliseconds.
+    keep: i64,
+    /// The source under which the series began: it counts against that source's limit.
+    pub(super) creator: u32,
+    /// The source whose next whole batch must have the series.
+    pub(super) source: u32,
+    /// The batch of that source in which the series was last.
+    batch: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct SourceState {
+    pub(super) number: u32,
+    /// The series of the batch before, in its order.
+    pub(super) listed: Vec<Slot>,
+    batches: u32,
+    /// Series that began under this source and are still there.
+    pub(super) created: usize,
+}
+
+impl SourceState {
+    pub(super) fn numbered(number: u32) -> SourceState {
+        SourceState { number, ..SourceState::default() }
+    }
+}
+
+enum Value {
+    Float(f64),
+    Histogram(Arc<FloatHistogram>),
 }
 
 impl Store {
@@ -87,120 +163,247 @@ impl Store {
         Store { settings, ..Store::default() }
     }
 
-    /// Appends one float.
+    /// Appends one float. The newest sample of a series once more, equal in time and value, changes nothing.
     pub fn append(&mut self, labels: &Labels, at: Timestamp, value: f64) -> Appended {
-        self.push(labels, Point::Float(at, value))
+        self.put(labels, at, Value::Float(value))
     }
 
-    /// Appends one native histogram.
+    /// Appends one native histogram. The newest of a series once more, equal in time and value, changes nothing.
     pub fn append_histogram(&mut self, labels: &Labels, at: Timestamp, value: FloatHistogram) -> Appended {
-        self.push(labels, Point::Histogram(at, Arc::new(value)))
+        self.put(labels, at, Value::Histogram(Arc::new(value)))
     }
 
-    fn push(&mut self, labels: &Labels, point: Point) -> Appended {
-        let series = Arc::make_mut(&mut self.series);
-        let known = series.contains_key(labels);
-        if !known && series.len() >= self.settings.max_series {
-            return Appended::Refused(Refusal::TooManySeries);
+    fn put(&mut self, labels: &Labels, at: Timestamp, value: Value) -> Appended {
+        match self.slots.get(labels) {
+            Some(slot) => done(self.write(*slot, at, value), Appended::Known),
+            None => match self.begin(labels, None) {
+                Ok(slot) => done(self.write(slot, at, value), Appended::New),
+                Err(why) => Appended::Refused(why),
+            },
         }
-        let points = Arc::make_mut(series.entry(labels.clone()).or_default());
-        if points.last().is_some_and(|last| point_time(last) >= point_time(&point)) {
-            return Appended::Refused(Refusal::OutOfOrder);
+    }
+
+    fn write(&mut self, slot: Slot, at: Timestamp, value: Value) -> Result<(), Refusal> {
+        let Some(page) = self.pages.get_mut(slot as usize / PAGE) else { return Ok(()) };
+        let Some(series) = &mut Arc::make_mut(page).slots[slot as usize % PAGE] else { return Ok(()) };
+        let history = &mut Arc::make_mut(series).history;
+        match value {
+            Value::Float(value) => history.push(at.as_millis(), value),
+            Value::Histogram(value) => history.push_histogram(at.as_millis(), value),
         }
-        points.push(point);
-        if known { Appended::Known } else { Appended::New }
+    }
+
+    /// Begins an empty series, if the limits allow it.
+    pub(super) fn begin(&mut self, labels: &Labels, source: Option<&mut SourceState>) -> Result<Slot, Refusal> {
+        if self.slots.len() >= self.settings.max_series {
+            return Err(Refusal::TooManySeries);
+        }
+        if source.as_ref().is_some_and(|source| source.created >= self.settings.max_series_per_source) {
+            return Err(Refusal::TooManySeriesOfSource);
+        }
+        if labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > limits::LABELS_BYTES {
+            return Err(Refusal::LabelsTooLong);
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            (self.places.len() - 1) as Slot
+        });
+        let (page, cell) = (slot as usize / PAGE, slot as usize % PAGE);
+        if page >= self.pages.len() {
+            self.pages.push(Arc::default());
+        }
+        self.births = self.births.wrapping_add(1);
+        self.generation += 1;
+        let series = Series { labels: labels.clone(), birth: self.births, history: Default::default() };
+        Arc::make_mut(&mut self.pages[page]).slots[cell] = Some(Arc::new(series));
+        Arc::make_mut(&mut self.index).insert(labels, slot);
+        self.slots.insert(labels.clone(), slot);
+        let creator = source.map_or(NOBODY, |source| {
+            source.created += 1;
+            source.number
+        });
+        self.places[slot as usize] = Place { keep: self.keep(labels), creator, ..Place::default() };
+        Ok(slot)
+    }
+
+    fn keep(&self, labels: &Labels) -> i64 {
+        match &self.needs {
+            Some(needs) => needs.keep(labels),
+            None => crate::time::millis(self.settings.retention),
+        }
     }
 
     /// Appends a batch: its samples, and a staleness marker for each series of its source that a whole batch lacks.
     /// `refused` is called for every sample that was not taken.
     pub fn append_batch(&mut self, batch: &Batch, refused: &mut dyn FnMut(&Labels, Refusal)) {
-        let mut seen = LabelsMap::default();
-        for (labels, value) in &batch.samples {
-            match self.append(labels, batch.at, *value) {
-                Appended::Refused(why) => refused(labels, why),
-                _ => drop(seen.insert(labels.clone(), ())),
-            }
-        }
-        for (labels, at, value) in &batch.timed {
-            if let Appended::Refused(why) = self.append(labels, *at, *value) {
+        let mut source = self.take_source(&batch.source);
+        source.batches = source.batches.wrapping_add(1);
+        let before = std::mem::take(&mut source.listed);
+        let mut listed = Vec::with_capacity(before.len().max(batch.samples.len()));
+        for (at, (labels, value)) in batch.samples.iter().enumerate() {
+            let slot = match self.slot_in(&before, at, labels) {
+                Some(slot) => slot,
+                None => match self.begin(labels, Some(&mut source)) {
+                    Ok(slot) => slot,
+                    Err(why) => {
+                        refused(labels, why);
+                        continue;
+                    }
+                },
+            };
+            let place = &mut self.places[slot as usize];
+            (place.source, place.batch) = (source.number, source.batches);
+            listed.push(slot);
+            if let Err(why) = self.write(slot, batch.at, Value::Float(*value)) {
                 refused(labels, why);
             }
         }
-        let before = self.by_source.entry(batch.source.clone()).or_default();
-        if batch.completeness == Completeness::Whole {
-            let gone: Vec<Labels> = before.keys().filter(|l| !seen.contains_key(*l)).cloned().collect();
-            *before = seen;
-            for labels in gone {
-                self.append(&labels, batch.at, stale_nan());
+        for (labels, at, value) in &batch.timed {
+            let slot = self.slots.get(labels).copied();
+            let slot = slot.map_or_else(|| self.begin(labels, Some(&mut source)), Ok);
+            if let Err(why) = slot.and_then(|slot| self.write(slot, *at, Value::Float(*value))) {
+                refused(labels, why);
             }
-        } else {
-            before.extend(seen);
+        }
+        for slot in before {
+            let Some(place) = self.places.get_mut(slot as usize) else { continue };
+            if place.source != source.number || place.batch == source.batches {
+                continue;
+            }
+            if batch.completeness == Completeness::Partial {
+                listed.push(slot);
+                continue;
+            }
+            place.source = NOBODY;
+            // A sample of the same time from elsewhere may be there already: then the series goes on.
+            let _ended = self.write(slot, batch.at, Value::Float(stale_nan()));
+        }
+        source.listed = listed;
+        if source.created > 0 || !source.listed.is_empty() {
+            self.sources.insert(batch.source.clone(), source);
         }
     }
 
-    /// Says what the rules and the page need; replaces what was said before.
-    pub fn retain(&mut self, needs: &[Need]) {
-        let most = needs.iter().map(|need| need.window).max().unwrap_or_default();
-        self.settings.retention = self.settings.retention.max(most);
+    /// Takes over the sources of a snapshot.
+    pub(super) fn restore_sources(&mut self, sources: Vec<(Source, SourceState)>) {
+        self.sources_seen = sources.len() as u32;
+        self.sources = sources.into_iter().filter(|(_, state)| state.created > 0 || !state.listed.is_empty()).collect();
     }
 
-    /// Drops what nobody needs any more.
+    fn take_source(&mut self, source: &Source) -> SourceState {
+        if let Some(state) = self.sources.remove(source) {
+            return state;
+        }
+        self.sources_seen += 1;
+        SourceState::numbered(self.sources_seen)
+    }
+
+    /// The place of a series: the one at the same position in the batch before, or the one with these labels.
+    fn slot_in(&self, before: &[Slot], at: usize, labels: &Labels) -> Option<Slot> {
+        let guess = before.get(at).copied();
+        let fits = |slot: &Slot| {
+            let page = self.pages.get(*slot as usize / PAGE);
+            let series = page.and_then(|page| page.slots[*slot as usize % PAGE].as_ref());
+            series.is_some_and(|series| series.labels == *labels)
+        };
+        guess.filter(fits).or_else(|| self.slots.get(labels).copied())
+    }
+
+    /// Says what the rules and the page need; replaces what was said before. A series is kept for the longest window
+    /// that matches it and five minutes more, and never for less than [`Settings::retention`]. Of windows of more
+    /// than an hour the part beyond the last hour is thinned out: see `coarse.rs` for what stays exact.
+    pub fn retain(&mut self, needs: &[Need]) {
+        let needs = Needs::new(needs, self.settings.retention);
+        for (labels, slot) in &self.slots {
+            self.places[*slot as usize].keep = needs.keep(labels);
+        }
+        self.needs = Some(needs);
+    }
+
+    /// Drops what nobody needs any more: series whose newest sample is too old, and of the others the chunks (of 120
+    /// samples) that are too old as a whole, so that a little more than needed may stay.
     pub fn collect_garbage(&mut self, now: Timestamp) {
-        let oldest = now - self.settings.retention;
-        let series = Arc::make_mut(&mut self.series);
-        series.retain(|_, points| {
-            Arc::make_mut(points).retain(|point| point_time(point) >= oldest);
-            !points.is_empty()
+        let now = now.as_millis();
+        let mut gone = Vec::new();
+        for slot in 0..self.places.len() {
+            let (page, cell, keep) = (slot / PAGE, slot % PAGE, self.places[slot].keep);
+            let Some(series) = &self.pages[page].slots[cell] else { continue };
+            if series.history.newest() < now.saturating_sub(keep) {
+                gone.push((slot as Slot, series.labels.clone()));
+            } else if series.history.is_overdue(now, keep)
+                && let Some(series) = &mut Arc::make_mut(&mut self.pages[page]).slots[cell]
+            {
+                Arc::make_mut(series).history.forget(now, keep);
+            }
+        }
+        if !gone.is_empty() {
+            self.drop_series(&gone);
+        }
+    }
+
+    /// Drops series; `gone` is sorted by place.
+    fn drop_series(&mut self, gone: &[(Slot, Labels)]) {
+        self.generation += 1;
+        Arc::make_mut(&mut self.index).remove(gone);
+        let mut created: HashMap<u32, usize> = HashMap::new();
+        for (slot, labels) in gone {
+            let at = *slot as usize;
+            self.slots.remove(labels);
+            Arc::make_mut(&mut self.pages[at / PAGE]).slots[at % PAGE] = None;
+            *created.entry(self.places[at].creator).or_default() += 1;
+            self.places[at] = Place::default();
+        }
+        self.free.extend(gone.iter().map(|(slot, _)| *slot));
+        self.free.sort_unstable_by(|a, b| b.cmp(a));
+        while self.pages.last().is_some_and(|page| page.slots.iter().all(Option::is_none)) {
+            self.pages.pop();
+        }
+        self.places.truncate(self.pages.len() * PAGE);
+        self.free.retain(|slot| (*slot as usize) < self.places.len());
+        if self.slots.capacity() > 4 * self.slots.len() + 64 {
+            self.slots.shrink_to_fit();
+        }
+        let places = &self.places;
+        self.sources.retain(|_, source| {
+            source.created = source.created.saturating_sub(created.get(&source.number).copied().unwrap_or(0));
+            source.listed.retain(|slot| places.get(*slot as usize).is_some_and(|p| p.source == source.number));
+            source.created > 0 || !source.listed.is_empty()
         });
     }
 
     /// How many series there are.
     pub fn series_count(&self) -> usize {
-        self.series.len()
+        self.slots.len()
+    }
+
+    /// Changes whenever a series begins or is dropped.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How much there is. Looks at every series.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats { series: self.slots.len(), samples: 0, bytes: self.index.bytes() };
+        for series in self.pages.iter().flat_map(|page| page.slots.iter().flatten()) {
+            let (samples, bytes) = series.history.size();
+            let labels: usize = series.labels.iter().map(|(n, v)| n.len() + v.len() + 2).sum();
+            stats.samples += samples;
+            stats.bytes += bytes + labels + size_of::<Series>() + 16;
+        }
+        let table = size_of::<Place>() + size_of::<Option<Arc<Series>>>();
+        stats.bytes += self.places.len() * table + self.slots.capacity() * (size_of::<(Labels, Slot)>() + 1);
+        stats
     }
 
     /// An immutable picture of all series as they are now.
     pub fn view(&self) -> View {
-        View { series: Arc::clone(&self.series) }
+        View::new(self.pages.clone(), Arc::clone(&self.index), self.generation)
     }
 }
 
-/// An immutable picture of the store; cheap to make, to clone and to send to another thread.
-#[derive(Clone, Debug, Default)]
-pub struct View {
-    series: Arc<LabelsMap<Arc<Vec<Point>>>>,
-}
-
-impl View {
-    /// The series that satisfy all matchers and have points with `from <= time <= to`, sorted by labels.
-    pub fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<SeriesData> {
-        let mut found: Vec<SeriesData> = self
-            .series
-            .iter()
-            .filter(|(labels, _)| matchers.iter().all(|m| m.matches_labels(labels)))
-            .filter_map(|(labels, points)| {
-                let points: Vec<Point> =
-                    points.iter().filter(|p| (from..=to).contains(&point_time(p))).cloned().collect();
-                (!points.is_empty()).then(|| SeriesData { labels: labels.clone(), points })
-            })
-            .collect();
-        found.sort_by(|a, b| a.labels.cmp(&b.labels));
-        found
+fn done(written: Result<(), Refusal>, as_what: Appended) -> Appended {
+    match written {
+        Ok(()) => as_what,
+        Err(why) => Appended::Refused(why),
     }
-
-    /// The label sets of the series that satisfy all matchers and have a point in the window, sorted.
-    pub fn label_sets(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<Labels> {
-        self.select(matchers, from, to).into_iter().map(|series| series.labels).collect()
-    }
-}
-
-fn point_time(point: &Point) -> Timestamp {
-    match point {
-        Point::Float(at, _) | Point::Histogram(at, _) => *at,
-    }
-}
-
-/// True for a float that marks the end of a series.
-pub fn is_stale(point: &Point) -> bool {
-    matches!(point, Point::Float(_, value) if is_stale_nan(*value))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::guards::{Guards, HOUR, HeldBack};
 use super::ladder::{Ladder, LadderMemory, LadderSettings, Move, Truth};
 use super::scale::{ScaleCall, ScaleRule, ScaleSettings, ScaleVerdict};
 use super::state::{Actor, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
@@ -42,6 +43,7 @@ pub struct Settings {
     pub declarations: Vec<Declaration>,
     pub ladders: Vec<LadderRule>,
     pub scales: Vec<ScaleSettings>,
+    pub guards: Guards,
 }
 
 /// One condition as it was judged.
@@ -89,6 +91,9 @@ pub struct Switches {
     decisions: VecDeque<Decision>,
     decided: u64,
     touched: BTreeSet<String>,
+    guards: Guards,
+    /// Switches whose rules ask for another level than a guard lets them have.
+    held_back: BTreeMap<SwitchName, HeldBack>,
 }
 
 #[derive(Debug)]
@@ -103,6 +108,7 @@ impl Switches {
     /// Takes the settings into use, at the start (with what the journal and the store remember) and at every reload.
     /// A rule that is gone asks for nothing any more; a level that is gone counts as healthy.
     pub fn configure(&mut self, now: Timestamp, settings: Settings, memory: &BTreeMap<String, Value>) -> Vec<Write> {
+        self.guards = settings.guards;
         self.declarations = settings.declarations.into_iter().map(|d| (d.name.clone(), d)).collect();
         let declared = &self.declarations;
         self.records.retain(|name, _| declared.contains_key(name));
@@ -285,11 +291,31 @@ impl Switches {
         reason: String,
         scope: String,
     ) -> Option<Write> {
+        let recent = self.decisions_in_hour(now, name);
+        let others = self.degraded_by_rules(name);
         let declaration = self.declarations.get(name)?;
-        let record = self.records.get_mut(name)?;
+        let record = self.records.get(name)?;
         let asked = record.asks.values().filter_map(|ask| declaration.depth(&ask.level)).max().unwrap_or(0);
-        let depth = record.pin.as_ref().and_then(|pin| declaration.depth(&pin.level)).unwrap_or(asked);
-        let to = declaration.ladder[depth].clone();
+        let pinned = record.pin.as_ref().and_then(|pin| declaration.depth(&pin.level));
+        let now_at = declaration.depth(&record.level).unwrap_or(0);
+        let (granted, held) = if pinned.is_none() && matches!(by, Actor::Rule { .. }) {
+            self.guards.admit(now_at, asked, others, recent)
+        } else {
+            (asked, None)
+        };
+        let to = declaration.ladder[pinned.unwrap_or(granted)].clone();
+        let news = match held {
+            Some(held) => self.held_back.insert(name.clone(), held) != Some(held),
+            None => self.held_back.remove(name).is_some(),
+        };
+        if let Some(held) = held.filter(|_| news) {
+            let (from, wanted) = (record.level.clone(), declaration.ladder[asked].clone());
+            let (switch, mode) = (name.to_string(), Mode::Observe);
+            let reason = format!("{}; {reason}", held.words());
+            let (by, scope) = (by.clone(), scope.clone());
+            self.remember(Decision { switch, at: now, from, to: wanted, by, reason, mode, revision: 0, scope });
+        }
+        let record = self.records.get_mut(name)?;
         let expected = record.revision;
         record.revision += 1;
         if record.level != to {
@@ -302,6 +328,50 @@ impl Switches {
         }
         let record = self.records.get(name)?.clone();
         Some(Write { name: name.clone(), record, expected })
+    }
+
+    fn degraded_by_rules(&self, but: &SwitchName) -> usize {
+        let degraded = |(name, record): &(&SwitchName, &Record)| {
+            let depth = self.declarations.get(*name).and_then(|d| d.depth(&record.level)).unwrap_or(0);
+            *name != but && depth > 0 && record.pin.is_none()
+        };
+        self.records().filter(degraded).count()
+    }
+
+    fn decisions_in_hour(&self, now: Timestamp, name: &SwitchName) -> usize {
+        let of_rule = |d: &&Decision| d.mode == Mode::Enforce && matches!(d.by, Actor::Rule { .. });
+        let recent = self.decisions.iter().rev().take_while(|d| d.at > now - HOUR);
+        recent.filter(|d| d.switch == name.as_str()).filter(of_rule).count()
+    }
+
+    /// A wish that a guard held back is looked at again: another switch may have recovered, or the hour is over.
+    fn retry_held_back(&mut self, now: Timestamp, writes: &mut Vec<Write>) {
+        let names: Vec<SwitchName> = self.held_back.keys().cloned().collect();
+        for name in names {
+            let Some(record) = self.records.get(&name) else { continue };
+            let Some(declaration) = self.declarations.get(&name) else { continue };
+            let asks = record.asks.iter().filter_map(|(rule, ask)| Some((declaration.depth(&ask.level)?, rule, ask)));
+            let deepest = asks.max_by_key(|(depth, _, _)| *depth);
+            let asked = deepest.as_ref().map_or(0, |(depth, _, _)| *depth);
+            let now_at = declaration.depth(&record.level).unwrap_or(0);
+            let (others, recent) = (self.degraded_by_rules(&name), self.decisions_in_hour(now, &name));
+            let (granted, held) = self.guards.admit(now_at, asked, others, recent);
+            if held.is_some() || granted == now_at {
+                continue;
+            }
+            let (rule, reason) = match deepest {
+                Some((_, rule, ask)) => (rule.clone(), ask.reason.clone()),
+                None => (String::new(), "no rule asks for it any more".to_owned()),
+            };
+            let title = self.ladders.get(&rule).map_or(rule, |arm| arm.rule.title.clone());
+            let by = Actor::Rule { rule: title, expression: String::new(), value: None };
+            writes.extend(self.settle(now, &name, by, reason));
+        }
+    }
+
+    /// Why a switch is not where its rules want it, by switch.
+    pub fn held_back(&self) -> impl Iterator<Item = (&SwitchName, HeldBack)> {
+        self.held_back.iter().map(|(name, held)| (name, *held))
     }
 
     fn remember(&mut self, decision: Decision) {
@@ -413,6 +483,7 @@ impl Switches {
             let expected = self.stored.get(&name).copied().unwrap_or(0);
             writes.extend(self.records.get(&name).map(|r| Write { name: name.clone(), record: r.clone(), expected }));
         }
+        self.retry_held_back(now, writes);
         for (rule, scale) in &mut self.scales {
             let before = scale.memory().clone();
             calls.extend(scale.retry_due(now));

@@ -4,11 +4,13 @@
 //! healthy end of the ladder. Rules that only observe ask nothing: their decisions are recorded and shown.
 
 mod arbiter;
+mod guards;
 mod ladder;
 mod scale;
 mod state;
 
 pub use arbiter::{Judged, LadderRule, PinRequest, Refused, Settings, Switches};
+pub use guards::{Guards, HeldBack};
 pub use ladder::{Ladder, LadderMemory, LadderSettings, Level, Move, Truth};
 pub use scale::{ScaleCall, ScaleMemory, ScaleRule, ScaleSettings, ScaleVerdict};
 pub use state::{Actor, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};

@@ -86,6 +86,10 @@ impl Evaluator<'_> {
             carried.hint = CounterResetHint::Unknown;
             return Some(carried.into());
         };
+        if previous.value.uses_custom_buckets() != following.value.uses_custom_buckets() {
+            self.note(&Note::MixedExponentialCustom(window.labels.name()), span);
+            return None;
+        }
         let gauge = |point: &HistogramPoint| point.value.hint == CounterResetHint::Gauge;
         let counter = !gauge(previous) || !gauge(following);
         match self.between_histograms(previous, following, at, counter, span) {

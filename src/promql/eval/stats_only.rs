@@ -22,6 +22,7 @@ fn visit(expr: &Expr, decided: Option<Need>, found: &mut HashSet<usize>) {
     match &expr.kind {
         Kind::Number(_) | Kind::Text(_) => {}
         Kind::Selector(selector) => {
+            // Between two samples only whole histograms tell of a reset.
             if decided == Some(Need::Stats) && selector.mode == WindowMode::Plain {
                 found.insert(key(expr));
             }
@@ -70,7 +71,8 @@ pub(super) fn strip(series: &mut SeriesSamples) {
             (Some(_), CounterResetHint::Unknown) => CounterResetHint::NotReset,
             (_, hint) => hint,
         };
-        let stripped = FloatHistogram { hint, count: whole.count, sum: whole.sum, ..FloatHistogram::empty() };
+        let (schema, count, sum) = (whole.schema, whole.count, whole.sum);
+        let stripped = FloatHistogram { hint, schema, count, sum, ..FloatHistogram::empty() };
         point.value = Arc::new(stripped);
         previous = Some(whole);
     }

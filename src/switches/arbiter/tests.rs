@@ -31,7 +31,7 @@ fn settings(ladders: Vec<LadderRule>) -> Settings {
     let ladder = ["full", "cached", "off"].map(String::from).to_vec();
     let on_silence = OnSilence::Hold;
     let declarations = vec![Declaration { name: name(), description: String::new(), ladder, on_silence }];
-    Settings { declarations, ladders, scales: Vec::new() }
+    Settings { declarations, ladders, scales: Vec::new(), guards: Guards::default() }
 }
 
 fn switches(ladders: Vec<LadderRule>) -> Switches {
@@ -162,4 +162,51 @@ fn restore_on_silence_climbs_one_rung_for_each_such_time() {
     let seen: Vec<(i64, String)> =
         (2..200).filter_map(|t| Some((t, judge(&mut s, t, "a", Truth::Unknown)?.record.level))).collect();
     assert_eq!(seen, [(62, "cached".to_owned()), (122, "full".to_owned())]);
+}
+
+#[test]
+fn a_rule_push_that_would_degrade_too_many_is_held_back_until_another_recovers() {
+    let other = SwitchName::new("other").expect("a name");
+    let mut settings = settings(vec![
+        rule("a", 1, Mode::Enforce),
+        LadderRule { switch: other.clone(), ..rule("b", 1, Mode::Enforce) },
+    ]);
+    settings.declarations.push(Declaration { name: other.clone(), ..settings.declarations[0].clone() });
+    settings.guards.max_degraded = Some(1);
+    let mut s = Switches::default();
+    s.configure(at(0), settings, &BTreeMap::new());
+    judge(&mut s, 1, "a", Truth::True);
+    judge(&mut s, 2, "b", Truth::True);
+    assert_eq!((level(&s), s.records[&other].level.as_str()), ("cached", "full"));
+    assert!(s.decisions().any(|d| d.revision == 0 && d.reason.starts_with("held back: 1 switches")));
+    judge(&mut s, 3, "a", Truth::False);
+    judge(&mut s, 13, "a", Truth::False);
+    let (mut writes, mut calls) = (Vec::new(), Vec::new());
+    s.tick(at(14), &mut writes, &mut calls);
+    assert_eq!((level(&s), s.records[&other].level.as_str()), ("full", "cached"));
+    s.tick(at(15), &mut writes, &mut calls);
+    assert_eq!(writes.len(), 1, "granted once");
+}
+
+#[test]
+fn a_switch_past_its_hourly_budget_is_frozen_degraded_until_the_hour_is_over_and_a_pin_still_works() {
+    let mut settings = settings(vec![rule("a", 1, Mode::Enforce)]);
+    settings.guards.max_decisions_per_hour = Some(3);
+    let mut s = Switches::default();
+    s.configure(at(0), settings, &BTreeMap::new());
+    let mut levels = Vec::new();
+    for t in 1..3700 {
+        let truth = if t % 40 == 1 { Truth::True } else { Truth::False };
+        levels.extend(judge(&mut s, t, "a", truth).map(|write| (t, write.record.level)));
+        let (mut writes, mut calls) = (Vec::new(), Vec::new());
+        s.tick(at(t), &mut writes, &mut calls);
+        levels.extend(writes.into_iter().map(|write| (t, write.record.level)));
+    }
+    let changes: Vec<_> =
+        levels.iter().zip(levels.iter().skip(1)).filter(|(a, b)| a.1 != b.1).map(|(_, b)| b.0).collect();
+    let first_hour: Vec<_> = changes.iter().filter(|t| **t < 3600).collect();
+    assert_eq!(first_hour, [&12, &41], "down at 1, up, down, and then frozen there");
+    assert_eq!(s.held_back().count(), 1);
+    s.pin(at(3700), pin("full", 3800, "I know better")).expect("pinned");
+    assert_eq!(level(&s), "full");
 }

@@ -92,7 +92,7 @@ impl Evaluator<'_> {
         let mut split = self.split(vector, vector_arg.span);
         let mut out = Vec::new();
         for element in split.native.into_iter().flatten() {
-            out.extend(self.native_quantile(q, element, q_arg.span));
+            out.extend(self.native_quantile(q, element, vector_arg.span));
         }
         for histogram in &mut split.classic {
             out.push(self.classic_quantile(q, histogram, vector_arg.span, at));
@@ -149,7 +149,7 @@ impl Evaluator<'_> {
             let Some(native) = element.value.histogram() else { continue };
             let (value, skewed) = histogram::fraction(lower, upper, native);
             self.drop_name(&mut element);
-            self.note_skewed(&element, skewed, bare(&call.args[0]).span);
+            self.note_skewed(&element, skewed, vector_arg.span);
             element.value = SampleValue::Float(value);
             out.push(element);
         }

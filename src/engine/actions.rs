@@ -1,0 +1,92 @@
+//! From the rules' files to the arbiter's settings: which rule moves which switch, and how.
+
+use std::time::Duration;
+
+use crate::rules::{self, DegradeSpec, RuleSpec, RuleStatus, Rules, ScaleSpec, Scope};
+use crate::switches::{Declaration, Guards, LadderRule, LadderSettings, Level, Mode, ScaleSettings, Settings};
+
+/// What the configuration says of switches beside its rule files.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ActionSettings {
+    pub declarations: Vec<Declaration>,
+    /// Of rules that do not say their own.
+    pub mode: Mode,
+    pub guards: Guards,
+}
+
+/// The arbiter's settings for these rules. A rule whose switch or level is not declared is left out: the configuration
+/// refuses it before.
+pub(super) fn settings(actions: &ActionSettings, rules: &Rules) -> Settings {
+    let mut settings = Settings {
+        declarations: actions.declarations.clone(),
+        ladders: Vec::new(),
+        scales: Vec::new(),
+        guards: actions.guards,
+    };
+    for status in rules.groups_status().iter().flat_map(|group| &group.rules) {
+        match &status.spec {
+            RuleSpec::Degrade(spec) => settings.ladders.extend(ladder(actions, status, spec)),
+            RuleSpec::Scale(spec) => settings.scales.push(scale(actions, status, spec)),
+            RuleSpec::Record(_) | RuleSpec::Alert(_) => {}
+        }
+    }
+    settings
+}
+
+fn mode(actions: &ActionSettings, own: Option<rules::Mode>) -> Mode {
+    match own {
+        Some(rules::Mode::Enforce) => Mode::Enforce,
+        Some(rules::Mode::Observe) => Mode::Observe,
+        None => actions.mode,
+    }
+}
+
+fn title(status: &RuleStatus) -> String {
+    format!("{}/{}", status.id.group, status.id.name)
+}
+
+fn ladder(actions: &ActionSettings, status: &RuleStatus, spec: &DegradeSpec) -> Option<LadderRule> {
+    let declaration = actions.declarations.iter().find(|d| d.name == spec.switch.value)?;
+    let level = |level: &rules::LevelSpec| {
+        Some(Level { depth: declaration.depth(&level.level.value)?, hold: level.hold })
+    };
+    let scope = match spec.scope {
+        Scope::Host => "host",
+        Scope::Zone => "zone",
+        Scope::Fleet => "fleet",
+    };
+    Some(LadderRule {
+        rule: status.id.to_string(),
+        title: title(status),
+        switch: spec.switch.value.clone(),
+        ladder: LadderSettings {
+            levels: spec.levels.iter().map(level).collect::<Option<_>>()?,
+            has_recover: spec.recover.when.is_some(),
+            recover_for: spec.recover.hold,
+            min_hold: spec.min_hold,
+        },
+        expressions: spec.levels.iter().map(|level| level.when.text.to_string()).collect(),
+        recover_expression: spec.recover.when.as_ref().map(|when| when.text.to_string()),
+        mode: mode(actions, spec.mode),
+        scope: scope.to_owned(),
+    })
+}
+
+fn scale(actions: &ActionSettings, status: &RuleStatus, spec: &ScaleSpec) -> ScaleSettings {
+    let at_least = |span: Duration| span.max(Duration::from_secs(1));
+    ScaleSettings {
+        target: spec.name.to_string(),
+        rule: status.id.to_string(),
+        title: title(status),
+        expression: spec.desired.text.to_string(),
+        webhook: spec.webhook.value.clone(),
+        hold: spec.hold,
+        min: spec.min.into(),
+        max: spec.max.into(),
+        step: spec.step.map(i64::from),
+        cooldown_out: at_least(spec.cooldown_out),
+        cooldown_in: at_least(spec.cooldown_in),
+        scale_in: spec.scale_in,
+        mode: mode(actions, spec.mode),
+    }
+}

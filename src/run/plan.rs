@@ -1,0 +1,120 @@
+//! From a checked configuration to everything that the shell runs.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::jobs::Job;
+use super::perform::Receivers;
+use crate::config::{Checked, FeatureSwitch};
+use crate::engine::{self, ActionSettings};
+use crate::notify;
+use crate::rules;
+use crate::series;
+use crate::switches::{Declaration, Guards, OnSilence};
+
+/// What a configuration leads to.
+pub(super) struct Plan {
+    pub engine: engine::Settings,
+    pub jobs: Vec<Job>,
+    pub declarations: Vec<Declaration>,
+    /// `observe` or `enforce`.
+    pub mode: &'static str,
+    pub allowed_hosts: Vec<String>,
+    pub exposed_jobs: Vec<String>,
+}
+
+/// Puts the settings together.
+pub(super) fn plan(checked: &Checked) -> Plan {
+    let declarations: Vec<Declaration> =
+        checked.switches.iter().map(|(name, switch)| declaration(name.clone(), switch)).collect();
+    let mode = checked.actions.mode;
+    let jobs: Vec<Job> = checked
+        .system
+        .iter()
+        .cloned()
+        .map(Job::System)
+        .chain(checked.probes.iter().cloned().map(Job::Probe))
+        .chain(checked.logs.iter().cloned().map(Job::Log))
+        .chain(checked.scrapes.iter().cloned().map(Job::Scrape))
+        .collect();
+    let exposed = |job: &Job| match job {
+        Job::System(settings) => Some(settings.job.clone()),
+        Job::Log(settings) => Some(settings.job_name.clone()),
+        Job::Probe(_) | Job::Scrape(_) => None,
+    };
+    Plan {
+        exposed_jobs: jobs.iter().filter_map(exposed).collect(),
+        engine: engine::Settings {
+            series: series::Settings::default(),
+            rules: rules::Settings {
+                groups: checked.groups.clone(),
+                evaluation_interval: checked.evaluation_interval,
+                query_offset: checked.rule_query_offset,
+                external_labels: checked.external_labels.clone(),
+                external_url: checked.serve.external_url.clone(),
+                ..rules::Settings::default()
+            },
+            alerts: checked.alerts.clone(),
+            actions: ActionSettings {
+                declarations: declarations.clone(),
+                mode,
+                guards: Guards {
+                    max_degraded: checked.actions.max_degraded,
+                    max_decisions_per_hour: checked.actions.max_decisions_per_hour,
+                },
+            },
+        },
+        jobs,
+        declarations,
+        mode: mode.as_str(),
+        allowed_hosts: checked.serve.allowed_hosts.clone(),
+    }
+}
+
+fn declaration(name: crate::model::SwitchName, switch: &FeatureSwitch) -> Declaration {
+    Declaration {
+        name,
+        description: switch.description.clone(),
+        ladder: switch.levels.clone(),
+        on_silence: switch.restore_after.map_or(OnSilence::Hold, OnSilence::Restore),
+    }
+}
+
+/// Builds the clients of all receivers. It reads certificates and passwords, so it runs on the blocking pool; one that
+/// cannot be built is logged, and its messages wait.
+pub(super) fn receivers(checked: &Checked) -> Receivers {
+    let mut integrations = HashMap::new();
+    for receiver in &checked.receivers {
+        for integration in &receiver.integrations {
+            let key = (receiver.name.clone(), integration.name.clone());
+            match notify::Prepared::new(integration) {
+                Ok(prepared) => drop(integrations.insert(key, Arc::new(prepared))),
+                Err(error) => tracing::error!(receiver = key.0, integration = key.1, %error, "receiver cannot be used"),
+            }
+        }
+    }
+    let mut webhooks = HashMap::new();
+    for (name, target) in &checked.webhooks {
+        match notify::ScaleTarget::new(target) {
+            Ok(prepared) => drop(webhooks.insert(name.clone(), Arc::new(prepared))),
+            Err(error) => tracing::error!(webhook = %name, %error, "webhook cannot be used"),
+        }
+    }
+    Receivers { integrations, webhooks }
+}
+
+/// Where this host's own state is kept when nobody says.
+pub(super) fn default_data_dir(env: impl Fn(&str) -> Option<String>) -> PathBuf {
+    let given = |name: &str| env(name).filter(|value| !value.is_empty());
+    if let Some(state) = given("STATE_DIRECTORY") {
+        return PathBuf::from(state.split(':').next().unwrap_or(&state));
+    }
+    if let Some(state) = given("XDG_STATE_HOME") {
+        return PathBuf::from(state).join("brownout");
+    }
+    match given("HOME") {
+        Some(home) => PathBuf::from(home).join(".local/state/brownout"),
+        None => PathBuf::from("/var/lib/brownout"),
+    }
+}

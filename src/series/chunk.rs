@@ -1,0 +1,326 @@
+//! Compressed runs of floats: Gorilla's scheme (Pelkonen et al., VLDB 2015), with times as deltas of deltas and values
+//! as XOR with the one before.
+//!
+//! Samples are written in groups of [`GROUP`]; each group ends on a byte, so that nothing but the encoder's small
+//! state is carried from one group to the next. Values come back bit by bit as they were, staleness markers included.
+//! Reading never panics: bytes that are no chunk give fewer samples than announced.
+
+use std::sync::Arc;
+
+/// Samples that are written at one time.
+pub(super) const GROUP: usize = 8;
+/// A chunk is closed when it has this many samples.
+pub(super) const CHUNK: u32 = 120;
+
+/// One float at one time, in milliseconds.
+pub(super) type Sample = (i64, f64);
+
+/// A closed run of samples.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    /// The time of the first sample.
+    pub(super) first: i64,
+    /// The time of the last sample.
+    pub(super) last: i64,
+    pub(super) count: u32,
+    /// 0 when every sample is here; else the milliseconds of a step for which only some are (see `coarse.rs`).
+    pub(super) step: u32,
+    pub(super) bytes: Arc<[u8]>,
+}
+
+impl Chunk {
+    /// A chunk of samples in order of time; `None` when there are none.
+    pub(super) fn of(samples: &[Sample], step: u32) -> Option<Chunk> {
+        let (first, last) = (samples.first()?.0, samples.last()?.0);
+        let (mut encoder, mut bytes) = (Encoder::default(), Vec::new());
+        for group in samples.chunks(GROUP) {
+            encoder.group(group, &mut bytes);
+        }
+        Some(Chunk { first, last, count: encoder.count, step, bytes: bytes.into() })
+    }
+
+    pub(super) fn samples(&self) -> Decoder<'_> {
+        Decoder::new(&self.bytes, self.count)
+    }
+}
+
+/// What the next sample is written against.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Encoder {
+    /// Samples written so far.
+    pub(super) count: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    at: i64,
+    delta: i64,
+    value: u64,
+    /// Leading zeros and width of the last window of differing bits; a width of 0 is none.
+    lead: u32,
+    width: u32,
+}
+
+impl Encoder {
+    /// Writes a group of at most [`GROUP`] samples; only the last group of a chunk may be shorter.
+    pub(super) fn group(&mut self, samples: &[Sample], out: &mut Vec<u8>) {
+        let mut bits = BitWriter { out, acc: 0, bits: 0 };
+        for (at, value) in samples {
+            if self.count == 0 {
+                bits.put(*at as u64, 64);
+                bits.put(value.to_bits(), 64);
+                self.state = State { at: *at, value: value.to_bits(), ..State::default() };
+            } else {
+                self.state.put_time(*at, &mut bits);
+                self.state.put_value(value.to_bits(), &mut bits);
+            }
+            self.count += 1;
+        }
+        bits.align();
+    }
+}
+
+impl State {
+    fn put_time(&mut self, at: i64, bits: &mut BitWriter<'_>) {
+        let delta = at.wrapping_sub(self.at);
+        let change = delta.wrapping_sub(self.delta);
+        match change {
+            0 => bits.put(0, 1),
+            -32..32 => bits.put((0b10 << 6) | (change as u64 & 0x3f), 8),
+            -4096..4096 => bits.put((0b110 << 13) | (change as u64 & 0x1fff), 16),
+            -524_288..524_288 => bits.put((0b1110 << 20) | (change as u64 & 0xf_ffff), 24),
+            _ => {
+                bits.put(0b1111, 4);
+                bits.put(change as u64, 64);
+            }
+        }
+        (self.at, self.delta) = (at, delta);
+    }
+
+    fn put_value(&mut self, value: u64, bits: &mut BitWriter<'_>) {
+        let change = value ^ self.value;
+        self.value = value;
+        if change == 0 {
+            return bits.put(0, 1);
+        }
+        let lead = change.leading_zeros().min(31);
+        let trail = change.trailing_zeros();
+        let fits = self.width > 0 && lead >= self.lead && trail >= 64 - self.lead - self.width;
+        // A window much wider than the difference is worth its 11 bits again.
+        if fits && self.width <= 64 - lead - trail + 11 {
+            bits.put(0b10, 2);
+        } else {
+            (self.lead, self.width) = (lead, 64 - lead - trail);
+            bits.put(0b11, 2);
+            bits.put(u64::from(lead), 5);
+            bits.put(u64::from(self.width - 1), 6);
+        }
+        bits.put(change >> (64 - self.lead - self.width), self.width);
+    }
+
+    fn take_time(&mut self, bits: &mut BitReader<'_>) -> Option<()> {
+        let word = bits.peek();
+        let ones = word.leading_ones().min(4);
+        let change = if ones < 4 {
+            let width = [0, 6, 13, 20][ones as usize];
+            bits.skip(ones + 1 + width)?;
+            // Shifted in two steps, for a width of 0.
+            (((word << (ones + 1)) as i64) >> (63 - width)) >> 1
+        } else {
+            bits.skip(4)?;
+            bits.take(64)? as i64
+        };
+        self.delta = self.delta.wrapping_add(if ones == 0 { 0 } else { change });
+        self.at = self.at.wrapping_add(self.delta);
+        Some(())
+    }
+
+    fn take_value(&mut self, bits: &mut BitReader<'_>) -> Option<()> {
+        let word = bits.peek();
+        if word >> 63 == 0 {
+            return bits.skip(1);
+        }
+        let mut header = 2;
+        if (word >> 62) & 1 == 1 {
+            self.lead = ((word << 2) >> 59) as u32;
+            self.width = ((word << 7) >> 58) as u32 + 1;
+            header = 13;
+        }
+        if self.width == 0 || self.lead + self.width > 64 {
+            return None;
+        }
+        let change = if header + self.width <= BitReader::PEEKED {
+            bits.skip(header + self.width)?;
+            (word << header) >> (64 - self.width)
+        } else {
+            bits.skip(header)?;
+            bits.take(self.width)?
+        };
+        self.value ^= change << (64 - self.lead - self.width);
+        Some(())
+    }
+}
+
+/// Reads the samples of a chunk back.
+#[derive(Clone, Debug)]
+pub(super) struct Decoder<'b> {
+    bits: BitReader<'b>,
+    state: State,
+    read: u32,
+    count: u32,
+}
+
+impl<'b> Decoder<'b> {
+    pub(super) fn new(bytes: &'b [u8], count: u32) -> Decoder<'b> {
+        Decoder { bits: BitReader { bytes, at: 0 }, state: State::default(), read: 0, count }
+    }
+
+    fn read_one(&mut self) -> Option<()> {
+        if self.read == 0 {
+            self.state.at = self.bits.take(64)? as i64;
+            self.state.value = self.bits.take(64)?;
+            return Some(());
+        }
+        if self.read.is_multiple_of(GROUP as u32) {
+            self.bits.at = self.bits.at.next_multiple_of(8);
+        }
+        self.state.take_time(&mut self.bits)?;
+        self.state.take_value(&mut self.bits)
+    }
+}
+
+impl Iterator for Decoder<'_> {
+    type Item = Sample;
+
+    fn next(&mut self) -> Option<Sample> {
+        if self.read >= self.count {
+            return None;
+        }
+        self.read_one()?;
+        self.read += 1;
+        Some((self.state.at, f64::from_bits(self.state.value)))
+    }
+}
+
+struct BitWriter<'o> {
+    out: &'o mut Vec<u8>,
+    acc: u64,
+    bits: u32,
+}
+
+impl BitWriter<'_> {
+    /// Writes the lowest `width` bits, highest first; at most 64.
+    fn put(&mut self, value: u64, width: u32) {
+        if width > 32 {
+            self.put(value >> 32, width - 32);
+            return self.put(value & 0xffff_ffff, 32);
+        }
+        let mask = (1_u64 << width) - 1;
+        self.acc = (self.acc << width) | (value & mask);
+        self.bits += width;
+        while self.bits >= 8 {
+            self.bits -= 8;
+            self.out.push((self.acc >> self.bits) as u8);
+        }
+    }
+
+    fn align(&mut self) {
+        if self.bits > 0 {
+            self.put(0, 8 - self.bits);
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct BitReader<'b> {
+    bytes: &'b [u8],
+    /// The next bit.
+    at: usize,
+}
+
+impl BitReader<'_> {
+    /// So many bits of a peek are always good.
+    const PEEKED: u32 = 57;
+
+    /// The bits from here on, highest first; zeros past the end.
+    fn peek(&self) -> u64 {
+        let byte = self.at / 8;
+        let word = match self.bytes.get(byte..byte + 8) {
+            Some(eight) => u64::from_be_bytes(eight.try_into().unwrap_or_default()),
+            None => {
+                let rest = self.bytes.get(byte..).unwrap_or_default();
+                let mut eight = [0; 8];
+                eight[..rest.len()].copy_from_slice(rest);
+                u64::from_be_bytes(eight)
+            }
+        };
+        word << (self.at % 8)
+    }
+
+    /// Passes over bits; `None` past the end.
+    fn skip(&mut self, bits: u32) -> Option<()> {
+        let end = self.at + bits as usize;
+        if end > self.bytes.len() * 8 {
+            return None;
+        }
+        self.at = end;
+        Some(())
+    }
+
+    /// The next `width` bits, 1 to 64; `None` past the end.
+    fn take(&mut self, width: u32) -> Option<u64> {
+        if width > 32 {
+            let high = self.take(width - 32)?;
+            return Some((high << 32) | self.take(32)?);
+        }
+        let word = self.peek();
+        self.skip(width)?;
+        Some(word >> (64 - width))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bits(samples: impl IntoIterator<Item = Sample>) -> Vec<(i64, u64)> {
+        samples.into_iter().map(|(at, value)| (at, value.to_bits())).collect()
+    }
+
+    #[test]
+    fn a_steady_series_takes_few_bytes() {
+        let gauge: Vec<Sample> = (0..120).map(|i| (1_700_000_000_000 + i * 1000, 5.0)).collect();
+        let counter: Vec<Sample> = (0..120).map(|i| (1_700_000_000_000 + i * 1000, (1000 + i * 7) as f64)).collect();
+        let size = |samples: &[Sample]| Chunk::of(samples, 0).expect("samples").bytes.len();
+        assert!(size(&gauge) <= 60, "{}", size(&gauge));
+        assert!(size(&counter) <= 360, "{}", size(&counter));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn samples_come_back_bit_by_bit(
+            samples in prop::collection::vec((any::<i64>(), any::<u64>().prop_map(f64::from_bits)), 1..300),
+            steady in prop::collection::vec((-50_i64..50, 0_u32..5), 1..300),
+        ) {
+            let chunk = Chunk::of(&samples, 0).expect("samples");
+            prop_assert_eq!(bits(chunk.samples()), bits(samples));
+            let mut at = 0;
+            let steady: Vec<Sample> = steady.iter().map(|(jitter, value)| {
+                at += 1000;
+                (at + jitter, f64::from(*value) * 0.1)
+            }).collect();
+            let chunk = Chunk::of(&steady, 0).expect("samples");
+            prop_assert_eq!(bits(chunk.samples()), bits(steady));
+        }
+
+        #[test]
+        fn other_bytes_give_fewer_samples_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Decoder::new(&bytes, 1000).count() <= 1000);
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The samples of one series: the newest as they are, the older ones compressed, the oldest thinned out.
+//!
+//! ```text
+//! oldest  sealed chunks, thinned | sealed chunks | stream, still growing | tail, not compressed  newest
+//! ```
+//!
+//! The tail holds up to [`TAIL`] samples; when it is full its older half goes into the stream, and a stream of
+//! [`CHUNK`] samples becomes a sealed chunk. So an append allocates nothing but now and then, and the newest samples
+//! are found without decoding. Histograms stand in a list of their own.
+
+use std::sync::Arc;
+
+use super::chunk::{CHUNK, Chunk, Decoder, Encoder, GROUP, Sample};
+use super::coarse;
+use super::store::{Point, Refusal};
+use crate::model::FloatHistogram;
+use crate::time::Timestamp;
+
+/// Samples that stand uncompressed.
+pub(super) const TAIL: usize = 2 * GROUP;
+
+/// Thinning waits for at least so much, in milliseconds.
+const THIN_BATCH_MILLIS: i64 = 600_000;
+
+/// One histogram at one time, in milliseconds.
+pub(super) type HistogramAt = (i64, Arc<FloatHistogram>);
+
+/// All samples of one series, in order of time.
+#[derive(Clone, Debug)]
+pub(super) struct History {
+    /// The thinned chunks first.
+    sealed: Option<Arc<Vec<Chunk>>>,
+    stream: Vec<u8>,
+    encoder: Encoder,
+    tail_len: u8,
+    tail: [Sample; TAIL],
+    histograms: Option<Arc<Vec<HistogramAt>>>,
+    /// The time of the newest sample of either kind.
+    newest: i64,
+}
+
+impl Default for History {
+    fn default() -> History {
+        History {
+            sealed: None,
+            stream: Vec::new(),
+            encoder: Encoder::default(),
+            tail_len: 0,
+            tail: [(0, 0.0); TAIL],
+            histograms: None,
+            newest: i64::MIN,
+        }
+    }
+}
+
+impl History {
+    /// The time of the newest sample, in milliseconds.
+    pub(super) fn newest(&self) -> i64 {
+        self.newest
+    }
+
+    fn tail(&self) -> &[Sample] {
+        &self.tail[..usize::from(self.tail_len)]
+    }
+
+    fn sealed(&self) -> &[Chunk] {
+        self.sealed.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn histograms(&self) -> &[HistogramAt] {
+        self.histograms.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// Appends a float. The newest sample once more is taken and changes nothing.
+    pub(super) fn push(&mut self, at: i64, value: f64) -> Result<(), Refusal> {
+        if at <= self.newest && !self.is_empty() {
+            let same = |(t, v): &Sample| *t == at && v.to_bits() == value.to_bits();
+            return if self.tail().last().is_some_and(same) { Ok(()) } else { Err(Refusal::OutOfOrder) };
+        }
+        if usize::from(self.tail_len) == TAIL {
+            self.compress();
+        }
+        self.tail[usize::from(self.tail_len)] = (at, value);
+        self.tail_len += 1;
+        self.newest = at;
+        Ok(())
+    }
+
+    /// Appends a histogram. The newest sample once more is taken and changes nothing.
+    pub(super) fn push_histogram(&mut self, at: i64, value: Arc<FloatHistogram>) -> Result<(), Refusal> {
+        if at <= self.newest && !self.is_empty() {
+            let same = |(t, h): &HistogramAt| *t == at && **h == *value;
+            return if self.histograms().last().is_some_and(same) { Ok(()) } else { Err(Refusal::OutOfOrder) };
+        }
+        Arc::make_mut(self.histograms.get_or_insert_default()).push((at, value));
+        self.newest = at;
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.newest == i64::MIN
+    }
+
+    /// Moves the older half of the tail into the stream.
+    fn compress(&mut self) {
+        if self.stream.capacity() - self.stream.len() < 2 * GROUP {
+            self.stream.reserve_exact(8 * GROUP);
+        }
+        self.encoder.group(&self.tail[..GROUP], &mut self.stream);
+        self.tail.copy_within(GROUP.., 0);
+        self.tail_len -= GROUP as u8;
+        if self.encoder.count >= CHUNK {
+            self.seal();
+        }
+    }
+
+    fn seal(&mut self) {
+        let count = self.encoder.count;
+        let mut times = Decoder::new(&self.stream, count).map(|(at, _)| at);
+        if let Some(first) = times.next() {
+            let last = times.last().unwrap_or(first);
+            let chunk = Chunk { first, last, count, step: 0, bytes: self.stream.as_slice().into() };
+            Arc::make_mut(self.sealed.get_or_insert_default()).push(chunk);
+        }
+        self.stream.clear();
+        self.encoder = Encoder::default();
+    }
+
+    /// Calls `take` for each float with `from <= time <= to`, in order of time.
+    pub(super) fn floats(&self, from: i64, to: i64, mut take: impl FnMut(i64, f64)) {
+        let tail = self.tail();
+        if tail.first().is_none_or(|(first, _)| from < *first) {
+            let sealed = self.sealed();
+            let start = sealed.partition_point(|chunk| chunk.last < from);
+            for chunk in sealed[start..].iter().take_while(|chunk| chunk.first <= to) {
+                chunk.samples().skip_while(|s| s.0 < from).take_while(|s| s.0 <= to).for_each(|s| take(s.0, s.1));
+            }
+            let stream = Decoder::new(&self.stream, self.encoder.count);
+            stream.skip_while(|s| s.0 < from).take_while(|s| s.0 <= to).for_each(|s| take(s.0, s.1));
+        }
+        tail.iter().skip_while(|s| s.0 < from).take_while(|s| s.0 <= to).for_each(|s| take(s.0, s.1));
+    }
+
+    /// The histograms with `from <= time <= to`.
+    pub(super) fn histograms_between(&self, from: i64, to: i64) -> &[HistogramAt] {
+        let all = self.histograms();
+        let start = all.partition_point(|(at, _)| *at < from);
+        let end = all.partition_point(|(at, _)| *at <= to).max(start);
+        &all[start..end]
+    }
+
+    /// Puts all points with `from <= time <= to` behind those in `out`, in order of time.
+    pub(super) fn points(&self, from: i64, to: i64, out: &mut Vec<Point>) {
+        let mut histograms = self.histograms_between(from, to).iter().peekable();
+        let histogram = |(at, value): &HistogramAt| Point::Histogram(Timestamp::from_millis(*at), Arc::clone(value));
+        self.floats(from, to, |at, value| {
+            while let Some(earlier) = histograms.next_if(|(time, _)| *time < at) {
+                out.push(histogram(earlier));
+            }
+            out.push(Point::Float(Timestamp::from_millis(at), value));
+        });
+        out.extend(histograms.map(histogram));
+    }
+
+    /// The newest point at or before a time.
+    pub(super) fn last_before(&self, at: i64) -> Option<Point> {
+        let float = self.last_float_before(at);
+        let histograms = self.histograms();
+        let histogram = histograms[..histograms.partition_point(|(time, _)| *time <= at)].last();
+        match (float, histogram) {
+            (float, Some((time, value))) if float.is_none_or(|(t, _)| t < *time) => {
+                Some(Point::Histogram(Timestamp::from_millis(*time), Arc::clone(value)))
+            }
+            (float, _) => float.map(|(time, value)| Point::Float(Timestamp::from_millis(time), value)),
+        }
+    }
+
+    fn last_float_before(&self, at: i64) -> Option<Sample> {
+        if let Some(found) = self.tail().iter().rfind(|(time, _)| *time <= at) {
+            return Some(*found);
+        }
+        if let Some(found) = Decoder::new(&self.stream, self.encoder.count).take_while(|(time, _)| *time <= at).last() {
+            return Some(found);
+        }
+        let sealed = self.sealed();
+        let before = sealed.partition_point(|chunk| chunk.first <= at);
+        sealed[..before].last()?.samples().take_while(|(time, _)| *time <= at).last()
+    }
+
+    /// Whether there is work for [`History::forget`].
+    pub(super) fn is_overdue(&self, now: i64, keep: i64) -> bool {
+        let oldest = now.saturating_sub(keep);
+        self.sealed().first().is_some_and(|chunk| chunk.last < oldest)
+            || self.histograms().first().is_some_and(|(at, _)| *at < oldest)
+            || coarse::step(keep).is_some_and(|step| self.thin_until(now, step).is_some())
+    }
+
+    /// Drops what is older than `keep` milliseconds, and thins out what is older than the exact hour.
+    pub(super) fn forget(&mut self, now: i64, keep: i64) {
+        let oldest = now.saturating_sub(keep);
+        if let Some(sealed) = &mut self.sealed {
+            let gone = sealed.partition_point(|chunk| chunk.last < oldest);
+            if gone > 0 {
+                Arc::make_mut(sealed).drain(..gone);
+            }
+        }
+        if let Some(histograms) = &mut self.histograms {
+            let gone = histograms.partition_point(|(at, _)| *at < oldest);
+            if gone > 0 {
+                Arc::make_mut(histograms).drain(..gone);
+            }
+        }
+        if let Some(step) = coarse::step(keep)
+            && let Some(until) = self.thin_until(now, step)
+        {
+            self.thin(until, step);
+        }
+        self.sealed.take_if(|sealed| sealed.is_empty());
+        self.histograms.take_if(|histograms| histograms.is_empty());
+    }
+
+    /// Up to where samples are to be thinned out now: an end of a step. `None` when too few are waiting.
+    fn thin_until(&self, now: i64, step: u32) -> Option<i64> {
+        let until = coarse::bucket(now.saturating_sub(coarse::EXACT_MILLIS), step) * i64::from(step);
+        let waiting = until.saturating_sub(THIN_BATCH_MILLIS.max(i64::from(step)));
+        let fine = self.sealed().iter().find(|chunk| chunk.step == 0).map(|chunk| chunk.first);
+        let first = fine.or_else(|| self.first_whole_histogram(step));
+        first.filter(|first| *first < waiting).map(|_| until)
+    }
+
+    /// The first of two histograms that stand in one step.
+    fn first_whole_histogram(&self, step: u32) -> Option<i64> {
+        let pairs = self.histograms().windows(2);
+        pairs
+            .map(|pair| (pair[0].0, pair[1].0))
+            .find(|(a, b)| coarse::bucket(*a, step) == coarse::bucket(*b, step))
+            .map(|(a, _)| a)
+    }
+
+    fn thin(&mut self, until: i64, step: u32) {
+        if let Some(histograms) = &mut self.histograms {
+            let mut later: Option<i64> = None;
+            let list = Arc::make_mut(histograms);
+            list.reverse();
+            list.retain(|(at, _)| {
+                let keeps = *at >= until || later != Some(coarse::bucket(*at, step));
+                later = Some(coarse::bucket(*at, step));
+                keeps
+            });
+            list.reverse();
+        }
+        let Some(sealed) = &mut self.sealed else { return };
+        let mut thinned = sealed.partition_point(|chunk| chunk.step > 0);
+        let old = thinned + sealed[thinned..].partition_point(|chunk| chunk.first < until);
+        let samples: Vec<Sample> = sealed[thinned..old].iter().flat_map(Chunk::samples).collect();
+        let (before, after) = samples.split_at(samples.partition_point(|(at, _)| *at < until));
+        let mut kept = Vec::new();
+        // The last thinned chunk is filled up first.
+        if let Some(open) = sealed[..thinned].last().filter(|chunk| chunk.count < CHUNK) {
+            kept.extend(open.samples());
+            thinned -= 1;
+        }
+        kept.extend(coarse::thin(before, step));
+        let pieces = kept.chunks(CHUNK as usize).map(|piece| (piece, step)).chain([(after, 0)]);
+        let chunks: Vec<Chunk> = pieces.filter_map(|(piece, step)| Chunk::of(piece, step)).collect();
+        Arc::make_mut(sealed).splice(thinned..old, chunks);
+    }
+
+    /// Every chunk, the samples that are not sealed yet as one more.
+    pub(super) fn chunks(&self) -> Vec<Chunk> {
+        let mut chunks = self.sealed().to_vec();
+        let mut open: Vec<Sample> = Decoder::new(&self.stream, self.encoder.count).collect();
+        open.extend(self.tail());
+        chunks.extend(Chunk::of(&open, 0));
+        chunks
+    }
+
+    /// The history of those chunks and histograms; `None` when they are not in order of time, or no chunks.
+    pub(super) fn restored(mut chunks: Vec<Chunk>, histograms: Vec<HistogramAt>) -> Option<History> {
+        let mut history = History::default();
+        let mut before = i64::MIN;
+        for chunk in &chunks {
+            let times: Vec<i64> = chunk.samples().map(|(at, _)| at).collect();
+            let whole = times.len() == chunk.count as usize && times.first() == Some(&chunk.first);
+            let ordered = times.is_sorted_by(|a, b| a < b) && times.last() == Some(&chunk.last);
+            if !whole || !ordered || (chunk.first <= before && before != i64::MIN) {
+                return None;
+            }
+            before = chunk.last;
+        }
+        if !histograms.is_sorted_by(|a, b| a.0 < b.0) || !chunks.is_sorted_by_key(|chunk| chunk.step == 0) {
+            return None;
+        }
+        // The last chunk is written again, so that the newest samples stand in the tail.
+        let last = chunks.pop_if(|chunk| chunk.step == 0);
+        history.sealed = (!chunks.is_empty()).then(|| Arc::new(chunks));
+        history.newest = before;
+        if let Some(last) = last {
+            history.newest = i64::MIN;
+            last.samples().try_for_each(|(at, value)| history.push(at, value)).ok()?;
+        }
+        if let Some((newest, _)) = histograms.last() {
+            history.newest = history.newest.max(*newest);
+            history.histograms = Some(Arc::new(histograms));
+        }
+        Some(history)
+    }
+
+    /// Floats and histograms, and the bytes they take beside the struct itself.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let sealed = self.sealed();
+        let floats = sealed.iter().map(|chunk| chunk.count as usize).sum::<usize>();
+        let chunk_bytes = sealed.iter().map(|chunk| size_of::<Chunk>() + chunk.bytes.len() + 16).sum::<usize>();
+        let histogram_bytes = |(_, h): &HistogramAt| {
+            let buckets = h.positive_buckets.len() + h.negative_buckets.len() + h.custom_values.len();
+            let spans = h.positive_spans.len() + h.negative_spans.len();
+            size_of::<HistogramAt>() + size_of::<FloatHistogram>() + 16 + 8 * (buckets + spans)
+        };
+        let samples = floats + self.encoder.count as usize + self.tail().len() + self.histograms().len();
+        let bytes = chunk_bytes + self.stream.capacity() + self.histograms().iter().map(histogram_bytes).sum::<usize>();
+        (samples, bytes)
+    }
+}

@@ -1,0 +1,179 @@
+//! What readers see: an immutable picture of the store.
+//!
+//! The table of series is cut into pages, and pages, series and the index are shared by reference count. Making a
+//! view costs one count a page; an append while a view is held copies the page and the series that it touches, and
+//! the view goes on seeing what it saw.
+
+use std::sync::Arc;
+
+use super::history::History;
+use super::index::{Index, Slot, Start};
+use super::store::{Point, SeriesData};
+use crate::model::{Labels, Matcher};
+use crate::time::{Timestamp, millis};
+
+/// Series in a page.
+pub(super) const PAGE: usize = 128;
+
+/// A part of the table of series; always [`PAGE`] places.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    pub(super) slots: Vec<Option<Arc<Series>>>,
+}
+
+impl Default for Page {
+    fn default() -> Page {
+        Page { slots: vec![None; PAGE] }
+    }
+}
+
+/// One series.
+#[derive(Clone, Debug)]
+pub(super) struct Series {
+    pub(super) labels: Labels,
+    /// Which of the series that stood in this place.
+    pub(super) birth: u32,
+    pub(super) history: History,
+}
+
+/// Names one series of a [`View`], and the same series in later views as long as it lives. In a view that does not
+/// have the series it names nothing, even when its place was taken by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SeriesRef {
+    slot: Slot,
+    birth: u32,
+}
+
+/// An immutable picture of the store; cheap to make, to clone and to send to another thread.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    pages: Vec<Arc<Page>>,
+    index: Arc<Index>,
+    generation: u64,
+}
+
+impl View {
+    pub(super) fn new(pages: Vec<Arc<Page>>, index: Arc<Index>, generation: u64) -> View {
+        View { shared: Arc::new(Shared { pages, index, generation }) }
+    }
+
+    /// Changes whenever a series begins or is dropped. Two views of one store with the same number resolve every
+    /// selector to the same series.
+    pub fn generation(&self) -> u64 {
+        self.shared.generation
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Slot, &Series)> {
+        let pages = self.shared.pages.iter().enumerate();
+        pages.flat_map(|(at, page)| {
+            let series = page.slots.iter().enumerate();
+            series.filter_map(move |(cell, series)| Some(((at * PAGE + cell) as Slot, series.as_deref()?)))
+        })
+    }
+
+    fn at(&self, slot: Slot) -> Option<&Series> {
+        let page = self.shared.pages.get(slot as usize / PAGE)?;
+        page.slots[slot as usize % PAGE].as_deref()
+    }
+
+    fn series(&self, series: SeriesRef) -> Option<&Series> {
+        self.at(series.slot).filter(|found| found.birth == series.birth)
+    }
+
+    fn matching(&self, matchers: &[Matcher]) -> Vec<(Slot, &Series)> {
+        let fits = |series: &Series| matchers.iter().all(|m| m.matches_labels(&series.labels));
+        let mut found: Vec<(Slot, &Series)> = match self.shared.index.start(matchers) {
+            Start::Among(slots) => {
+                let known = slots.into_iter().filter_map(|slot| Some((slot, self.at(slot)?)));
+                known.filter(|(_, series)| fits(series)).collect()
+            }
+            Start::Anywhere => self.all().filter(|(_, series)| fits(series)).collect(),
+        };
+        found.sort_by(|(_, a), (_, b)| a.labels.cmp(&b.labels));
+        found
+    }
+
+    /// The series that satisfy all matchers, sorted by labels, with or without points in any window. The answer holds
+    /// for every view with the same [`View::generation`].
+    pub fn resolve(&self, matchers: &[Matcher]) -> Vec<SeriesRef> {
+        let found = self.matching(matchers);
+        found.into_iter().map(|(slot, series)| SeriesRef { slot, birth: series.birth }).collect()
+    }
+
+    /// The labels of a series.
+    pub fn labels(&self, series: SeriesRef) -> Option<&Labels> {
+        self.series(series).map(|series| &series.labels)
+    }
+
+    /// Puts the points of a series with `from <= time <= to` behind those in `out`, in order of time, staleness
+    /// markers included.
+    pub fn points_into(&self, series: SeriesRef, from: Timestamp, to: Timestamp, out: &mut Vec<Point>) {
+        if let Some(series) = self.series(series) {
+            series.history.points(from.as_millis(), to.as_millis(), out);
+        }
+    }
+
+    /// Puts the floats of a series with `from <= time <= to` behind those in `out`, in order of time, staleness
+    /// markers included. False when the series has histograms in the window; use [`View::points_into`] then.
+    pub fn floats_into(
+        &self,
+        series: SeriesRef,
+        from: Timestamp,
+        to: Timestamp,
+        out: &mut Vec<(Timestamp, f64)>,
+    ) -> bool {
+        let Some(series) = self.series(series) else { return true };
+        let (from, to) = (from.as_millis(), to.as_millis());
+        series.history.floats(from, to, |at, value| out.push((Timestamp::from_millis(at), value)));
+        series.history.histograms_between(from, to).is_empty()
+    }
+
+    /// The newest point of a series at or before `at`, when it is younger than `lookback` before `at`
+    /// (`at - lookback < time <= at`). It may be a staleness marker, which means that the series has no value.
+    pub fn last_before(&self, series: SeriesRef, at: Timestamp, lookback: std::time::Duration) -> Option<Point> {
+        let oldest = at.as_millis().saturating_sub(millis(lookback));
+        let found = self.series(series)?.history.last_before(at.as_millis());
+        found.filter(|point| point.time().as_millis() > oldest)
+    }
+
+    /// The series that satisfy all matchers and have points with `from <= time <= to`, sorted by labels.
+    pub fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<SeriesData> {
+        let found = self.matching(matchers).into_iter().filter_map(|(_, series)| {
+            let mut points = Vec::new();
+            series.history.points(from.as_millis(), to.as_millis(), &mut points);
+            (!points.is_empty()).then(|| SeriesData { labels: series.labels.clone(), points })
+        });
+        found.collect()
+    }
+
+    /// The label sets of the series that satisfy all matchers and have a point in the window, sorted.
+    pub fn label_sets(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<Labels> {
+        let (from, to) = (from.as_millis(), to.as_millis());
+        let alive = |series: &Series| {
+            let last = series.history.last_before(to);
+            last.is_some_and(|point| point.time().as_millis() >= from)
+        };
+        let found = self.matching(matchers).into_iter().filter(|(_, series)| alive(series));
+        found.map(|(_, series)| series.labels.clone()).collect()
+    }
+
+    /// The label names of all series, sorted.
+    pub fn label_names(&self) -> Vec<&str> {
+        self.shared.index.names()
+    }
+
+    /// The values that a label has in any series, sorted.
+    pub fn label_values(&self, name: &str) -> Vec<&str> {
+        self.shared.index.values(name)
+    }
+
+    /// How many series there are.
+    pub fn series_count(&self) -> usize {
+        self.all().count()
+    }
+}
