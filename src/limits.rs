@@ -96,7 +96,15 @@ pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
 /// Name lookups of one client or job that may hang at one time.
 pub const LOOKUPS_AT_ONCE: usize = 32;
 /// What an SMTP server may say in one session, in bytes.
-pub const SMTP_REPLY_BYTES: usize = 256 << 10;
+pub const SMTP_REPLY_BYTES: usize = 16 << 10;
+/// Alerts that one mail shows; the rest is counted in it.
+pub const EMAIL_ALERTS: usize = 100;
+/// Characters of one label or annotation that a mail shows.
+pub const EMAIL_VALUE_CHARS: usize = 2_000;
+/// Characters of a mail's subject.
+pub const EMAIL_SUBJECT_CHARS: usize = 160;
+/// Characters of a receiver's answer that are repeated in a message.
+pub const REPLY_CHARS: usize = 200;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 
