@@ -14,6 +14,8 @@ pub const YAML_DEPTH: usize = 64;
 pub const PROMQL_BYTES: usize = 64 << 10;
 /// Nesting of one PromQL expression.
 pub const PROMQL_DEPTH: usize = 512;
+/// Label sets that the evaluations of one PromQL expression remember.
+pub const PROMQL_REMEMBERED: usize = 20_000;
 /// A compiled regular expression, in bytes.
 pub const REGEX_BYTES: usize = 4 << 20;
 /// The source of one template, in bytes.

@@ -7,6 +7,7 @@ use super::error::EvalError;
 use super::evaluator::{Element, Evaluator, Frame, bare, key};
 use super::group::Group;
 use super::limit::sampling_offset;
+use super::names::{go_quoted, is_label};
 use super::top::Top;
 use super::value::SampleValue;
 use crate::model::{Labels, LabelsMap, NAME};
@@ -71,7 +72,7 @@ impl Evaluator<'_> {
         }
         let mut places: LabelsMap<usize> = LabelsMap::default();
         for element in vector {
-            let labels = self.memos.derived(key(expr), &element.labels, |labels| group_labels(labels, aggregate));
+            let labels = self.cache.derived(key(expr), &element.labels, |labels| group_labels(labels, aggregate));
             let place = *places.entry(labels).or_insert_with_key(|labels| {
                 grouped.labels.push(labels.clone());
                 grouped.members.push(Vec::new());
@@ -143,8 +144,8 @@ impl Evaluator<'_> {
             Some(Kind::Text(text)) => text.as_str(),
             _ => "",
         };
-        if target.is_empty() {
-            return Err(EvalError::execution(format!("invalid label name {target:?}")).at(expr.span));
+        if !is_label(target) {
+            return Err(EvalError::execution(format!("invalid label name {}", go_quoted(target))).at(expr.span));
         }
         let mut grouping = aggregate.grouping.clone();
         if !aggregate.without {

@@ -8,6 +8,7 @@ use crate::model::{Labels, NAME};
 use crate::promql::ast::{Call, Expr};
 use crate::promql::eval::error::EvalError;
 use crate::promql::eval::evaluator::{Element, Evaluator, Frame, has_duplicates, key};
+use crate::promql::eval::names::is_label;
 
 impl Evaluator<'_> {
     pub(super) fn label_replace(
@@ -22,13 +23,7 @@ impl Evaluator<'_> {
         };
         let (target, replacement) = (text_arg(target), text_arg(replacement));
         let (source, pattern) = (text_arg(source), text_arg(pattern));
-        let regex = regex::RegexBuilder::new(&format!("^(?s:{pattern})$"))
-            .size_limit(limits::REGEX_BYTES)
-            .dfa_size_limit(limits::REGEX_BYTES)
-            .build()
-            .map_err(|_| {
-                EvalError::execution(format!("invalid regular expression in label_replace(): {pattern}")).at(expr.span)
-            })?;
+        let regex = self.cache.pattern(key(expr), || compiled(pattern)).map_err(|error| error.at(expr.span))?;
         check_label("destination", "label_replace", target).map_err(|error| error.at(expr.span))?;
         let vector = self.vector(vector, frame, at)?;
         self.relabelled(expr, vector, target, |labels| {
@@ -67,7 +62,7 @@ impl Evaluator<'_> {
         derive: impl Fn(&Labels) -> Labels,
     ) -> Result<Vec<Element>, EvalError> {
         for element in &mut vector {
-            let derived = self.memos.derived(key(expr), &element.labels, &derive);
+            let derived = self.cache.derived(key(expr), &element.labels, &derive);
             // A name that was put there on purpose stays.
             if target == NAME && derived != element.labels {
                 element.drop_name = false;
@@ -81,6 +76,14 @@ impl Evaluator<'_> {
     }
 }
 
+fn compiled(pattern: &str) -> Result<Regex, EvalError> {
+    regex::RegexBuilder::new(&format!("^(?s:{pattern})$"))
+        .size_limit(limits::REGEX_BYTES)
+        .dfa_size_limit(limits::REGEX_BYTES)
+        .build()
+        .map_err(|_| EvalError::execution(format!("invalid regular expression in label_replace(): {pattern}")))
+}
+
 /// The labels after the replacement; `None` when the pattern does not match.
 fn replaced(regex: &Regex, labels: &Labels, target: &str, replacement: &str, source: &str) -> Option<Labels> {
     let captures = regex.captures(labels.value(source))?;
@@ -90,7 +93,7 @@ fn replaced(regex: &Regex, labels: &Labels, target: &str, replacement: &str, sou
 }
 
 fn check_label(role: &str, function: &str, name: &str) -> Result<(), EvalError> {
-    if name.is_empty() {
+    if !is_label(name) {
         return Err(EvalError::execution(format!("invalid {role} label name in {function}(): {name}")));
     }
     Ok(())
