@@ -11,6 +11,7 @@ use super::annotations::{Annotations, Note};
 use super::error::{EvalError, EvalErrorKind};
 use super::memo::{ByNode, Cache};
 use super::options::{Interrupt, Options};
+use super::params::ParamRange;
 use super::selector::Loaded;
 use super::value::SampleValue;
 use crate::model::Labels;
@@ -72,6 +73,8 @@ pub(super) struct Evaluator<'a> {
     pub touched: usize,
     /// For reading floats out of the store.
     pub scratch: Vec<(Timestamp, f64)>,
+    /// Aggregation parameters of which only the extremes are worth a warning.
+    pub params: ByNode<ParamRange>,
     next_check: usize,
     loaded: ByNode<Rc<Loaded>>,
     pinned: HashSet<usize>,
@@ -88,6 +91,7 @@ impl<'a> Evaluator<'a> {
             cache,
             touched: 0,
             scratch: Vec::new(),
+            params: ByNode::default(),
             next_check: SAMPLES_BETWEEN_CHECKS,
             loaded: ByNode::default(),
             pinned: HashSet::new(),
@@ -112,7 +116,8 @@ impl<'a> Evaluator<'a> {
         if let Some(known) = self.pinned_vectors.get(&key(expr)) {
             return Ok(known.as_ref().clone());
         }
-        let vector = self.fresh_vector(expr, frame, at)?;
+        // One step stands for all.
+        let vector = self.fresh_vector(expr, &Frame::instant(at), at)?;
         self.pinned_vectors.insert(key(expr), Rc::new(vector.clone()));
         Ok(vector)
     }

@@ -16,6 +16,7 @@ mod matching;
 mod memo;
 mod names;
 mod options;
+mod params;
 mod pinned;
 mod prepared;
 mod query;

@@ -74,7 +74,8 @@ pub fn range(
     Ok(outcome(Value::Matrix(finished_matrix(series)?), evaluator))
 }
 
-fn outcome(value: Value, evaluator: Evaluator<'_>) -> Outcome {
+fn outcome(value: Value, mut evaluator: Evaluator<'_>) -> Outcome {
+    evaluator.note_params();
     Outcome { value, samples_touched: evaluator.touched, annotations: evaluator.notes.into_vec() }
 }
 

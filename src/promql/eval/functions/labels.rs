@@ -26,7 +26,8 @@ impl Evaluator<'_> {
         let regex = self.cache.pattern(key(expr), || compiled(pattern)).map_err(|error| error.at(expr.span))?;
         check_label("destination", "label_replace", target).map_err(|error| error.at(expr.span))?;
         let vector = self.vector(vector, frame, at)?;
-        self.relabelled(expr, vector, target, |labels| {
+        let keeps_name = |labels: &Labels| target == NAME && regex.is_match(labels.value(source));
+        self.relabelled(expr, vector, keeps_name, |labels| {
             replaced(&regex, labels, target, replacement, source).unwrap_or_else(|| labels.clone())
         })
     }
@@ -48,26 +49,30 @@ impl Evaluator<'_> {
         }
         check_label("destination", "label_join", target).map_err(|error| error.at(expr.span))?;
         let vector = self.vector(vector, frame, at)?;
-        self.relabelled(expr, vector, target, |labels| {
-            let values: Vec<&str> = sources.iter().map(|source| labels.value(source)).collect();
-            labels.with(target, &values.join(separator))
-        })
+        self.relabelled(
+            expr,
+            vector,
+            |_| target == NAME,
+            |labels| {
+                let values: Vec<&str> = sources.iter().map(|source| labels.value(source)).collect();
+                labels.with(target, &values.join(separator))
+            },
+        )
     }
 
     fn relabelled(
         &mut self,
         expr: &Expr,
         mut vector: Vec<Element>,
-        target: &str,
+        keeps_name: impl Fn(&Labels) -> bool,
         derive: impl Fn(&Labels) -> Labels,
     ) -> Result<Vec<Element>, EvalError> {
         for element in &mut vector {
-            let derived = self.cache.derived(key(expr), &element.labels, &derive);
             // A name that was put there on purpose stays.
-            if target == NAME && derived != element.labels {
+            if element.drop_name && keeps_name(&element.labels) {
                 element.drop_name = false;
             }
-            element.labels = derived;
+            element.labels = self.cache.derived(key(expr), &element.labels, &derive);
         }
         if vector.len() > 1 && has_duplicates(vector.iter().map(|element| &element.labels)) {
             return Err(EvalError::same_labels().at(expr.span));
