@@ -16,6 +16,8 @@ pub const PROMQL_BYTES: usize = 64 << 10;
 pub const PROMQL_DEPTH: usize = 512;
 /// Matchers with a regular expression in one PromQL expression; alternations of plain texts do not count.
 pub const PROMQL_REGEXES: usize = 128;
+/// Label sets that the evaluations of one PromQL expression remember.
+pub const PROMQL_REMEMBERED: usize = 20_000;
 /// A compiled regular expression, in bytes.
 pub const REGEX_BYTES: usize = 4 << 20;
 /// The source of one template, in bytes.
