@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::alerts::Notification;
+use crate::alerts::{Notification, NotifiedAlert, NotifyReason};
 use crate::config::Template;
 use crate::notify::{Form, Render};
 use crate::template::{AlertData, NotificationData, NotificationTemplates};
@@ -26,8 +26,23 @@ pub(super) fn renderer(templates: &[Template], clock: Clock) -> Arc<Render> {
     })
 }
 
+/// Labels of routes are not part of a message yet decided.
+static NO_LABELS: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
+
+/// Alertmanager's `notification_reason`.
+fn reason_words(reason: NotifyReason) -> &'static str {
+    match reason {
+        NotifyReason::FirstNotification => "first_notification",
+        NotifyReason::NewAlerts => "new_alerts",
+        NotifyReason::SomeResolved => "some_resolved",
+        NotifyReason::AllResolved => "all_resolved",
+        NotifyReason::RepeatInterval => "repeat_interval",
+    }
+}
+
 fn data(notification: &Notification) -> NotificationData<'_> {
-    let alert = |alert: &'_ crate::alerts::NotifiedAlert| AlertData {
+    fn alert(alert: &NotifiedAlert) -> AlertData<'_> {
+        AlertData {
         status: alert.status.as_str(),
         labels: &alert.labels,
         annotations: &alert.annotations,
@@ -35,16 +50,17 @@ fn data(notification: &Notification) -> NotificationData<'_> {
         ends_at: alert.ends_at,
         generator_url: &alert.generator_url,
         fingerprint: &alert.fingerprint,
-    };
+        }
+    }
     NotificationData {
         receiver: &notification.receiver,
         status: notification.status.as_str(),
         alerts: notification.alerts.iter().map(alert).collect(),
-        reason: notification.reason.as_str(),
+        reason: reason_words(notification.reason),
         group_labels: &notification.group_labels,
         common_labels: &notification.common_labels,
         common_annotations: &notification.common_annotations,
-        route_labels: &notification.route_labels,
+        route_labels: &NO_LABELS,
         external_url: &notification.external_url,
     }
 }

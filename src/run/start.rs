@@ -69,7 +69,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         tracing::warn!("{}", problem.one_line());
     }
     let folder = args.data_dir.clone().or_else(|| checked.data_dir.clone());
-    let folder = folder.unwrap_or_else(|| default_data_dir(|name| DiskFiles.env(name)));
+    let folder = folder.unwrap_or_else(|| default_data_dir(&DiskFiles));
     let address = args.listen.clone().unwrap_or_else(|| checked.serve.listen.to_string());
     let opened = Journal::open(&folder)?;
     let store = Embedded::open(&folder.join("switches"))?;
