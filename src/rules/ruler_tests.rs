@@ -300,6 +300,15 @@ fn no_data_is_judged_by_the_inputs_that_matter() {
     check("ALERTS{alertname=\"x\"}", "false");
     check("sum by (a) (gone) > 1", "no data");
     check("max_over_time((gone > 1)[1h:1m]) > 1", "no data");
+    check("gone @ 0 > 1", "no data");
+    check("there @ 1000.9 > 1", "false");
+    check("there @ 2000 > 1", "no data");
+    check("max_over_time(there[1h] @ 1000.9 offset 1s) > 1", "no data");
+    check("max_over_time((there @ 1000.9 > 1)[1h:1m] offset 2h)", "false");
+    check("info(there, {__name__=\"gone\"}) > 1", "false");
+    check("there + fill_right(0) gone > 1", "false");
+    check("gone + fill_left(0) there > 1", "false");
+    check("gone + fill_right(0) there > 1", "no data");
     check("label_replace(there, \"a\", \"b\", \"c\", \"d\") > 1", "false");
 }
 
@@ -491,6 +500,47 @@ fn the_link_to_the_expression_is_escaped_as_in_prometheus() {
     let Outcome::Alert(event) = &world.out[0] else { panic!("{:?}", world.out) };
     assert_eq!(&*event.generator_url, "http://b/graph?g0.expr=a%7Bb%3D%22c+d%22%7D+%3E+0&g0.tab=1");
     assert_eq!(event.labels, Labels::from_pairs([("alertname", "A"), ("l", "x")]));
+}
+
+#[test]
+fn the_wait_for_restored_alerts_has_an_end() {
+    let text = yaml(&["{alert: A, expr: 'rate(a[1d])'}"]);
+    let mut world = World::new(&text);
+    world.answer("a", Ok(&[("x", 1.0)]));
+    world.step();
+    let after = restarted(&mut world, &text, Duration::from_secs(10));
+    let tolerance = Duration::from_secs(3_600);
+    assert_eq!(after.rules.active_alerts()[0].held_until, Some(after.now + tolerance + crate::limits::RESTORE_GRACE));
+}
+
+#[test]
+fn a_reload_does_not_lose_a_slot_that_is_due_nor_what_waits_out_of_turn() {
+    let text = group("g", "5m", &["{record: b, expr: a}"]);
+    let mut world = World::new(&text);
+    let due = world.rules.next_deadline().expect("a deadline");
+    world.now = due + Duration::from_secs(1);
+    world.rules.reload(settings(&text), world.now);
+    assert_eq!(world.rules.next_deadline(), Some(due));
+    world.trigger("a");
+    world.trigger("a");
+    world.asked();
+    assert_eq!(world.rules.counters().urgent, 1, "the second one waits");
+    world.now = world.now + Duration::from_millis(1);
+    world.rules.reload(settings(&text), world.now);
+    world.rules.evaluate_due(world.now, &mut world.store, &mut world.out);
+    assert_eq!(world.rules.counters().urgent, 2);
+}
+
+#[test]
+fn two_evaluations_of_one_rule_never_have_the_same_time() {
+    let mut world = World::new(&yaml(&["{record: b, expr: a}"]));
+    world.answer("a", Ok(&[("x", 1.0)]));
+    world.step();
+    world.trigger("a");
+    assert_eq!((world.asked().len(), world.rules.counters().refused), (1, 0), "just evaluated: this one waits");
+    world.step();
+    assert_eq!((world.asked().len(), world.rules.counters().urgent), (1, 1));
+    assert_eq!(world.points("b").len(), 2);
 }
 
 /// The example of the design, asked with the real PromQL over the real store.
