@@ -135,6 +135,18 @@ pub const RECORDED_NAMES: usize = 100_000;
 pub const OUTBOX: usize = 10_000;
 /// The longest wait between two tries of one delivery.
 pub const RETRY_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait that a receiver can ask for (`Retry-After`).
+pub const RETRY_AFTER: Duration = Duration::from_secs(300);
+/// The wait after a receiver refused a message; a newer message of the same group does not wait.
+pub const REFUSED_WAIT: Duration = Duration::from_secs(300);
+/// A delivery of which nothing was heard for so long is tried again.
+pub const DELIVERY_SILENCE: Duration = Duration::from_secs(180);
+/// Alerts that are kept at one time, firing or not yet told to be resolved.
+pub const ALERTS: usize = 20_000;
+/// Silences, expired ones included.
+pub const SILENCES: usize = 10_000;
+/// How long expired silences, what was last notified of a group without alerts, and undelivered messages are kept.
+pub const ALERT_RETENTION: Duration = Duration::from_secs(120 * 3600);
 
 // ---- journal
 
