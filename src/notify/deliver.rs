@@ -12,8 +12,17 @@ use crate::limits;
 use crate::net::{Resolver, SecretSource, sign};
 use crate::time::Timestamp;
 
+/// What a template's text becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Plain text: a header, an address, the plain part.
+    Text,
+    /// Markup: what comes from labels and annotations must be escaped by the template's engine.
+    Html,
+}
+
 /// Expands a template over a notification: Alertmanager's templates, brought by the shell.
-pub type Render = dyn Fn(&str, &Notification) -> Result<String, String> + Send + Sync;
+pub type Render = dyn Fn(&str, &Notification, Form) -> Result<String, String> + Send + Sync;
 
 /// An integration that can deliver. It keeps what is worth keeping from one delivery to the next.
 pub struct Prepared {

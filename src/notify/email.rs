@@ -10,7 +10,7 @@ use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailboxes, MultiPart, SinglePart};
 
-use super::deliver::Render;
+use super::deliver::{Form, Render};
 use super::render;
 use super::settings::EmailSettings;
 use crate::alerts::Notification;
@@ -46,13 +46,16 @@ pub(super) fn build(
     render: Option<&Render>,
     now: Timestamp,
 ) -> Result<Mail, String> {
-    let expand = |field: &str, text: &str| -> Result<String, String> {
+    let expand_as = |form: Form, field: &str, text: &str| -> Result<String, String> {
         match render {
             _ if !is_template(text) => Ok(text.to_owned()),
-            Some(render) => render(text, notification).map_err(|problem| format!("template of {field}: {problem}")),
+            Some(render) => {
+                render(text, notification, form).map_err(|problem| format!("template of {field}: {problem}"))
+            }
             None => Err(format!("template of {field}: no templates are at hand")),
         }
     };
+    let expand = |field: &str, text: &str| expand_as(Form::Text, field, text);
     let own = render::email(notification);
     let to = addresses(&render::one_line(&expand("to", &settings.to)?))?;
     let from = addresses(&render::one_line(&expand("from", &settings.from)?))?.into_single();
@@ -73,13 +76,13 @@ pub(super) fn build(
         let name = HeaderName::new_from_ascii(name.clone()).map_err(|_| format!("{name:?} is no name of a header"))?;
         builder = builder.raw_header(HeaderValue::new(name, value));
     }
-    let part = |field: &str, given: &Option<String>, own: String| match given.as_deref() {
+    let part = |form: Form, field: &str, given: &Option<String>, own: String| match given.as_deref() {
         None => Ok(Some(own)),
         Some("") => Ok(None),
-        Some(template) => expand(field, template).map(Some),
+        Some(template) => expand_as(form, field, template).map(|text| Some(render::plain(&text))),
     };
-    let text = part("text", &settings.text, own.text)?.map(|text| render::plain(&text));
-    let html = part("html", &settings.html, own.html)?;
+    let text = part(Form::Text, "text", &settings.text, own.text)?;
+    let html = part(Form::Html, "html", &settings.html, own.html)?;
     let message = match (text, html) {
         (Some(text), Some(html)) => builder.multipart(MultiPart::alternative_plain_html(text, html)),
         (Some(text), None) => builder.singlepart(SinglePart::plain(text)),

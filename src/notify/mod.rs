@@ -13,9 +13,9 @@ mod settings;
 mod smtp;
 mod webhook;
 
-pub use deliver::{Prepared, Render, deliver};
+pub use deliver::{Form, Prepared, Render, deliver};
 pub use outcome::Outcome;
-pub use scale::{PreparedScale, ScaleCall, deliver_scale};
+pub use scale::{ScaleCall, ScaleTarget, call_scale};
 pub use settings::{EmailSettings, Integration, Kind, Receiver, SettingsError, Smarthost, WebhookSettings};
 
 #[cfg(test)]

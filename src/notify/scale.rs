@@ -93,31 +93,31 @@ impl ScaleCall {
 
 /// A scale webhook that can be called.
 #[derive(Debug)]
-pub struct PreparedScale(Poster);
+pub struct ScaleTarget(Poster);
 
-impl PreparedScale {
+impl ScaleTarget {
     /// Checks what can be checked without reading files.
     ///
     /// # Errors
     /// A signing secret that is none.
-    pub fn new(settings: &WebhookSettings) -> Result<PreparedScale, SettingsError> {
+    pub fn new(settings: &WebhookSettings) -> Result<ScaleTarget, SettingsError> {
         for secret in &settings.signing_secrets {
             if let SecretSource::Inline(secret) = secret {
                 sign::check_secret(secret).map_err(|error| SettingsError("secret", error.to_string()))?;
             }
         }
-        Ok(PreparedScale(Poster::new(settings)))
+        Ok(ScaleTarget(Poster::new(settings)))
     }
 }
 
 /// Calls once, within [`limits::DELIVERY_TIME`] and before the wish's end. A wish past its end is refused unsent.
-pub async fn deliver_scale(prepared: &PreparedScale, call: &ScaleCall, now: Timestamp) -> Outcome {
+pub async fn call_scale(target: &ScaleTarget, call: &ScaleCall, now: Timestamp) -> Outcome {
     let left = call.not_after.since(now).min(limits::DELIVERY_TIME);
     if left.is_zero() {
         return Outcome::refused("too late: the wish for capacity ended before it could be sent");
     }
     let key = [("idempotency-key", call.idempotency_key.as_str())];
-    match tokio::time::timeout(left, prepared.0.post(&call.id, call.to_json(), &key, now)).await {
+    match tokio::time::timeout(left, target.0.post(&call.id, call.to_json(), &key, now)).await {
         Ok(outcome) => outcome,
         Err(_) => Outcome::retry(format!("no answer within {left:?}")),
     }

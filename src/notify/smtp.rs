@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -155,7 +155,7 @@ async fn log_in(
     let (Some(user), Some(password)) = (&settings.auth_username, &settings.auth_password) else {
         return Ok(());
     };
-    if !encrypted && !peer.ip().to_canonical().is_loopback() {
+    if !may_send_password(encrypted, peer.ip()) {
         return Err(Outcome::retry(
             "smtp: the password is not sent without TLS, set require_tls or force_implicit_tls",
         ));
@@ -209,6 +209,11 @@ async fn hand_over(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<
     }
     connection.command(Data).await.map_err(|error| judge("DATA", &error))?;
     connection.message(&mail.bytes).await.map(drop).map_err(|error| judge("end of mail", &error))
+}
+
+/// A password goes over TLS, or stays on this host.
+fn may_send_password(encrypted: bool, peer: IpAddr) -> bool {
+    encrypted || peer.to_canonical().is_loopback()
 }
 
 fn judge(step: &str, error: &lettre::transport::smtp::Error) -> Problem {
@@ -290,5 +295,22 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_does_not_leave_the_host_in_the_clear() {
+        let check = |encrypted: bool, peer: &str, expected: bool| {
+            assert_eq!(may_send_password(encrypted, peer.parse().unwrap()), expected, "{peer}");
+        };
+        check(true, "192.0.2.1", true);
+        check(false, "192.0.2.1", false);
+        check(false, "2001:db8::1", false);
+        check(false, "127.0.0.1", true);
+        check(false, "::ffff:127.0.0.1", true);
     }
 }

@@ -376,8 +376,7 @@ async fn a_server_that_talks_without_end_is_cut_off() {
 }
 
 #[tokio::test]
-async fn the_password_is_not_sent_in_the_clear_to_another_host() {
-    // Loopback is trusted; what is not loopback cannot be reached here, so the rule is seen by the mail that goes.
+async fn a_server_on_this_host_may_do_without_tls_but_must_know_a_login_we_speak() {
     let (address, log) = Sink { auth: "PLAIN", ..Sink::default() }.start().await;
     assert_eq!(send(with_login(settings(address, None))).await, Outcome::Accepted);
     assert!(log.lock().unwrap().commands.iter().any(|line| line.starts_with("AUTH PLAIN")));
@@ -397,9 +396,9 @@ async fn templates_come_from_outside_and_every_try_has_the_same_id() {
     ]);
     settings.html = Some(String::new());
     settings.text = Some("{{ text }}".to_owned());
-    let render: Arc<Render> = Arc::new(|template: &str, notification: &Notification| match template {
+    let render: Arc<Render> = Arc::new(|template: &str, notification: &Notification, form| match template {
         "{{ subject }}" => Ok(format!("{}\r\nX-Evil: 1 ü", notification.receiver)),
-        "{{ text }}" => Ok("mine\u{1b}\n.\nend".to_owned()),
+        "{{ text }}" if form == Form::Text => Ok("mine\u{1b}\n.\nend".to_owned()),
         other => Err(format!("no {other}")),
     });
     let prepared = prepared(settings.clone(), Some(Arc::clone(&render)));
@@ -416,13 +415,13 @@ async fn templates_come_from_outside_and_every_try_has_the_same_id() {
         assert_eq!((value("X-Team"), value("X-Evil"), value("Bcc")), (Some("pay"), None, None));
         assert!(value("Content-Type").unwrap().starts_with("text/plain"));
     }
-    settings.text = Some("{{ other }}".to_owned());
+    settings.html = Some("{{ text }}".to_owned());
     let broken = super::super::Prepared::new(
         Integration { name: "email[0]".to_owned(), send_resolved: true, kind: Kind::Email(Box::new(settings)) },
         Some(render),
     );
     let outcome = deliver(&broken.unwrap(), &notification(), now()).await;
-    assert!(format!("{outcome:?}").contains("template of text: no {{ other }}"), "{outcome:?}");
+    assert!(format!("{outcome:?}").contains("template of html: no {{ text }}"), "{outcome:?}");
 }
 
 #[test]

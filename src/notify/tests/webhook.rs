@@ -76,9 +76,7 @@ async fn serve(answer: impl Into<String>, then: Then) -> (SocketAddr, mpsc::Rece
 }
 
 fn settings(url: &str) -> WebhookSettings {
-    let mut settings = WebhookSettings::new(SecretSource::Inline(url.into()));
-    settings.timeout = Some(Duration::from_millis(500));
-    settings
+    WebhookSettings::new(SecretSource::Inline(url.into()))
 }
 
 fn prepared(settings: WebhookSettings) -> Prepared {
@@ -87,8 +85,14 @@ fn prepared(settings: WebhookSettings) -> Prepared {
 }
 
 async fn outcome(answer: impl Into<String>, then: Then) -> Outcome {
+    outcome_within(answer, then, None).await
+}
+
+async fn outcome_within(answer: impl Into<String>, then: Then, timeout: Option<Duration>) -> Outcome {
     let (address, mut requests) = serve(answer, then).await;
-    let prepared = prepared(settings(&format!("http://{address}/hook/t0ken?key=s3cret")));
+    let mut settings = settings(&format!("http://{address}/hook/t0ken?key=s3cret"));
+    settings.timeout = timeout;
+    let prepared = prepared(settings);
     let outcome = deliver(&prepared, &notification(), now()).await;
     assert!(requests.recv().await.is_some());
     assert!(requests.try_recv().is_err(), "one delivery is one request");
@@ -165,7 +169,7 @@ async fn misbehaviour_is_tried_again_and_ends_in_time() {
         (endless, Then::Hold),
         (endless, Then::Flood(b'a')),
     ] {
-        let outcome = tokio::time::timeout(Duration::from_secs(5), outcome(answer, then)).await.unwrap();
+        let outcome = outcome_within(answer, then, Some(Duration::from_millis(500))).await;
         assert!(matches!(outcome, Outcome::Retry { .. }), "{answer:?} {outcome:?}");
     }
 }
@@ -201,7 +205,7 @@ async fn destinations_that_cannot_be_meant_are_not_called() {
 fn a_signing_secret_is_checked_before_the_first_delivery() {
     let mut settings = settings("http://host.test/");
     settings.signing_secrets = vec![SecretSource::Inline("short".into())];
-    let error = PreparedScale::new(&settings).unwrap_err().to_string();
+    let error = ScaleTarget::new(&settings).unwrap_err().to_string();
     assert!(error.starts_with("secret: ") && !error.contains("short"), "{error}");
 }
 
@@ -231,8 +235,8 @@ async fn a_scale_call_is_signed_and_repeats_its_key() {
     let (address, mut requests) = serve("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Then::Close).await;
     let mut settings = settings(&format!("http://{address}/"));
     settings.signing_secrets = vec![SecretSource::Inline(SECRET.into())];
-    let prepared = PreparedScale::new(&settings).unwrap();
-    assert_eq!(deliver_scale(&prepared, &call(), now()).await, Outcome::Accepted);
+    let prepared = ScaleTarget::new(&settings).unwrap();
+    assert_eq!(call_scale(&prepared, &call(), now()).await, Outcome::Accepted);
     let seen = requests.recv().await.unwrap();
     assert_eq!(seen.header("idempotency-key"), Some("checkout -7"));
     assert_eq!(seen.header("webhook-id"), Some("s-1"));
@@ -244,7 +248,7 @@ async fn a_scale_call_is_signed_and_repeats_its_key() {
         r#""at":"2023-11-14T22:18:51.999Z"}"#,
     );
     assert_eq!(String::from_utf8(seen.body).unwrap(), expected);
-    let late = deliver_scale(&prepared, &call(), now() + Duration::from_secs(60)).await;
+    let late = call_scale(&prepared, &call(), now() + Duration::from_secs(60)).await;
     assert!(matches!(late, Outcome::Refused { .. }), "{late:?}");
     assert!(requests.try_recv().is_err(), "a wish past its end is not sent");
 }
