@@ -433,6 +433,11 @@ impl Alerts {
         self.outbox.delivered(now, id, outcome)
     }
 
+    /// How many messages are not accepted yet.
+    pub fn outbox_len(&self) -> usize {
+        self.outbox.len()
+    }
+
     /// How many messages were not sent, and why.
     pub fn outbox_counts(&self) -> OutboxCounts {
         self.outbox.counts()
