@@ -8,4 +8,5 @@ mod metric;
 mod settings;
 mod tracked;
 
+pub use metric::Metrics;
 pub use settings::{Format, JobSettings, Journald, Kind, LogError, MetricSettings, ReadFrom};
