@@ -16,6 +16,8 @@ pub const PROMQL_BYTES: usize = 64 << 10;
 pub const PROMQL_DEPTH: usize = 512;
 /// Matchers with a regular expression in one PromQL expression; alternations of plain texts do not count.
 pub const PROMQL_REGEXES: usize = 128;
+/// Label sets that the evaluations of one PromQL expression remember.
+pub const PROMQL_REMEMBERED: usize = 20_000;
 /// A compiled regular expression, in bytes.
 pub const REGEX_BYTES: usize = 4 << 20;
 /// The source of one template, in bytes.
@@ -96,7 +98,15 @@ pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
 /// Name lookups of one client or job that may hang at one time.
 pub const LOOKUPS_AT_ONCE: usize = 32;
 /// What an SMTP server may say in one session, in bytes.
-pub const SMTP_REPLY_BYTES: usize = 256 << 10;
+pub const SMTP_REPLY_BYTES: usize = 16 << 10;
+/// Alerts that one mail shows; the rest is counted in it.
+pub const EMAIL_ALERTS: usize = 100;
+/// Characters of one label or annotation that a mail shows.
+pub const EMAIL_VALUE_CHARS: usize = 2_000;
+/// Characters of a mail's subject.
+pub const EMAIL_SUBJECT_CHARS: usize = 160;
+/// Characters of a receiver's answer that are repeated in a message.
+pub const REPLY_CHARS: usize = 200;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 
@@ -108,6 +118,8 @@ pub const ALERTS_PER_RULE: usize = 10_000;
 pub const URGENT_GAP: Duration = Duration::from_millis(10);
 /// How long after a restart a restored alert waits for its inputs, beyond what its expression and interval ask for.
 pub const RESTORE_GRACE: Duration = Duration::from_secs(30);
+/// Evaluations of all groups in one unit test.
+pub const UNIT_TEST_STEPS: u128 = 10_000_000;
 /// Label sets of a recording rule whose results' names are kept ready.
 pub const RECORDED_NAMES: usize = 100_000;
 
@@ -117,6 +129,18 @@ pub const RECORDED_NAMES: usize = 100_000;
 pub const OUTBOX: usize = 10_000;
 /// The longest wait between two tries of one delivery.
 pub const RETRY_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait that a receiver can ask for (`Retry-After`).
+pub const RETRY_AFTER: Duration = Duration::from_secs(300);
+/// The wait after a receiver refused a message; a newer message of the same group does not wait.
+pub const REFUSED_WAIT: Duration = Duration::from_secs(300);
+/// A delivery of which nothing was heard for so long is tried again.
+pub const DELIVERY_SILENCE: Duration = Duration::from_secs(180);
+/// Alerts that are kept at one time, firing or not yet told to be resolved.
+pub const ALERTS: usize = 20_000;
+/// Silences, expired ones included.
+pub const SILENCES: usize = 10_000;
+/// How long expired silences, what was last notified of a group without alerts, and undelivered messages are kept.
+pub const ALERT_RETENTION: Duration = Duration::from_secs(120 * 3600);
 
 // ---- journal
 

@@ -1,3 +1,4 @@
 //! Everything that crosses rooms, as one test binary.
 
+mod house;
 mod promqltest;

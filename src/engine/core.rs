@@ -18,6 +18,9 @@ use crate::time::Timestamp;
 /// How often series that nobody needs any more are dropped.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// What the journal's keys of alerts begin with.
+const ALERTS: &str = "alerts/";
+
 /// Everything the engine needs to know.
 #[derive(Debug)]
 pub struct Settings {
@@ -51,7 +54,8 @@ impl Engine {
         let entries = || restored.entries.iter().map(|(key, value)| (key.clone(), value.clone()));
         rules.restore(entries(), last_alive, now);
         let mut alerts = Alerts::new(settings.alerts, seed);
-        alerts.restore(entries(), now);
+        let of_alerts = |(key, value): (String, _)| Some((key.strip_prefix(ALERTS)?.to_owned(), value));
+        out.damaged = alerts.restore(entries().filter_map(of_alerts), now);
         let mut switches = Switches::default();
         switches.store_has(now, &restored.switches);
         switches.remember_all(restored.decisions);
@@ -126,7 +130,11 @@ impl Engine {
     fn follow(&mut self, now: Timestamp, mut outcomes: Vec<Outcome>, out: &mut Effects) {
         for outcome in outcomes.drain(..) {
             match outcome {
-                Outcome::Alert(event) => self.alerts.put(now, alert_in(event, now)),
+                Outcome::Alert(event) => {
+                    if self.alerts.put(now, alert_in(event, now)).is_err() {
+                        out.alerts_refused += 1;
+                    }
+                }
                 Outcome::Judged(judgement) => self.judged(now, &judgement, out),
             }
         }
@@ -187,7 +195,7 @@ impl Engine {
 
     fn reload(&mut self, now: Timestamp, settings: Settings, out: &mut Effects) {
         self.rules.reload(settings.rules, now);
-        self.alerts.reload(settings.alerts, now);
+        self.alerts.reload(now, settings.alerts);
         let action_settings = actions::settings(&settings.actions, &self.rules);
         out.writes.extend(self.switches.configure(now, action_settings, &BTreeMap::new()));
         self.store.retain(&self.rules.needs());
@@ -197,7 +205,8 @@ impl Engine {
     fn finish(&mut self, now: Timestamp, out: &mut Effects) {
         self.alerts.tick(now, &mut out.notifications);
         out.journal.extend(self.rules.take_changes());
-        out.journal.extend(self.alerts.take_changes());
+        let of_alerts = |(key, value): (String, _)| (format!("{ALERTS}{key}"), value);
+        out.journal.extend(self.alerts.take_changes().into_iter().map(of_alerts));
         out.journal.extend(self.switches.take_changes());
     }
 
@@ -224,7 +233,7 @@ impl Engine {
             ladders: ladders.collect(),
             scales: scales.collect(),
             decisions: self.switches.decisions().cloned().collect(),
-            outbox: OutboxPicture { waiting: self.alerts.outbox_len(), dropped: self.alerts.outbox_dropped() },
+            outbox: outbox(&self.alerts),
         }
     }
 
@@ -259,6 +268,10 @@ impl Engine {
     }
 }
 
+fn outbox(alerts: &Alerts) -> OutboxPicture {
+    OutboxPicture { waiting: alerts.outbox_len(), dropped: alerts.outbox_counts().repeats_dropped }
+}
+
 fn alert_in(event: AlertEvent, now: Timestamp) -> AlertIn {
     let ends_at = match event.state {
         AlertState::Inactive => event.resolved_at.unwrap_or(now),
@@ -267,9 +280,8 @@ fn alert_in(event: AlertEvent, now: Timestamp) -> AlertIn {
     AlertIn {
         labels: event.labels,
         annotations: event.annotations,
-        starts_at: event.starts_at,
+        starts_at: Some(event.starts_at),
         ends_at: Some(ends_at),
         generator_url: event.generator_url.to_string(),
-        updated_at: now,
     }
 }

@@ -219,11 +219,11 @@ impl Shell {
 
     /// Reads the configuration on the blocking pool; the answer comes back as an input.
     fn start_loading(&self, reply: Option<oneshot::Sender<Result<(), String>>>) {
-        let (config, loaded) = (self.config.clone(), self.loaded.clone());
+        let (config, loaded, clock) = (self.config.clone(), self.loaded.clone(), self.clock);
         self.systemd.tell("RELOADING=1");
         tokio::task::spawn_blocking(move || {
             let result = load(config.as_deref(), &super::DiskFiles);
-            let receivers = result.checked.as_deref().map(receivers).unwrap_or_default();
+            let receivers = result.checked.as_deref().map(|checked| receivers(checked, clock)).unwrap_or_default();
             drop(loaded.blocking_send((Box::new(result), receivers, reply)));
         });
     }

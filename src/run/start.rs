@@ -11,11 +11,11 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use super::jobs::{Jobs, Tools};
 use super::own::{self, OwnMetrics};
 use super::perform::{Performer, Work};
-use super::plan::{Plan, default_data_dir, plan, receivers};
+use super::plan::{Plan, plan, receivers};
 use super::shell::{Inputs, Shell, tell_taken};
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
-use crate::config::{Checked, Files, Loaded, load};
+use crate::config::{Checked, Files, Loaded, default_data_dir, load};
 use crate::engine::{Effects, Engine, Restored};
 use crate::journal::{Journal, JournalError, Opened};
 use crate::limits;
@@ -69,7 +69,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         tracing::warn!("{}", problem.one_line());
     }
     let folder = args.data_dir.clone().or_else(|| checked.data_dir.clone());
-    let folder = folder.unwrap_or_else(|| default_data_dir(|name| DiskFiles.env(name)));
+    let folder = folder.unwrap_or_else(|| default_data_dir(&DiskFiles));
     let address = args.listen.clone().unwrap_or_else(|| checked.serve.listen.to_string());
     let opened = Journal::open(&folder)?;
     let store = Embedded::open(&folder.join("switches"))?;
@@ -145,7 +145,7 @@ impl Daemon {
         let (loaded_in, loaded) = mpsc::channel(4);
         let (stop_in, stop) = mpsc::channel(1);
         let (work_in, work) = mpsc::channel(limits::EFFECT_QUEUE);
-        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked)));
+        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock)));
         let (about_in, about_out) = watch::channel(Arc::new(about));
         let (ready_in, ready_out) = watch::channel(false);
         let (watched_in, watched_out) = watch::channel(watched);
