@@ -57,7 +57,8 @@ mod tests {
         let lines = table(&overview.alerts, overview.now, 120);
         insta::assert_snapshot!(lines.iter().map(|line| line.render(false)).collect::<Vec<_>>().join("\n"), @r"
         STATE    FOR  ALERT         SEVERITY  VALUE  SUMMARY      LABELS
-        firing   30s... 
+        firing   50s  CheckoutSlow  critical    1.2  p99 is 1.2s  job=checkout
+        pending   5s  DiskFillsUp              0.95               device=/dev/sda1
         ");
     }
 }

@@ -57,7 +57,9 @@ fn bars(samples: &[(Metric, Point)], width: usize) -> Vec<Text> {
         let share = if most > 0.0 && value.is_finite() { value.abs() / most } else { 0.0 };
         let style = if value < 0.0 { Style::Bad } else { Style::Curve(0) };
         let gap = " ".repeat(label_width - name.width() + 1);
-        name.then(format!("{gap}{text:>value_width$} ")).and(style, bar(share, room))
+        let bar = bar(share, room);
+        let line = name.then(format!("{gap}{text:>value_width$}"));
+        if bar.is_empty() { line } else { line.and(style, format!(" {bar}")) }
     };
     let mut lines: Vec<Text> = shown.into_iter().map(line).collect();
     if samples.len() > BARS {

@@ -252,10 +252,10 @@ mod tests {
             "warnings":["PromQL warning: careful"]}"#
         ), @r#"
         all: node_filesystem_avail_bytes{instance="h1"}
-        device          mountpoint        VALUE
-        /dev/sda1       /           16500000000
-        tmpfs           /run                 42
-        \u{1b}[31mred                       NaN
+        device         mountpoint        VALUE
+        /dev/sda1      /           16500000000
+        tmpfs          /run                 42
+        \u{1b}[31mred                      NaN
         note: PromQL warning: careful
         "#);
     }

@@ -113,7 +113,7 @@ pub(super) fn screen(at: Duration, live: &Live, seen: &Seen, page: &str) -> Vec<
             (true, Mode::Full) => Style::Good,
             (true, _) => Style::Bad,
         };
-        let text = if here { format!("[{}]", mode.as_str()) } else { format!(" {} ", mode.as_str()) };
+        let text = if here { format!("[{}]", mode.as_str()) } else { mode.as_str().to_owned() };
         rungs.push(Style::Dim, if index > 0 { " > " } else { "" });
         rungs.push(style, text);
     }
@@ -143,7 +143,7 @@ pub(super) fn ending(turns: &Turns, live: &Live) -> Vec<Text> {
     let mut lines = vec![Text::new(), Text::styled(Style::Bold, "What just happened")];
     let between = |from: Option<Duration>, to: Option<Duration>| Some(to?.checked_sub(from?)?.as_secs_f64());
     let mut say = |text: Option<String>| lines.extend(text.map(|text| Text::from(format!("  {text}"))));
-    say(between(turns.crowd, turns.slow).map(|s| format!("The crowd made the service slow after {s:.1} s.")));
+    say(between(turns.crowd, turns.slow).map(|s| format!("The crowd made the service slow within {s:.1} s.")));
     say(between(turns.slow, turns.first_rung).map(|s| {
         format!("{s:.1} s later (the rule waits 2 s) it read `cached` from its switch, and did three times the work.")
     }));
@@ -173,7 +173,7 @@ pub(super) fn ending(turns: &Turns, live: &Live) -> Vec<Text> {
             "what a running daemon sees; `brownout switch explain NAME` says why a switch is where it is",
         ),
     ] {
-        lines.push(Text::from("  ").and(Style::Good, format!("{command:<20}")).then(what));
+        lines.push(Text::from("  ").and(Style::Good, format!("{command:<22}")).then(what));
     }
     lines
 }
