@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// A configuration or rule file larger than this is refused, in bytes.
 pub const CONFIG_FILE_BYTES: usize = 4 << 20;
+/// Entries of one watched directory whose changes are noticed.
+pub const WATCHED_ENTRIES: usize = 1_000;
 /// Nodes of one YAML document, aliases expanded.
 pub const YAML_NODES: usize = 200_000;
 /// Nesting of one YAML document.
@@ -69,8 +71,6 @@ pub const LOG_METRIC_SERIES: usize = 1_000;
 /// The value of one label taken from a log line; what is longer is cut, in bytes.
 pub const LOG_LABEL_BYTES: usize = 1_024;
 /// Files that one log job follows.
-pub const LOG_FILES: usize = 1_024;
-/// The body that a probe keeps for its checks, in bytes; what follows is read and counted only.
 pub const LOG_FILES: usize = 16_384;
 /// Files that one log job holds open; quiet ones beyond are opened again when they grow.
 pub const LOG_FILES_OPEN: usize = 256;
@@ -78,7 +78,7 @@ pub const LOG_FILES_OPEN: usize = 256;
 pub const LOG_WATCHES: usize = 1_024;
 /// Directory entries that are looked at in one search for log files.
 pub const LOG_SCAN_ENTRIES: usize = 500_000;
-/// The body that a probe reads, in bytes.
+/// The body that a probe keeps for its checks, in bytes; what follows is read and counted only.
 pub const PROBE_BODY_BYTES: usize = 10 << 20;
 /// One line of a probe's dialogue, in bytes.
 pub const PROBE_LINE_BYTES: usize = 64 << 10;
@@ -170,3 +170,10 @@ pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const DELIVERIES_PER_INTEGRATION: usize = 4;
 /// Rule files of one configuration.
 pub const RULE_FILES: usize = 4_096;
+
+// ---- the command line
+
+/// An answer of the daemon that the command line reads, in bytes.
+pub const CLI_ANSWER_BYTES: usize = 256 << 20;
+/// A file of samples that `brownout query --data` reads, in bytes.
+pub const CLI_DATA_BYTES: u64 = 512 << 20;

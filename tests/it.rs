@@ -1,4 +1,6 @@
 //! Everything that crosses rooms, as one test binary.
 
+mod bad_configs;
+mod generated;
 mod house;
 mod promqltest;

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
-use super::jobs::{Jobs, Tools};
+use super::jobs::{Checkpoints, Jobs, LOGS, Tools};
 use super::own::{self, OwnMetrics};
 use super::perform::{Performer, Work};
 use super::plan::{Plan, plan, receivers};
@@ -111,7 +111,7 @@ impl Daemon {
         let Opened { journal, state, torn_bytes, last_written_millis } = opened;
         telemetry.add(Metric::JournalRecovered, &[], torn_bytes as f64);
         let (checkpoints, entries): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            state.into_iter().partition(|(key, _)| key.starts_with("log/"));
+            state.into_iter().partition(|(key, _)| key.starts_with(LOGS));
         let table = Arc::clone(&store.watch().borrow());
         let snapshot_path = folder.join("series.snapshot");
         let restored = Restored {
@@ -178,9 +178,16 @@ impl Daemon {
         let watching = tokio::spawn(files::watch(watched_out, reloads_in.clone()));
         let signals = tokio::spawn(signals(reloads_in, stop_in)?);
 
-        let tools = Tools { clock, telemetry: telemetry.clone(), board: targets, batches: batches_in, logs: logs_in };
+        let tools = Tools {
+            clock,
+            telemetry: telemetry.clone(),
+            board: targets,
+            batches: batches_in,
+            logs: logs_in,
+            checkpoints: Checkpoints::new(checkpoints),
+        };
         let mut running = Jobs::default();
-        running.apply(now, jobs, &tools, &|key| checkpoints.get(key).cloned());
+        running.apply(now, jobs, &tools).await;
         tell_taken(&telemetry, now, 1);
         drop(work_in.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
         let shell = Shell {
@@ -202,7 +209,6 @@ impl Daemon {
             ready: ready_in,
             systemd: Systemd::new(DiskFiles.env("NOTIFY_SOCKET")),
             generation: 1,
-            checkpoints,
             waiting: BTreeMap::new(),
             questions: 0,
             own_due: now,
