@@ -1,4 +1,5 @@
 //! Everything that crosses rooms, as one test binary.
 
-mod promqltest;
+mod dashboards;
 mod house;
+mod promqltest;
