@@ -16,6 +16,8 @@ pub const PROMQL_BYTES: usize = 64 << 10;
 pub const PROMQL_DEPTH: usize = 512;
 /// Matchers with a regular expression in one PromQL expression; alternations of plain texts do not count.
 pub const PROMQL_REGEXES: usize = 128;
+/// Label sets that the evaluations of one PromQL expression remember.
+pub const PROMQL_REMEMBERED: usize = 20_000;
 /// A compiled regular expression, in bytes.
 pub const REGEX_BYTES: usize = 4 << 20;
 /// The source of one template, in bytes.
@@ -64,8 +66,16 @@ pub const SCRAPE_BODY_BYTES: usize = 16 << 20;
 pub const LOG_LINE_BYTES: usize = 64 << 10;
 /// Series of one log metric; further label sets go to `_other`.
 pub const LOG_METRIC_SERIES: usize = 1_000;
+/// The value of one label taken from a log line; what is longer is cut, in bytes.
+pub const LOG_LABEL_BYTES: usize = 1_024;
 /// Files that one log job follows.
-pub const LOG_FILES: usize = 1_024;
+pub const LOG_FILES: usize = 16_384;
+/// Files that one log job holds open; quiet ones beyond are opened again when they grow.
+pub const LOG_FILES_OPEN: usize = 256;
+/// Directories that one log job watches; what lies in others is polled.
+pub const LOG_WATCHES: usize = 1_024;
+/// Directory entries that are looked at in one search for log files.
+pub const LOG_SCAN_ENTRIES: usize = 500_000;
 /// The body that a probe keeps for its checks, in bytes; what follows is read and counted only.
 pub const PROBE_BODY_BYTES: usize = 10 << 20;
 /// One line of a probe's dialogue, in bytes.

@@ -8,14 +8,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
-use super::jobs::{Jobs, Tools};
+use super::jobs::{Checkpoints, Jobs, LOGS, Tools};
 use super::own::{self, OwnMetrics};
 use super::perform::{Performer, Work};
-use super::plan::{Plan, default_data_dir, plan, receivers};
+use super::plan::{Plan, plan, receivers};
 use super::shell::{Inputs, Shell, tell_taken};
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
-use crate::config::{Checked, Files, Loaded, load};
+use crate::config::{Checked, Files, Loaded, default_data_dir, load};
 use crate::engine::{Effects, Engine, Restored};
 use crate::journal::{Journal, JournalError, Opened};
 use crate::limits;
@@ -69,7 +69,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         tracing::warn!("{}", problem.one_line());
     }
     let folder = args.data_dir.clone().or_else(|| checked.data_dir.clone());
-    let folder = folder.unwrap_or_else(|| default_data_dir(|name| DiskFiles.env(name)));
+    let folder = folder.unwrap_or_else(|| default_data_dir(&DiskFiles));
     let address = args.listen.clone().unwrap_or_else(|| checked.serve.listen.to_string());
     let opened = Journal::open(&folder)?;
     let store = Embedded::open(&folder.join("switches"))?;
@@ -111,7 +111,7 @@ impl Daemon {
         let Opened { journal, state, torn_bytes, last_written_millis } = opened;
         telemetry.add(Metric::JournalRecovered, &[], torn_bytes as f64);
         let (checkpoints, entries): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            state.into_iter().partition(|(key, _)| key.starts_with("log/"));
+            state.into_iter().partition(|(key, _)| key.starts_with(LOGS));
         let table = Arc::clone(&store.watch().borrow());
         let snapshot_path = folder.join("series.snapshot");
         let restored = Restored {
@@ -145,7 +145,7 @@ impl Daemon {
         let (loaded_in, loaded) = mpsc::channel(4);
         let (stop_in, stop) = mpsc::channel(1);
         let (work_in, work) = mpsc::channel(limits::EFFECT_QUEUE);
-        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked)));
+        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock)));
         let (about_in, about_out) = watch::channel(Arc::new(about));
         let (ready_in, ready_out) = watch::channel(false);
         let (watched_in, watched_out) = watch::channel(watched);
@@ -178,9 +178,16 @@ impl Daemon {
         let watching = tokio::spawn(files::watch(watched_out, reloads_in.clone()));
         let signals = tokio::spawn(signals(reloads_in, stop_in)?);
 
-        let tools = Tools { clock, telemetry: telemetry.clone(), board: targets, batches: batches_in, logs: logs_in };
+        let tools = Tools {
+            clock,
+            telemetry: telemetry.clone(),
+            board: targets,
+            batches: batches_in,
+            logs: logs_in,
+            checkpoints: Checkpoints::new(checkpoints),
+        };
         let mut running = Jobs::default();
-        running.apply(now, jobs, &tools, &|key| checkpoints.get(key).cloned());
+        running.apply(now, jobs, &tools).await;
         tell_taken(&telemetry, now, 1);
         drop(work_in.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
         let shell = Shell {
@@ -202,7 +209,6 @@ impl Daemon {
             ready: ready_in,
             systemd: Systemd::new(DiskFiles.env("NOTIFY_SOCKET")),
             generation: 1,
-            checkpoints,
             waiting: BTreeMap::new(),
             questions: 0,
             own_due: now,
