@@ -2,5 +2,6 @@
 
 mod bad_configs;
 mod generated;
+mod dashboards;
 mod house;
 mod promqltest;
