@@ -28,7 +28,7 @@ const span = (seconds) => {
 const number = (value) => {
   const v = Number(value);
   if (!Number.isFinite(v)) return String(value);
-  if (v !== 0 && Math.abs(v) < 0.001) return v.toExponential(2);
+  if (v !== 0 && (Math.abs(v) < 0.001 || Math.abs(v) >= 1e9)) return v.toExponential(2);
   return new Intl.NumberFormat("en", { maximumSignificantDigits: 4 }).format(v);
 };
 const short = (v) => new Intl.NumberFormat("en", { maximumSignificantDigits: 3 }).format(v);
@@ -235,6 +235,7 @@ async function charts(now) {
 async function sources(state) {
   const ups = await ask(`/api/v1/query?${new URLSearchParams({ query: "up" })}`);
   const probes = await ask(`/api/v1/query?${new URLSearchParams({ query: "probe_success" })}`);
+  const lines = await ask(`/api/v1/query?${new URLSearchParams({ query: "sum by (source) (rate(brownout_log_lines_read_total[10s]))" })}`);
   const times = await ask(`/api/v1/query?${new URLSearchParams({ query: "probe_duration_seconds" })}`);
   const time = new Map(times.data.result.map((r) => [`${r.metric.job}/${r.metric.instance}`, Number(r.value[1])]));
   const probed = new Map(probes.data.result.map((r) => [`${r.metric.job}/${r.metric.instance}`, r.value[1] === "1"]));
