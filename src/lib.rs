@@ -12,7 +12,7 @@ pub mod yaml;
 // Pure rooms: they decide.
 pub mod alerts;
 pub mod config;
-// pub mod engine;
+pub mod engine;
 pub mod promql;
 pub mod rules;
 pub mod series;
@@ -22,7 +22,7 @@ pub mod template;
 pub mod journal;
 pub mod net;
 pub mod notify;
-// pub mod serve;
+pub mod serve;
 pub mod signals;
 pub mod store;
 pub mod telemetry;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// A configuration or rule file larger than this is refused, in bytes.
 pub const CONFIG_FILE_BYTES: usize = 4 << 20;
+/// Entries of one watched directory whose changes are noticed.
+pub const WATCHED_ENTRIES: usize = 1_000;
 /// Nodes of one YAML document, aliases expanded.
 pub const YAML_NODES: usize = 200_000;
 /// Nesting of one YAML document.
@@ -14,6 +16,8 @@ pub const YAML_DEPTH: usize = 64;
 pub const PROMQL_BYTES: usize = 64 << 10;
 /// Nesting of one PromQL expression.
 pub const PROMQL_DEPTH: usize = 512;
+/// Matchers with a regular expression in one PromQL expression; alternations of plain texts do not count.
+pub const PROMQL_REGEXES: usize = 128;
 /// Label sets that the evaluations of one PromQL expression remember.
 pub const PROMQL_REMEMBERED: usize = 20_000;
 /// A compiled regular expression, in bytes.
@@ -64,8 +68,16 @@ pub const SCRAPE_BODY_BYTES: usize = 16 << 20;
 pub const LOG_LINE_BYTES: usize = 64 << 10;
 /// Series of one log metric; further label sets go to `_other`.
 pub const LOG_METRIC_SERIES: usize = 1_000;
+/// The value of one label taken from a log line; what is longer is cut, in bytes.
+pub const LOG_LABEL_BYTES: usize = 1_024;
 /// Files that one log job follows.
-pub const LOG_FILES: usize = 1_024;
+pub const LOG_FILES: usize = 16_384;
+/// Files that one log job holds open; quiet ones beyond are opened again when they grow.
+pub const LOG_FILES_OPEN: usize = 256;
+/// Directories that one log job watches; what lies in others is polled.
+pub const LOG_WATCHES: usize = 1_024;
+/// Directory entries that are looked at in one search for log files.
+pub const LOG_SCAN_ENTRIES: usize = 500_000;
 /// The body that a probe keeps for its checks, in bytes; what follows is read and counted only.
 pub const PROBE_BODY_BYTES: usize = 10 << 20;
 /// One line of a probe's dialogue, in bytes.
@@ -96,7 +108,15 @@ pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
 /// Name lookups of one client or job that may hang at one time.
 pub const LOOKUPS_AT_ONCE: usize = 32;
 /// What an SMTP server may say in one session, in bytes.
-pub const SMTP_REPLY_BYTES: usize = 256 << 10;
+pub const SMTP_REPLY_BYTES: usize = 16 << 10;
+/// Alerts that one mail shows; the rest is counted in it.
+pub const EMAIL_ALERTS: usize = 100;
+/// Characters of one label or annotation that a mail shows.
+pub const EMAIL_VALUE_CHARS: usize = 2_000;
+/// Characters of a mail's subject.
+pub const EMAIL_SUBJECT_CHARS: usize = 160;
+/// Characters of a receiver's answer that are repeated in a message.
+pub const REPLY_CHARS: usize = 200;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 
@@ -108,6 +128,8 @@ pub const ALERTS_PER_RULE: usize = 10_000;
 pub const URGENT_GAP: Duration = Duration::from_millis(10);
 /// How long after a restart a restored alert waits for its inputs, beyond what its expression and interval ask for.
 pub const RESTORE_GRACE: Duration = Duration::from_secs(30);
+/// Evaluations of all groups in one unit test.
+pub const UNIT_TEST_STEPS: u128 = 10_000_000;
 /// Label sets of a recording rule whose results' names are kept ready.
 pub const RECORDED_NAMES: usize = 100_000;
 
@@ -117,6 +139,18 @@ pub const RECORDED_NAMES: usize = 100_000;
 pub const OUTBOX: usize = 10_000;
 /// The longest wait between two tries of one delivery.
 pub const RETRY_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait that a receiver can ask for (`Retry-After`).
+pub const RETRY_AFTER: Duration = Duration::from_secs(300);
+/// The wait after a receiver refused a message; a newer message of the same group does not wait.
+pub const REFUSED_WAIT: Duration = Duration::from_secs(300);
+/// A delivery of which nothing was heard for so long is tried again.
+pub const DELIVERY_SILENCE: Duration = Duration::from_secs(180);
+/// Alerts that are kept at one time, firing or not yet told to be resolved.
+pub const ALERTS: usize = 20_000;
+/// Silences, expired ones included.
+pub const SILENCES: usize = 10_000;
+/// How long expired silences, what was last notified of a group without alerts, and undelivered messages are kept.
+pub const ALERT_RETENTION: Duration = Duration::from_secs(120 * 3600);
 
 // ---- journal
 
@@ -136,3 +170,10 @@ pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const DELIVERIES_PER_INTEGRATION: usize = 4;
 /// Rule files of one configuration.
 pub const RULE_FILES: usize = 4_096;
+
+// ---- the command line
+
+/// An answer of the daemon that the command line reads, in bytes.
+pub const CLI_ANSWER_BYTES: usize = 256 << 20;
+/// A file of samples that `brownout query --data` reads, in bytes.
+pub const CLI_DATA_BYTES: u64 = 512 << 20;

@@ -1,5 +1,37 @@
-//! What to say to whom and when: route, group, inhibit, silence, time intervals, dedup. Pure: knows no HTTP and no SMTP.
+//! What to say to whom and when: route, group, inhibit, silence, time intervals, dedup, and the outbox in which
+//! messages wait until they were accepted. Alertmanager's behaviour as a state machine in the caller's time.
+//! Pure: knows no HTTP, no SMTP and no clock.
+//!
+//! Use: [`Alerts::put`] what fires and resolves; sleep until [`Alerts::next_deadline`]; [`Alerts::tick`] gives the
+//! messages to send; write [`Alerts::take_changes`] to the journal, then send; report each with [`Alerts::delivered`].
+//! After a restart [`Alerts::restore`] goes on from the journal's records.
 
+mod alert;
+mod durable;
+mod inhibit;
+mod interval;
+mod log;
+mod machine;
+mod matchers;
+mod message;
 mod notification;
+mod outbox;
+mod route;
+mod settings;
+mod silence;
+#[cfg(test)]
+mod tests;
+mod view;
 
+pub use alert::{AlertError, AlertIn};
+pub use interval::{
+    Location, TimeEntry, TimeInterval, TimeRange, parse_days_of_month, parse_months, parse_times, parse_weekdays,
+    parse_years,
+};
+pub use machine::Alerts;
+pub use matchers::{MatcherSyntaxError, parse_matchers};
 pub use notification::{AlertStatus, DeliveryId, Notification, NotifiedAlert, NotifyReason};
+pub use outbox::{DeliveryView, Outbox, OutboxCounts, Outcome, Settled};
+pub use settings::{GroupBy, InhibitRule, IntegrationSpec, ReceiverSpec, Route, Settings};
+pub use silence::{Silence, SilenceError, SilenceIn, SilenceState};
+pub use view::{AlertState, AlertView, GroupView};

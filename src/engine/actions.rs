@@ -46,10 +46,9 @@ fn title(status: &RuleStatus) -> String {
 }
 
 fn ladder(actions: &ActionSettings, status: &RuleStatus, spec: &DegradeSpec) -> Option<LadderRule> {
-    let declaration = actions.declarations.iter().find(|d| d.name == spec.switch)?;
-    let level = |level: &rules::LevelSpec| {
-        Some(Level { depth: declaration.depth(&level.level.value)?, hold: level.hold })
-    };
+    let declaration = actions.declarations.iter().find(|d| d.name == spec.switch.value)?;
+    let level =
+        |level: &rules::LevelSpec| Some(Level { depth: declaration.depth(&level.level.value)?, hold: level.hold });
     let scope = match spec.scope {
         Scope::Host => "host",
         Scope::Zone => "zone",
@@ -58,7 +57,7 @@ fn ladder(actions: &ActionSettings, status: &RuleStatus, spec: &DegradeSpec) -> 
     Some(LadderRule {
         rule: status.id.to_string(),
         title: title(status),
-        switch: spec.switch.clone(),
+        switch: spec.switch.value.clone(),
         ladder: LadderSettings {
             levels: spec.levels.iter().map(level).collect::<Option<_>>()?,
             has_recover: spec.recover.when.is_some(),

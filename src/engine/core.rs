@@ -18,6 +18,9 @@ use crate::time::Timestamp;
 /// How often series that nobody needs any more are dropped.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// What the journal's keys of alerts begin with.
+const ALERTS: &str = "alerts/";
+
 /// Everything the engine needs to know.
 #[derive(Debug)]
 pub struct Settings {
@@ -43,16 +46,16 @@ impl Engine {
     /// Starts from what was kept. `seed` gives the jitter of retries. The effects are those of the start itself:
     /// deliveries and writes that were on their way when the process ended.
     pub fn restore(now: Timestamp, settings: Settings, restored: Restored, seed: u64, out: &mut Effects) -> Engine {
-        let mut store = restored
-            .series
-            .and_then(|bytes| Store::restore(&bytes, settings.series.clone()).ok())
-            .unwrap_or_else(|| Store::new(settings.series));
+        // Without a snapshot that can be read the windows fill up again: nothing else depends on it.
+        let snapshot = restored.series.and_then(|bytes| Store::restore(&bytes, settings.series.clone()).ok());
+        let mut store = snapshot.map_or_else(|| Store::new(settings.series), |(store, _)| store);
         let mut rules = Rules::new(settings.rules, now);
         let last_alive = restored.last_alive.unwrap_or(now);
         let entries = || restored.entries.iter().map(|(key, value)| (key.clone(), value.clone()));
         rules.restore(entries(), last_alive, now);
         let mut alerts = Alerts::new(settings.alerts, seed);
-        alerts.restore(entries(), now);
+        let of_alerts = |(key, value): (String, _)| Some((key.strip_prefix(ALERTS)?.to_owned(), value));
+        out.damaged = alerts.restore(entries().filter_map(of_alerts), now);
         let mut switches = Switches::default();
         switches.store_has(now, &restored.switches);
         switches.remember_all(restored.decisions);
@@ -127,7 +130,11 @@ impl Engine {
     fn follow(&mut self, now: Timestamp, mut outcomes: Vec<Outcome>, out: &mut Effects) {
         for outcome in outcomes.drain(..) {
             match outcome {
-                Outcome::Alert(event) => self.alerts.put(now, alert_in(event, now)),
+                Outcome::Alert(event) => {
+                    if self.alerts.put(now, alert_in(event, now)).is_err() {
+                        out.alerts_refused += 1;
+                    }
+                }
                 Outcome::Judged(judgement) => self.judged(now, &judgement, out),
             }
         }
@@ -188,7 +195,7 @@ impl Engine {
 
     fn reload(&mut self, now: Timestamp, settings: Settings, out: &mut Effects) {
         self.rules.reload(settings.rules, now);
-        self.alerts.reload(settings.alerts, now);
+        self.alerts.reload(now, settings.alerts);
         let action_settings = actions::settings(&settings.actions, &self.rules);
         out.writes.extend(self.switches.configure(now, action_settings, &BTreeMap::new()));
         self.store.retain(&self.rules.needs());
@@ -198,7 +205,8 @@ impl Engine {
     fn finish(&mut self, now: Timestamp, out: &mut Effects) {
         self.alerts.tick(now, &mut out.notifications);
         out.journal.extend(self.rules.take_changes());
-        out.journal.extend(self.alerts.take_changes());
+        let of_alerts = |(key, value): (String, _)| (format!("{ALERTS}{key}"), value);
+        out.journal.extend(self.alerts.take_changes().into_iter().map(of_alerts));
         out.journal.extend(self.switches.take_changes());
     }
 
@@ -225,7 +233,7 @@ impl Engine {
             ladders: ladders.collect(),
             scales: scales.collect(),
             decisions: self.switches.decisions().cloned().collect(),
-            outbox: OutboxPicture { waiting: self.alerts.outbox_len(), dropped: self.alerts.outbox_dropped() },
+            outbox: outbox(&self.alerts),
         }
     }
 
@@ -260,6 +268,10 @@ impl Engine {
     }
 }
 
+fn outbox(alerts: &Alerts) -> OutboxPicture {
+    OutboxPicture { waiting: alerts.outbox_len(), dropped: alerts.outbox_counts().repeats_dropped }
+}
+
 fn alert_in(event: AlertEvent, now: Timestamp) -> AlertIn {
     let ends_at = match event.state {
         AlertState::Inactive => event.resolved_at.unwrap_or(now),
@@ -268,9 +280,8 @@ fn alert_in(event: AlertEvent, now: Timestamp) -> AlertIn {
     AlertIn {
         labels: event.labels,
         annotations: event.annotations,
-        starts_at: event.starts_at,
+        starts_at: Some(event.starts_at),
         ends_at: Some(ends_at),
         generator_url: event.generator_url.to_string(),
-        updated_at: now,
     }
 }

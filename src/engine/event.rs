@@ -75,6 +75,10 @@ pub struct Effects {
     pub replies: Vec<(u64, Reply)>,
     /// Samples that the store of series did not take.
     pub refused: BTreeMap<Refusal, u64>,
+    /// Records of the journal that could not be read, in words; only at a start.
+    pub damaged: Vec<String>,
+    /// Alerts that have no name or a label that is none.
+    pub alerts_refused: u64,
     /// Samples that it took.
     pub appended: u64,
 }

@@ -1,6 +1,6 @@
 //! The one builder of HTTP clients, and the one way to read an answer's body.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,13 +132,16 @@ impl reqwest::dns::Resolve for Guarded {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let (refuse, found) = (self.refuse, self.resolver.resolve(name));
         Box::pin(async move {
-            let addresses: Vec<_> = found.await?.filter(|at| !refuse || !is_link_local(at.ip())).collect();
-            if addresses.is_empty() {
-                return Err("the name leads to a link-local address, which is refused".into());
-            }
+            let addresses = allowed(found.await?, refuse)?;
             Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
         })
     }
+}
+
+/// The addresses that may be connected to. There is no second lookup: what was checked is what is used.
+fn allowed(found: reqwest::dns::Addrs, refuse: bool) -> Result<Vec<SocketAddr>, &'static str> {
+    let addresses: Vec<_> = found.filter(|at| !refuse || !is_link_local(at.ip())).collect();
+    if addresses.is_empty() { Err("the name leads to a link-local address, which is refused") } else { Ok(addresses) }
 }
 
 /// Reads a body of at most `limit` bytes (after decompression). The client's own deadline ends a body that drips.

@@ -4,6 +4,7 @@
 //! that nobody asked for, or writes a secret into a message.
 
 mod error;
+mod host;
 mod http;
 mod resolve;
 mod secret;
@@ -11,6 +12,7 @@ pub mod sign;
 mod tls;
 
 pub use error::{NetError, describe};
+pub use host::host_name;
 pub(crate) use http::credentials;
 pub use http::{Authorization, BasicAuth, HttpSettings, USER_AGENT, client, is_link_local, read_capped};
 pub use resolve::Resolver;

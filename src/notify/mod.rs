@@ -1,1 +1,22 @@
 //! Delivers notifications: email, webhook; calls scale webhooks. Rendering is pure, delivery is I/O. Retry policy is the engine's.
+//!
+//! One delivery is one try with one deadline ([`crate::limits::DELIVERY_TIME`]) and one [`Outcome`]; it never waits and
+//! never tries again by itself. What labels and annotations say is foreign text: it never becomes a header, markup or a
+//! control sequence.
+
+mod deliver;
+mod email;
+mod outcome;
+pub mod render;
+mod scale;
+mod settings;
+mod smtp;
+mod webhook;
+
+pub use deliver::{Form, Prepared, Render, deliver};
+pub use outcome::Outcome;
+pub use scale::{ScaleCall, ScaleTarget, call_scale};
+pub use settings::{EmailSettings, Integration, Kind, Receiver, SettingsError, Smarthost, WebhookSettings};
+
+#[cfg(test)]
+mod tests;

@@ -26,4 +26,4 @@ pub use eval::{
     SampleValue, StartTimes, Value, VectorSample, depends_on_time, instant, range, windows,
 };
 pub use functions::{FUNCTIONS, function};
-pub use parser::parse;
+pub use parser::{parse, parse_metric, parse_selector};

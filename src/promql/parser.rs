@@ -10,12 +10,14 @@
 //! frames of deep nesting small.
 
 use super::ast::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Expr, Kind, Span, ValueType, VectorMatching,
+    Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Expr, Kind, Modifiers, Selector, Span, ValueType,
+    VectorMatching, WindowMode,
 };
 use super::error::ParseError;
 use super::lexer::{Lexeme, Token, lex, number_value, unquote, unquote_any};
 use super::{check, error_help, functions};
 use crate::limits;
+use crate::model::{Labels, MatchOp, Matcher};
 use crate::time::{millis, parse_duration};
 
 /// Reads a PromQL expression and checks its types.
@@ -23,21 +25,61 @@ use crate::time::{millis, parse_duration};
 /// # Errors
 /// When the text is not PromQL: the first error, with its place.
 pub fn parse(text: &str) -> Result<Expr, ParseError> {
+    let mut expr = read(text)?;
+    check::check(&mut expr, text)?;
+    Ok(expr)
+}
+
+/// Reads a selector alone, as the `match[]` of Prometheus' API has it: the conditions, the metric name as one of them.
+///
+/// # Errors
+/// When the text is no selector, has a range or modifiers, or every condition is satisfied by a series without labels.
+pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
+    let mut expr = read(text)?;
+    check::check(&mut expr, text)?;
+    match expr.kind {
+        Kind::Selector(Selector { matchers, modifiers, mode: WindowMode::Plain, .. })
+            if modifiers == Modifiers::default() =>
+        {
+            Ok(matchers)
+        }
+        _ => Err(ParseError::new(expr.span, "expected a selector alone").with_help("write metric{label=\"value\"}")),
+    }
+}
+
+/// Reads the name of a series, as rule tests have it: `metric{label="value"}`, and `{}` for the one without labels.
+///
+/// # Errors
+/// When the text is no selector, or has a condition other than `=`.
+pub fn parse_metric(text: &str) -> Result<Labels, ParseError> {
+    let expr = read(text)?;
+    let refuse = |message: &str| Err(ParseError::new(expr.span, message).with_help("write metric{label=\"value\"}"));
+    let Kind::Selector(selector) = &expr.kind else { return refuse("expected the name of a series") };
+    if selector.modifiers != Modifiers::default() || selector.mode != WindowMode::Plain {
+        return refuse("expected the name of a series alone");
+    }
+    if selector.matchers.iter().any(|matcher| matcher.op != MatchOp::Equal) {
+        return refuse("the name of a series has only = between label and value");
+    }
+    Ok(Labels::from_pairs(selector.matchers.iter().map(|matcher| (&matcher.name, &matcher.value))))
+}
+
+/// The tree of a text, before any check of types.
+fn read(text: &str) -> Result<Expr, ParseError> {
     if text.len() > limits::PROMQL_BYTES {
         let message = format!("the expression has {} bytes, at most {} are allowed", text.len(), limits::PROMQL_BYTES);
         return Err(ParseError::new(Span::default(), message)
             .with_help("record parts of it under names of their own, and use those"));
     }
     let (lexemes, lex_error) = lex(text);
-    let mut parser = Parser { text, lexemes, at: 0, depth: 0, lex_error };
+    let mut parser = Parser { text, lexemes, at: 0, depth: 0, regexes: 0, lex_error };
     if parser.token() == Token::End {
         return Err(ParseError::new(Span::default(), "no expression found in input"));
     }
-    let mut expr = parser.expr(0)?.expr;
+    let expr = parser.expr(0)?.expr;
     if parser.token() != Token::End {
         return Err(parser.trailing());
     }
-    check::check(&mut expr, text)?;
     Ok(expr)
 }
 
@@ -60,6 +102,8 @@ pub(super) struct Parser<'t> {
     lexemes: Vec<Lexeme>,
     at: usize,
     depth: usize,
+    /// Regular expressions compiled so far.
+    pub(super) regexes: usize,
     lex_error: Option<ParseError>,
 }
 

@@ -7,6 +7,7 @@ use super::ast::{BinaryOp, WindowMode};
 use super::error::ParseError;
 use super::lexer::Token;
 use super::parser::{Parsed, Parser, Tall, join_spans, leaf, tall};
+use crate::limits;
 use crate::model::{MatchOp, Matcher, NAME};
 use crate::time::Timestamp;
 
@@ -104,8 +105,17 @@ impl Parser<'_> {
             }));
         }
         let (value, span) = self.quoted()?;
-        Matcher::new(op, label, &value)
-            .map_err(|error| Box::new(ParseError::new(join_spans(start, span), error.to_string())))
+        let place = join_spans(start, span);
+        if self.regexes >= limits::PROMQL_REGEXES {
+            let message = format!("the expression has more than {} regular expressions", limits::PROMQL_REGEXES);
+            return Err(Box::new(ParseError::new(place, message)));
+        }
+        let matcher =
+            Matcher::new(op, label, &value).map_err(|error| Box::new(ParseError::new(place, error.to_string())))?;
+        // Plain texts and alternations of them are not compiled.
+        let compiled = value.contains(|c: char| r"\.+*?()[]{}^$".contains(c));
+        self.regexes += usize::from(compiled && matches!(op, MatchOp::Matches | MatchOp::NotMatches));
+        Ok(matcher)
     }
 
     /// Takes one suffix of an operand, if there is one.

@@ -192,6 +192,32 @@ fn deep_and_long_texts_are_refused_or_read_but_never_overflow_the_stack() {
     read(&format!("foo[{}1{}]", "(".repeat(depth / 5), ")".repeat(depth / 5)));
 }
 
+#[test]
+fn many_regular_expressions_are_refused_before_they_take_all_memory() {
+    let many = |count: usize| format!("{{{}}}", vec![r#"a=~"\\w+x""#; count].join(","));
+    assert!(parse(&many(limits::PROMQL_REGEXES)).is_ok());
+    let error = parse(&many(limits::PROMQL_REGEXES + 1)).expect_err("too many");
+    assert_eq!(error.message, "the expression has more than 128 regular expressions");
+    assert!(parse(&format!("foo{{{}}}", vec![r#"a!~"x|y""#; 2_000].join(","))).is_ok());
+}
+
+#[test]
+fn selectors_and_names_of_series_are_read_alone() {
+    let selector = |text: &str| parse_selector(text).map(|matchers| format!("{matchers:?}")).map_err(|e| e.message);
+    assert_eq!(selector("up{job!=\"a\"}").as_deref(), Ok(r#"[__name__="up", job!="a"]"#));
+    assert_eq!(selector("{}"), Err("vector selector must contain at least one non-empty matcher".to_owned()));
+    for text in ["up[5m]", "up offset 5m", "up @ 1", "rate(up[5m])", "up smoothed"] {
+        assert_eq!(selector(text), Err("expected a selector alone".to_owned()), "{text}");
+    }
+    let metric = |text: &str| parse_metric(text).map(|labels| labels.to_string()).map_err(|e| e.message);
+    assert_eq!(metric("up{job=\"a\"}").as_deref(), Ok("up{job=\"a\"}"));
+    assert_eq!(metric("{}").as_deref(), Ok("{}"));
+    assert_eq!(metric("{\"my.metric\"}").as_deref(), Ok("{\"my.metric\"}"));
+    assert_eq!(metric("up{job=~\"a\"}"), Err("the name of a series has only = between label and value".to_owned()));
+    assert_eq!(metric("5"), Err("expected the name of a series".to_owned()));
+    assert_eq!(metric("up offset 5m"), Err("expected the name of a series alone".to_owned()));
+}
+
 /// Good texts that the other parser does not read: it lacks duration expressions, `anchored` and `smoothed`, the trim
 /// operators, some keywords as labels, keywords in upper case, `_` in numbers and the empty matchers of `info()`.
 const OTHER_REFUSES: &[&str] = &[

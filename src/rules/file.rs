@@ -14,7 +14,7 @@ use super::spec::{
 };
 use super::text::TemplateText;
 use crate::model::NAME;
-use crate::yaml::{At, Decode, Fields, Problem, SourceFile, Spanned, decode_text};
+use crate::yaml::{At, Decode, Fields, Problem, SourceFile, Spanned, Value, decode_text};
 
 /// Reads a rule file: its groups when there was no error, and every problem.
 pub fn parse_file(file: &Arc<SourceFile>) -> (Option<Vec<GroupSpec>>, Vec<Problem>) {
@@ -116,7 +116,21 @@ pub(super) struct Pairs(Vec<(Spanned<String>, Spanned<String>)>);
 
 impl Decode for Pairs {
     fn decode(at: &mut At<'_>) -> Option<Pairs> {
-        at.entries().map(Pairs)
+        let entries: Vec<(Spanned<String>, Spanned<Written>)> = at.entries()?;
+        let text = |value: Spanned<Written>| Spanned { value: value.value.0, place: value.place };
+        Some(Pairs(entries.into_iter().map(|(name, value)| (name, text(value))).collect()))
+    }
+}
+
+/// A text; as in Go, nothing is the empty text.
+struct Written(String);
+
+impl Decode for Written {
+    fn decode(at: &mut At<'_>) -> Option<Written> {
+        if at.node().is_some_and(|node| matches!(node.value, Value::Null)) {
+            return Some(Written(String::new()));
+        }
+        String::decode(at).map(Written)
     }
 }
 

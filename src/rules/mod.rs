@@ -31,6 +31,10 @@ mod script;
 mod spec;
 mod status;
 mod text;
+mod unit_test;
+mod unit_test_file;
+#[cfg(test)]
+mod unit_test_tests;
 mod urgent;
 
 pub use file::parse_file;
@@ -45,3 +49,4 @@ pub use spec::{
 };
 pub use status::{ActiveAlert, ConditionStatus, Finding, GroupStatus, RuleStatus};
 pub use text::TemplateText;
+pub use unit_test::{Failure, Loader, Report, TestReport, run_unit_tests};

@@ -1,6 +1,6 @@
 //! All groups of a configuration: when to evaluate what, and what must survive a restart or a reload.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,6 +173,7 @@ impl Rules {
     /// is no more after two of its intervals, unless another rule writes them by then.
     pub fn reload(&mut self, settings: Settings, now: Timestamp) {
         self.take_changes_of_rules();
+        let waiting = self.waiting();
         let (shared, specs) = Shared::split(settings);
         self.evaluator.configure(shared.lookback, shared.evaluation_interval);
         self.shared = shared;
@@ -194,6 +195,26 @@ impl Rules {
             group.rules.iter().for_each(|rule| self.bury(rule, now + 2 * group.interval));
         }
         self.build_index();
+        self.wait_again(&waiting, now);
+    }
+
+    /// The rules that wait for an evaluation out of turn.
+    fn waiting(&self) -> HashSet<RuleId> {
+        let numbers = self.urgent.waiting.iter().filter_map(|rank| self.index.number(*rank));
+        numbers.map(|number| self.rule(number).id.clone()).collect()
+    }
+
+    fn wait_again(&mut self, waiting: &HashSet<RuleId>, now: Timestamp) {
+        let numbers = 0..self.places.len();
+        let ranks: BTreeSet<usize> =
+            numbers.filter(|n| waiting.contains(&self.rule(*n).id)).map(|n| self.index.rank(n)).collect();
+        self.urgent.at = (!ranks.is_empty()).then_some(now);
+        self.urgent.waiting = ranks;
+    }
+
+    fn rule(&self, number: usize) -> &Rule {
+        let (group, rule) = self.places[number];
+        &self.groups[group].rules[rule]
     }
 
     fn bury(&mut self, rule: &Rule, due: Timestamp) {
@@ -285,6 +306,15 @@ impl Rules {
         }
         rule.evaluate(at, &scene, store, &mut self.counters, out);
         true
+    }
+
+    /// Evaluates every group at this instant, whatever its slots: for unit tests of rules.
+    pub(crate) fn evaluate_all(&mut self, at: Timestamp, store: &mut Store) {
+        let mut out = Vec::new();
+        for place in self.places.clone() {
+            self.evaluate_rule(place, at, store, &mut out);
+            out.clear();
+        }
     }
 
     fn mark_orphans(&mut self, now: Timestamp, store: &mut Store) {

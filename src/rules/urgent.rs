@@ -112,6 +112,11 @@ impl Index {
         }
     }
 
+    /// The rank of a rule.
+    pub fn rank(&self, number: Number) -> usize {
+        self.rank[number]
+    }
+
     /// The rule of a rank.
     pub fn number(&self, rank: usize) -> Option<Number> {
         self.order.get(rank).copied()

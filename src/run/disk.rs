@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Files;
 use crate::limits;
-use crate::model::Glob;
+use crate::model::{Glob, GlobEntry};
 
 /// The real disk and environment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,44 +17,37 @@ impl Files for DiskFiles {
             return Err(format!("it is larger than {} bytes", limits::CONFIG_FILE_BYTES));
         }
         let bytes = std::fs::read(path).map_err(|error| words(&error))?;
-        String::from_utf8(bytes).map_err(|error| format!("it is no UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
+        String::from_utf8(bytes)
+            .map_err(|error| format!("it is no UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
     }
 
     fn glob(&self, pattern: &Path) -> Vec<PathBuf> {
-        let text = pattern.to_string_lossy();
-        let Ok(glob) = Glob::new(&text) else { return Vec::new() };
-        let mut found = Vec::new();
-        walk(&base(pattern), &glob, &mut found, 0);
+        let absolute = std::path::absolute(pattern).unwrap_or_else(|_| pattern.to_owned());
+        let Ok(glob) = Glob::new(&absolute.to_string_lossy()) else { return Vec::new() };
+        let mut found = glob.expand(&mut entries);
+        found.truncate(limits::RULE_FILES);
         found.sort();
         found
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the environment is a value of the configuration, asked for here alone")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the environment is a value of the configuration, asked for here alone"
+    )]
     fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
 }
 
-/// The part of a pattern before its first wildcard.
-fn base(pattern: &Path) -> PathBuf {
-    pattern.iter().take_while(|part| !part.to_string_lossy().contains(['*', '?', '['])).collect()
-}
-
-fn walk(folder: &Path, glob: &Glob, found: &mut Vec<PathBuf>, depth: usize) {
-    let Ok(entries) = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }) else {
-        return;
+fn entries(folder: &Path) -> Vec<GlobEntry> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let entry = |entry: std::fs::DirEntry| {
+        let kind = entry.file_type().ok()?;
+        // A link to a directory is entered too: Kubernetes mounts rule folders that way.
+        let directory = kind.is_dir() || (kind.is_symlink() && entry.path().is_dir());
+        Some(GlobEntry { name: entry.file_name(), directory, symlink: kind.is_symlink() })
     };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let path = path.strip_prefix("./").map(Path::to_owned).unwrap_or(path);
-        if path.is_dir() {
-            // Deep enough for any rule folder; a loop of links ends here.
-            if depth < 16 {
-                walk(&path, glob, found, depth + 1);
-            }
-        } else if glob.matches(&path.to_string_lossy()) && found.len() < limits::RULE_FILES {
-            found.push(path);
-        }
-    }
+    entries.flatten().filter_map(entry).collect()
 }
 
 fn words(error: &std::io::Error) -> String {

@@ -1,1 +1,16 @@
-//! The shell: builds everything from the checked config, selects, performs effects, reloads, shuts down.
+//! The shell: builds everything from the checked config, selects, performs effects, reloads, shuts down. It decides nothing.
+
+mod disk;
+mod jobs;
+mod own;
+mod perform;
+mod plan;
+mod render;
+mod shell;
+mod start;
+mod supervise;
+mod systemd;
+mod watch;
+
+pub use disk::DiskFiles;
+pub use start::{RunArgs, RunError, run};

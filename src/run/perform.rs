@@ -153,7 +153,7 @@ impl Performer {
             let outcome = match target {
                 Some(target) => {
                     let _place = place.acquire().await;
-                    notify::call_scale(&target, &call, clock.now()).await
+                    notify::call_scale(&target, &posted(&call), clock.now()).await
                 }
                 None => notify::Outcome::Refused { reason: "its webhook is gone from the configuration".into() },
             };
@@ -166,6 +166,28 @@ impl Performer {
             tracing::info!(target_name = %call.target, desired = call.desired, id = %call.id, outcome = ?outcome, "scale webhook called");
             drop(events.send(Event::Delivered(DeliveryId(call.id), into_event(outcome))).await);
         });
+    }
+}
+
+/// The call as its receiver sees it.
+fn posted(call: &ScaleCall) -> notify::ScaleCall {
+    notify::ScaleCall {
+        id: call.id.clone(),
+        target: call.target.clone(),
+        desired: call.desired,
+        current: Some(call.previous),
+        min: call.min,
+        max: call.max,
+        step: call.step,
+        reason: call.reason.clone(),
+        rule: call.rule.clone(),
+        expression: call.expression.clone(),
+        value: call.value,
+        generation: call.generation,
+        not_after: call.not_after,
+        idempotency_key: call.id.clone(),
+        dry_run: false,
+        at: call.at,
     }
 }
 

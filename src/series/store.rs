@@ -22,7 +22,7 @@ pub struct Settings {
     pub retention: Duration,
     /// Series in all; more are refused.
     pub max_series: usize,
-    /// Series of one source; more are refused.
+    /// Series of one source, ended ones included until they are dropped; more are refused.
     pub max_series_per_source: usize,
 }
 
@@ -320,7 +320,8 @@ impl Store {
         self.needs = Some(needs);
     }
 
-    /// Drops what nobody needs any more.
+    /// Drops what nobody needs any more: series whose newest sample is too old, and of the others the chunks (of 120
+    /// samples) that are too old as a whole, so that a little more than needed may stay.
     pub fn collect_garbage(&mut self, now: Timestamp) {
         let now = now.as_millis();
         let mut gone = Vec::new();

@@ -22,6 +22,7 @@ pub use server::{ServeError, serve};
 pub use switchboard::{Flag, Switchboard};
 
 use crate::engine::{Command, Picture, Reply};
+use crate::series::View;
 use crate::telemetry::Telemetry;
 use crate::time::{Clock, Timestamp};
 
@@ -29,6 +30,8 @@ use crate::time::{Clock, Timestamp};
 pub enum Ask {
     /// The state as it is now.
     Picture(oneshot::Sender<Picture>),
+    /// The series as they are now: cheaper than a picture.
+    View(oneshot::Sender<View>),
     /// To change something.
     Command(Command, oneshot::Sender<Reply>),
     /// To load the configuration again; the answer says what is wrong with it, if anything.
@@ -76,6 +79,13 @@ impl Shared {
     /// Shares the parts.
     pub fn new(parts: Parts) -> Shared {
         Shared(Arc::new(parts))
+    }
+
+    /// The series as they are now; `None` while the daemon shuts down.
+    async fn view(&self) -> Option<View> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::View(reply)).await.ok()?;
+        answer.await.ok()
     }
 
     /// The state as it is now; `None` while the daemon shuts down.

@@ -1,6 +1,5 @@
 //! The client against servers on loopback that answer byte for byte what a test says.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -109,6 +108,17 @@ fn metadata_addresses_are_known() {
     check("10.0.0.1", false);
     check("127.0.0.1", false);
     check("fd00::1", false);
+}
+
+#[test]
+fn a_name_that_leads_to_a_metadata_service_is_refused_where_asked() {
+    let check = |addresses: &[&str], refuse: bool, expected: Option<usize>| {
+        let found: Vec<SocketAddr> = addresses.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect();
+        assert_eq!(allowed(Box::new(found.into_iter()), refuse).ok().map(|left| left.len()), expected);
+    };
+    check(&["169.254.169.254"], true, None);
+    check(&["169.254.169.254", "10.0.0.1"], true, Some(1));
+    check(&["169.254.169.254"], false, Some(1));
 }
 
 /// A TLS server on loopback with a fresh certificate; gives its address and the certificate's file.

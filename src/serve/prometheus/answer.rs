@@ -161,10 +161,17 @@ fn histogram_pair(text: &mut String, at: Timestamp, histogram: &crate::model::Fl
         number(histogram.count),
         number(histogram.sum)
     );
-    for (index, bucket) in crate::promql::histogram_buckets(histogram).iter().filter(|b| b.count != 0.0).enumerate() {
+    for (index, bucket) in histogram.all_buckets().iter().filter(|b| b.count != 0.0).enumerate() {
         let comma = if index > 0 { "," } else { "" };
         let (lower, upper, count) = (number(bucket.lower), number(bucket.upper), number(bucket.count));
-        let _ = write!(text, "{comma}[{},\"{lower}\",\"{upper}\",\"{count}\"]", bucket.boundaries());
+        // Which ends belong to the bucket, in the numbers of Prometheus' API.
+        let ends = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+            (false, true) => 0,
+            (true, false) => 1,
+            (false, false) => 2,
+            (true, true) => 3,
+        };
+        let _ = write!(text, "{comma}[{ends},\"{lower}\",\"{upper}\",\"{count}\"]");
     }
     text.push_str("]}]");
 }

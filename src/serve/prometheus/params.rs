@@ -96,7 +96,7 @@ impl Params {
         match promql::parse(text) {
             Ok(expr) => Ok((text.to_owned(), expr)),
             Err(error) => {
-                let (line, column) = error.line_column(text);
+                let (line, column) = error.position(text);
                 Err(Params::wrong("query", format!("{line}:{column}: parse error: {error}")))
             }
         }

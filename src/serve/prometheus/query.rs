@@ -62,10 +62,10 @@ async fn run(
         Ok(Err(_)) => return Err(ApiError::Unavailable),
         Err(_) => return Err(ApiError::Timeout("query timed out while it waited for other queries".into())),
     };
-    let picture = shared.picture().await.ok_or(ApiError::Unavailable)?;
+    let view = shared.view().await.ok_or(ApiError::Unavailable)?;
     let clock = shared.clock;
     let work = tokio::task::spawn_blocking(move || {
-        let result = evaluate(clock, time, lookback, |options| job(&picture.view, &expr, options));
+        let result = evaluate(clock, time, lookback, |options| job(&view, &expr, options));
         drop(place);
         result.map(|mut outcome| {
             truncate(&mut outcome, limit);
@@ -76,7 +76,7 @@ async fn run(
         Ok(Ok((value, annotations))) => {
             let notes = |kind| {
                 let of_kind = annotations.iter().filter(|note| note.kind == kind);
-                of_kind.map(|note| note.with_position(&text)).collect::<Vec<_>>()
+                of_kind.map(|note| note.text(&text)).collect::<Vec<_>>()
             };
             Ok(with_notes(&value, &notes(AnnotationKind::Warning), &notes(AnnotationKind::Info)))
         }

@@ -51,7 +51,7 @@ async fn matching(shared: &Shared, params: &Params) -> Result<BTreeSet<Labels>, 
         let any = Matcher::new(MatchOp::NotEqual, NAME, "").map_err(|error| ApiError::Internal(error.to_string()))?;
         selectors.push(vec![any]);
     }
-    let view = shared.picture().await.ok_or(ApiError::Unavailable)?.view;
+    let view = shared.view().await.ok_or(ApiError::Unavailable)?;
     let work = move || selectors.iter().flat_map(|matchers| view.label_sets(matchers, start, end)).collect();
     tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::Internal(error.to_string()))
 }

@@ -28,15 +28,19 @@ struct Shared {
     ready: Result<Ready, String>,
     timeout: Duration,
     tools: Tools,
+    /// One a target, in the same order.
+    sources: Vec<Source>,
     out: mpsc::Sender<Batch>,
 }
 
-/// Probes the job's targets until the receiver of `out` is gone. Dropping the future ends the job at once.
+/// Probes the job's targets until the receiver of `out` is gone, also when there are none. Dropping the future ends the
+/// job at once.
 pub async fn run(job: ProbeJob, clock: Clock, telemetry: Telemetry, out: mpsc::Sender<Batch>) {
     let name = job.job_name.clone();
     let timeout = limit(&job.module, job.scrape_timeout.min(job.scrape_interval));
     let ready = prepare(&job.module).map_err(|error| error.to_string());
-    let shared = Arc::new(Shared { job, ready, timeout, tools: Tools::new(clock), out });
+    let sources = sources(&job);
+    let shared = Arc::new(Shared { job, ready, timeout, tools: Tools::new(clock), sources, out });
     let mut tasks = JoinSet::new();
     let mut targets: HashMap<Id, usize> = HashMap::new();
     for target in 0..shared.job.targets.len() {
@@ -51,15 +55,21 @@ pub async fn run(job: ProbeJob, clock: Clock, telemetry: Telemetry, out: mpsc::S
         let handle = tasks.spawn(probe_target(Arc::clone(&shared), target, pause));
         targets.insert(handle.id(), target);
     }
+    shared.out.closed().await;
 }
 
-/// The sources of a job's batches, one a target: what to end when the job goes.
+/// The sources of a job's batches, one a target, in the same order: what to end when the job goes. An address that is
+/// there more than once (with other labels) gets a number, as two targets must never share a source.
 pub fn sources(job: &ProbeJob) -> Vec<Source> {
-    job.targets.iter().map(|target| source(job, target)).collect()
-}
-
-fn source(job: &ProbeJob, target: &ProbeTarget) -> Source {
-    Source::new("probe", &format!("{}/{}", job.job_name, target.address))
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut sources = Vec::with_capacity(job.targets.len());
+    for target in &job.targets {
+        let times = seen.entry(&target.address).or_default();
+        *times += 1;
+        let number = if *times > 1 { format!("#{times}") } else { String::new() };
+        sources.push(Source::new("probe", &format!("{}/{}{number}", job.job_name, target.address)));
+    }
+    sources
 }
 
 fn limit(module: &Module, most: Duration) -> Duration {
@@ -102,10 +112,9 @@ async fn probe_by(tools: &Tools, ready: &Ready, target: &ProbeTarget, sheet: &mu
 }
 
 async fn probe_target(shared: Arc<Shared>, index: usize, pause: Duration) {
-    let Some(target) = shared.job.targets.get(index) else { return };
+    let (Some(target), Some(source)) = (shared.job.targets.get(index), shared.sources.get(index)) else { return };
     let clock = shared.tools.clock;
     let mut names = Names::new(&shared.job, target);
-    let source = source(&shared.job, target);
     let offset = Labels::from_pairs([("source", source.as_str())]).hash64();
     let mut after = clock.now() + pause;
     let mut was_good = None;

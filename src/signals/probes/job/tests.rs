@@ -540,6 +540,18 @@ async fn a_job_probes_in_aligned_slots_and_a_hanging_target_delays_nobody() {
     }
 }
 
+#[tokio::test]
+async fn targets_of_one_address_have_sources_of_their_own_and_a_job_without_targets_waits() {
+    let both = job(tcp(vec![]), vec![target("db:1"), target("db:2"), target("db:1")]);
+    let names: Vec<_> = sources(&both).iter().map(|source| source.as_str().to_owned()).collect();
+    assert_eq!(names, ["probe/links/db:1", "probe/links/db:2", "probe/links/db:1#2"]);
+    let (out, batches) = mpsc::channel(1);
+    let mut empty = Box::pin(run(job(tcp(vec![]), vec![]), Clock::start(), Telemetry::new(), out));
+    assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(empty.as_mut().poll(cx).is_pending())).await);
+    drop(batches);
+    empty.await;
+}
+
 #[test]
 fn slots_are_aligned_and_strictly_later() {
     let check = |after: i64, offset: u64, expected: i64| {

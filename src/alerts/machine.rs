@@ -1,0 +1,475 @@
+//! The state machine: alerts in, messages out, all in the caller's time. Follows Alertmanager's dispatcher and pipeline.
+//!
+//! Spec:
+//! * An alert is one label set. Each route that takes it puts it into the group of its `group_by` labels.
+//! * A new group is flushed `group_wait` after its first alert, or at once when that alert started longer ago than
+//!   `group_wait`; then every `group_interval`, until no alert is left in it.
+//! * A flush looks at the group's alerts as they are then. Outside the route's active time intervals and inside its mute
+//!   time intervals nothing is said; inhibited and silenced alerts are left out. For each integration of the receiver
+//!   the log of what it was last told decides whether a message is due (see `log.rs`). What was resolved leaves the
+//!   group with the flush.
+//! * The log is written when a message goes into the outbox; from there it is delivered at least once (see `outbox.rs`).
+//! * With `resolve_wait` a group is also flushed that long after an alert of it ended; its own rhythm stays as it is.
+//! * Everything that must survive is in the changes that [`Alerts::take_changes`] gives (see `durable.rs`); they must
+//!   be in the journal before the messages of the same tick are sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::alert::{Alert, AlertError, AlertIn, text_map};
+use super::inhibit::Inhibitor;
+use super::log::{LogEntry, LogKey, delivery_id, needs_update};
+use super::message::{common, sort_firing_first};
+use super::notification::{AlertStatus, DeliveryId, Notification, NotifiedAlert, NotifyReason};
+use super::outbox::{Outbox, OutboxCounts, Outcome, Settled};
+use super::route::{Node, Tree, group_labels, label_set};
+use super::settings::{IntegrationSpec, Settings};
+use super::silence::{Silence, SilenceError, SilenceIn, Silences};
+use crate::limits;
+use crate::model::{Labels, LabelsMap};
+use crate::rng::Rng;
+use crate::time::Timestamp;
+
+/// Alerts, their groups, silences, what was notified, and what is on its way.
+#[derive(Clone, Debug)]
+pub struct Alerts {
+    pub(super) settings: Settings,
+    pub(super) tree: Tree,
+    pub(super) alerts: LabelsMap<Alert>,
+    /// By route id and group labels.
+    pub(super) groups: BTreeMap<String, Group>,
+    /// When each group is flushed next.
+    queue: BTreeSet<(Timestamp, String)>,
+    pub(super) log: BTreeMap<LogKey, LogEntry>,
+    pub(super) silences: Silences,
+    pub(super) outbox: Outbox,
+    pub(super) changed: BTreeSet<Changed>,
+    rng: Rng,
+    next_sweep: Timestamp,
+}
+
+/// A group of alerts at one node of the tree.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub node: usize,
+    /// Alertmanager's group key.
+    pub key: String,
+    pub labels: Labels,
+    pub members: BTreeSet<Labels>,
+    /// The group's own rhythm.
+    pub next_flush: Timestamp,
+    /// Whether it was flushed before.
+    pub flushed: bool,
+    /// Its place in the queue.
+    queued: Timestamp,
+}
+
+/// A group's timers, as they outlive a reload and a restart.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Timers {
+    pub next_flush: Timestamp,
+    pub flushed: bool,
+}
+
+/// What the journal must hear of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Changed {
+    Alert(Labels),
+    Group(String),
+    Log(LogKey),
+    Silence(String),
+}
+
+/// One alert of a group at the instant of a flush.
+struct Snapshot {
+    alert: Alert,
+    fingerprint: String,
+    resolved: bool,
+    muted: bool,
+}
+
+impl Alerts {
+    /// A machine without alerts. `seed` is for silences' ids and the jitter of retries: give another one each start.
+    pub fn new(settings: Settings, seed: u64) -> Alerts {
+        Alerts {
+            tree: Tree::new(&settings.route),
+            settings,
+            alerts: LabelsMap::default(),
+            groups: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            log: BTreeMap::new(),
+            silences: Silences::default(),
+            outbox: Outbox::new(seed ^ 0x006f_7574_626f_7800),
+            changed: BTreeSet::new(),
+            rng: Rng::seeded(seed),
+            next_sweep: Timestamp::MIN,
+        }
+    }
+
+    /// Takes over a new configuration. Groups that still exist keep their timers; messages to integrations that no
+    /// longer exist are dropped and counted.
+    pub fn reload(&mut self, now: Timestamp, settings: Settings) {
+        self.tree = Tree::new(&settings.route);
+        self.settings = settings;
+        let receivers = &self.settings.receivers;
+        let exists = |receiver: &str, integration: &str| {
+            let found = receivers.iter().find(|r| r.name == receiver);
+            found.is_some_and(|r| r.integrations.iter().any(|i| i.name == integration))
+        };
+        self.outbox.keep_only(exists);
+        let gone = |key: &&LogKey| !exists(&key.receiver, &key.integration);
+        let gone: Vec<LogKey> = self.log.keys().filter(gone).cloned().collect();
+        gone.into_iter().for_each(|key| self.forget_log(key));
+        self.queue.clear();
+        let groups = std::mem::take(&mut self.groups);
+        let timer = |group: Group| Timers { next_flush: group.next_flush, flushed: group.flushed };
+        self.regroup(now, groups.into_iter().map(|(id, group)| (id, timer(group))).collect());
+    }
+
+    /// Puts every alert into its groups again; groups of which timers are known go on with them.
+    pub(super) fn regroup(&mut self, now: Timestamp, timers: BTreeMap<String, Timers>) {
+        let mut all: Vec<Labels> = self.alerts.keys().cloned().collect();
+        all.sort();
+        for labels in &all {
+            if let Some(alert) = self.alerts.get_mut(labels) {
+                alert.holders = 0;
+            }
+            self.assign(now, labels, &timers);
+        }
+        for id in timers.into_keys().filter(|id| !self.groups.contains_key(id)) {
+            self.changed.insert(Changed::Group(id));
+        }
+    }
+
+    /// Takes a report of an alert.
+    ///
+    /// # Errors
+    /// When the report is not valid, or there are too many alerts.
+    pub fn put(&mut self, now: Timestamp, input: AlertIn) -> Result<(), AlertError> {
+        let mut alert = Alert::new(input, now, self.settings.resolve_timeout)?;
+        let labels = alert.labels.clone();
+        let old = self.alerts.get(&labels);
+        if old.is_none() && self.alerts.len() >= limits::ALERTS {
+            return Err(AlertError::TooMany);
+        }
+        if old.is_none() && alert.resolved(now) && self.says_nothing(&labels) {
+            return Ok(());
+        }
+        let mut news = true;
+        if let Some(old) = old {
+            alert = alert.joined(old, now);
+            alert.holders = old.holders;
+            news = alert.differs(old, now);
+        }
+        if news {
+            self.changed.insert(Changed::Alert(labels.clone()));
+        }
+        self.alerts.insert(labels.clone(), alert);
+        self.assign(now, &labels, &BTreeMap::new());
+        Ok(())
+    }
+
+    /// Whether the end of an alert that is not known concerns nobody: no group would take it into its next message,
+    /// and no integration was told that it fires. Sources repeat such ends for a while.
+    fn says_nothing(&self, labels: &Labels) -> bool {
+        let fingerprint = labels.fingerprint().to_string();
+        self.tree.matching(labels).into_iter().all(|at| {
+            let node = &self.tree.nodes[at];
+            let text = label_set(&group_labels(node, labels));
+            let group_key = format!("{}:{text}", node.key);
+            let told = |key: &LogKey, entry: &LogEntry| {
+                key.group_key == group_key && key.receiver == node.receiver && entry.firing.contains(&fingerprint)
+            };
+            !self.groups.contains_key(&format!("{}:{text}", node.id)) && !self.log.iter().any(|(k, e)| told(k, e))
+        })
+    }
+
+    /// Puts an alert into the groups of the routes that take it.
+    fn assign(&mut self, now: Timestamp, labels: &Labels, timers: &BTreeMap<String, Timers>) {
+        let Some(starts_at) = self.alerts.get(labels).map(|alert| alert.starts_at) else { return };
+        for at in self.tree.matching(labels) {
+            let node = &self.tree.nodes[at];
+            let group_labels = group_labels(node, labels);
+            let text = label_set(&group_labels);
+            let id = format!("{}:{text}", node.id);
+            if !self.groups.contains_key(&id) {
+                let first = if starts_at + node.group_wait < now { now } else { now + node.group_wait };
+                let timer = timers.get(&id).copied().unwrap_or(Timers { next_flush: first, flushed: false });
+                let group = Group {
+                    node: at,
+                    key: format!("{}:{text}", node.key),
+                    labels: group_labels,
+                    members: BTreeSet::new(),
+                    next_flush: timer.next_flush,
+                    flushed: timer.flushed,
+                    queued: timer.next_flush,
+                };
+                self.queue.insert((group.queued, id.clone()));
+                self.groups.insert(id.clone(), group);
+                self.changed.insert(Changed::Group(id.clone()));
+            }
+            let Some(group) = self.groups.get_mut(&id) else { continue };
+            if group.members.insert(labels.clone())
+                && let Some(alert) = self.alerts.get_mut(labels)
+            {
+                alert.holders += 1;
+            }
+            self.schedule(&id);
+        }
+    }
+
+    /// Moves a group to its place in the queue: its own rhythm, or sooner when `resolve_wait` asks for it.
+    fn schedule(&mut self, id: &str) {
+        let Some(group) = self.groups.get_mut(id) else { return };
+        let mut at = group.next_flush;
+        if let (Some(wait), true) = (self.tree.nodes[group.node].resolve_wait, group.flushed) {
+            let ends = group.members.iter().filter_map(|labels| self.alerts.get(labels)).map(|alert| alert.ends_at);
+            at = ends.min().map_or(at, |end| at.min(end + wait));
+        }
+        if at != group.queued {
+            self.queue.remove(&(group.queued, id.to_owned()));
+            group.queued = at;
+            self.queue.insert((at, id.to_owned()));
+        }
+    }
+
+    /// When [`Alerts::tick`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let flush = self.queue.first().map(|(at, _)| *at);
+        flush.into_iter().chain(self.outbox.next_due()).min()
+    }
+
+    /// Flushes the groups whose time has come, and gives the messages to be sent now: new ones, and those whose next
+    /// try is due. Take the changes and write them before sending.
+    pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Notification>) {
+        if self.next_sweep <= now {
+            self.sweep(now);
+            self.next_sweep = now + Duration::from_secs(60);
+        }
+        let due: Vec<String> = self.queue.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| id.clone()).collect();
+        if !due.is_empty() {
+            let firing = self.alerts.values().filter(|alert| !alert.resolved(now)).map(|alert| &alert.labels);
+            let inhibitor = Inhibitor::new(&self.settings.inhibit_rules, firing);
+            for id in due {
+                self.flush(now, &id, &inhibitor);
+            }
+        }
+        self.outbox.due(now, out);
+    }
+
+    fn flush(&mut self, now: Timestamp, id: &str, inhibitor: &Inhibitor) {
+        let Some(mut group) = self.groups.remove(id) else { return };
+        self.queue.remove(&(group.queued, id.to_owned()));
+        let node = self.tree.nodes[group.node].clone();
+        let quiet = self.muted_by(&node, now).is_some();
+        let snapshots: Vec<Snapshot> = group
+            .members
+            .iter()
+            .filter_map(|labels| self.alerts.get(labels))
+            .map(|alert| Snapshot {
+                muted: quiet
+                    || !inhibitor.inhibiting(&self.settings.inhibit_rules, &alert.labels).is_empty()
+                    || !self.silences.covering(&alert.labels, now).is_empty(),
+                resolved: alert.resolved(now),
+                fingerprint: alert.labels.fingerprint().to_string(),
+                alert: alert.clone(),
+            })
+            .collect();
+        let receiver = self.settings.receivers.iter().find(|receiver| receiver.name == node.receiver);
+        for integration in receiver.map(|receiver| receiver.integrations.clone()).unwrap_or_default() {
+            self.notify(now, &node, &group, &integration, &snapshots);
+        }
+        for snapshot in snapshots.iter().filter(|snapshot| snapshot.resolved) {
+            group.members.remove(&snapshot.alert.labels);
+            self.release(&snapshot.alert.labels);
+        }
+        self.changed.insert(Changed::Group(id.to_owned()));
+        if group.members.is_empty() {
+            self.forget_quiet_log(&node.receiver, &group.key);
+            return;
+        }
+        if group.next_flush <= now {
+            group.next_flush = now + node.group_interval.max(Duration::from_millis(1));
+        }
+        group.flushed = true;
+        group.queued = group.next_flush;
+        self.queue.insert((group.queued, id.to_owned()));
+        self.groups.insert(id.to_owned(), group);
+        self.schedule(id);
+    }
+
+    /// The name of the time interval that keeps a route quiet now: one of its mute intervals, or `None` of its active
+    /// ones holding, then the first of them.
+    pub(super) fn muted_by(&self, node: &Node, now: Timestamp) -> Option<String> {
+        let holds = |name: &&String| {
+            let interval = self.settings.time_intervals.iter().find(|interval| interval.name == **name);
+            interval.is_some_and(|interval| interval.contains(now))
+        };
+        let muting = node.mute_time_intervals.iter().find(holds);
+        let inactive = !node.active_time_intervals.is_empty() && !node.active_time_intervals.iter().any(|n| holds(&n));
+        muting.or(inactive.then(|| node.active_time_intervals.first()).flatten()).cloned()
+    }
+
+    /// Decides for one integration, writes the log, and puts a message into the outbox.
+    fn notify(&mut self, now: Timestamp, node: &Node, group: &Group, to: &IntegrationSpec, snapshots: &[Snapshot]) {
+        let key =
+            LogKey { receiver: node.receiver.clone(), integration: to.name.clone(), group_key: group.key.clone() };
+        let entry = self.log.get(&key);
+        let told = |s: &Snapshot| entry.is_some_and(|entry| entry.firing.contains(&s.fingerprint));
+        let late = |s: &Snapshot| self.settings.resolve_when_muted && s.resolved && told(s);
+        let shown: Vec<&Snapshot> = snapshots.iter().filter(|s| !s.muted || late(s)).collect();
+        if shown.is_empty() {
+            return;
+        }
+        let names = |resolved: bool| -> BTreeSet<String> {
+            shown.iter().filter(|s| s.resolved == resolved).map(|s| s.fingerprint.clone()).collect()
+        };
+        let (mut firing, resolved) = (names(false), names(true));
+        // What fires on under a silence stays told when only the end of another alert got through.
+        let hidden = |s: &&Snapshot| self.settings.resolve_when_muted && s.muted && !s.resolved && told(s);
+        firing.extend(snapshots.iter().filter(hidden).map(|s| s.fingerprint.clone()));
+        let Some(reason) = needs_update(entry, &firing, &resolved, to.send_resolved, node.repeat_interval, now) else {
+            return;
+        };
+        let before = entry.cloned().unwrap_or_default();
+        let sequence = before.sequence + 1;
+        let shows_firing = shown.iter().any(|s| !s.resolved);
+        if shows_firing || to.send_resolved {
+            let id = DeliveryId(delivery_id(&key, sequence, now));
+            let shown = shown.into_iter().filter(|s| to.send_resolved || !s.resolved);
+            let message = self.message(now, id, &key, reason, group, to, shown, &before);
+            self.outbox.submit(now, message);
+        }
+        self.changed.insert(Changed::Log(key.clone()));
+        self.log.insert(key, LogEntry { at: now, firing, resolved, sequence });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message, put together in one place")]
+    fn message<'a>(
+        &self,
+        now: Timestamp,
+        id: DeliveryId,
+        key: &LogKey,
+        reason: NotifyReason,
+        group: &Group,
+        to: &IntegrationSpec,
+        shown: impl Iterator<Item = &'a Snapshot>,
+        before: &LogEntry,
+    ) -> Notification {
+        let mut alerts: Vec<NotifiedAlert> = shown
+            .map(|s| NotifiedAlert {
+                status: if s.resolved { AlertStatus::Resolved } else { AlertStatus::Firing },
+                labels: text_map(&s.alert.labels),
+                annotations: s.alert.annotations.clone(),
+                starts_at: s.alert.starts_at,
+                ends_at: s.resolved.then_some(s.alert.ends_at),
+                generator_url: s.alert.generator_url.clone(),
+                is_news: !if s.resolved { &before.resolved } else { &before.firing }.contains(&s.fingerprint),
+                fingerprint: s.fingerprint.clone(),
+            })
+            .collect();
+        sort_firing_first(&mut alerts);
+        let fires = alerts.first().is_some_and(|alert| alert.status == AlertStatus::Firing);
+        let left_out = if to.max_alerts == 0 { 0 } else { alerts.len().saturating_sub(to.max_alerts) };
+        alerts.truncate(alerts.len() - left_out);
+        let (common_labels, common_annotations) = common(&alerts);
+        Notification {
+            id,
+            receiver: key.receiver.clone(),
+            integration: key.integration.clone(),
+            group_key: key.group_key.clone(),
+            status: if fires { AlertStatus::Firing } else { AlertStatus::Resolved },
+            reason,
+            group_labels: text_map(&group.labels),
+            common_labels,
+            common_annotations,
+            alerts,
+            truncated_alerts: left_out as u64,
+            external_url: self.settings.external_url.clone(),
+            created_at: now,
+        }
+    }
+
+    /// A group lets go of an alert; one that none holds is forgotten.
+    fn release(&mut self, labels: &Labels) {
+        let Some(alert) = self.alerts.get_mut(labels) else { return };
+        alert.holders = alert.holders.saturating_sub(1);
+        if alert.holders == 0 {
+            self.alerts.remove(labels);
+            self.changed.insert(Changed::Alert(labels.clone()));
+        }
+    }
+
+    fn forget_log(&mut self, key: LogKey) {
+        self.log.remove(&key);
+        self.changed.insert(Changed::Log(key));
+    }
+
+    /// Of a group that is gone, only what still counts as firing need be remembered.
+    fn forget_quiet_log(&mut self, receiver: &str, group_key: &str) {
+        let quiet = |(key, entry): &(&LogKey, &LogEntry)| {
+            key.receiver == receiver && key.group_key == group_key && entry.firing.is_empty()
+        };
+        let keys: Vec<LogKey> = self.log.iter().filter(quiet).map(|(key, _)| key.clone()).collect();
+        keys.into_iter().for_each(|key| self.forget_log(key));
+    }
+
+    /// Forgets what is too old: expired silences, undelivered messages, and what was told of groups that are gone.
+    fn sweep(&mut self, now: Timestamp) {
+        self.outbox.sweep(now);
+        for id in self.silences.sweep(now) {
+            self.changed.insert(Changed::Silence(id));
+        }
+        let alive: BTreeSet<&str> = self.groups.values().map(|group| group.key.as_str()).collect();
+        let old = |(key, entry): &(&LogKey, &LogEntry)| {
+            entry.at + limits::ALERT_RETENTION < now && !alive.contains(key.group_key.as_str())
+        };
+        let old: Vec<LogKey> = self.log.iter().filter(old).map(|(key, _)| key.clone()).collect();
+        old.into_iter().for_each(|key| self.forget_log(key));
+    }
+
+    /// Takes the outcome of a delivery. Where its lane goes on, [`Alerts::next_deadline`] says when.
+    pub fn delivered(&mut self, now: Timestamp, id: &DeliveryId, outcome: Outcome) -> Settled {
+        self.outbox.delivered(now, id, outcome)
+    }
+
+    /// How many messages are not accepted yet.
+    pub fn outbox_len(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// How many messages were not sent, and why.
+    pub fn outbox_counts(&self) -> OutboxCounts {
+        self.outbox.counts()
+    }
+
+    /// Creates or changes a silence; gives its id.
+    ///
+    /// # Errors
+    /// When it is not valid, does not exist, or there are too many.
+    pub fn set_silence(&mut self, now: Timestamp, input: SilenceIn) -> Result<String, SilenceError> {
+        let (id, changed) = self.silences.set(input, now, &mut self.rng)?;
+        self.changed.extend(changed.into_iter().map(Changed::Silence));
+        Ok(id)
+    }
+
+    /// Ends a silence now; it is kept, expired, for a time.
+    ///
+    /// # Errors
+    /// When it does not exist or has ended already.
+    pub fn expire_silence(&mut self, now: Timestamp, id: &str) -> Result<(), SilenceError> {
+        self.silences.expire(id, now)?;
+        self.changed.insert(Changed::Silence(id.to_owned()));
+        Ok(())
+    }
+
+    /// A silence by its id.
+    pub fn silence(&self, id: &str) -> Option<&Silence> {
+        self.silences.all.get(id)
+    }
+
+    /// All silences, by id.
+    pub fn silences(&self) -> impl Iterator<Item = &Silence> {
+        self.silences.all.values()
+    }
+}

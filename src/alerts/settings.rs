@@ -1,0 +1,98 @@
+//! The room's configuration as plain data; `config` builds it from YAML, with Alertmanager's fields and defaults.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::interval::TimeInterval;
+use crate::model::Matcher;
+
+/// Everything the room needs to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub route: Route,
+    pub receivers: Vec<ReceiverSpec>,
+    pub inhibit_rules: Vec<InhibitRule>,
+    pub time_intervals: Vec<TimeInterval>,
+    /// Our own page, for links in messages.
+    pub external_url: String,
+    /// How long an alert without an end counts as firing when its source says nothing more (default 5 min).
+    pub resolve_timeout: Duration,
+    /// An addition to Alertmanager, off by default: an alert that was notified is told to be resolved even while it is
+    /// silenced, inhibited or muted, so that no incident stays open elsewhere.
+    pub resolve_when_muted: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            route: Route::default(),
+            receivers: Vec::new(),
+            inhibit_rules: Vec::new(),
+            time_intervals: Vec::new(),
+            external_url: String::new(),
+            resolve_timeout: Duration::from_secs(300),
+            resolve_when_muted: false,
+        }
+    }
+}
+
+/// A node of the routing tree. What is `None` is taken from the parent, at the root from Alertmanager's defaults.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Route {
+    pub receiver: Option<String>,
+    pub group_by: Option<GroupBy>,
+    /// Whether later siblings are tried too.
+    pub go_on: bool,
+    pub matchers: Vec<Matcher>,
+    /// Default 30 s.
+    pub group_wait: Option<Duration>,
+    /// Default 5 min.
+    pub group_interval: Option<Duration>,
+    /// Default 4 h.
+    pub repeat_interval: Option<Duration>,
+    /// An addition to Alertmanager: how soon after an alert's end its group is flushed, where that is before the next
+    /// `group_interval`. Default: no such flush.
+    pub resolve_wait: Option<Duration>,
+    /// Not inherited.
+    pub mute_time_intervals: Vec<String>,
+    /// Not inherited.
+    pub active_time_intervals: Vec<String>,
+    /// Labels of the route itself, shown with its groups; a child's win over its parent's.
+    pub labels: BTreeMap<String, String>,
+    pub routes: Vec<Route>,
+}
+
+/// What alerts are grouped by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupBy {
+    /// `...`: every label; each alert is a group.
+    All,
+    /// These labels; none of them puts all alerts into one group.
+    Labels(Vec<String>),
+}
+
+/// A receiver and its integrations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiverSpec {
+    pub name: String,
+    pub integrations: Vec<IntegrationSpec>,
+}
+
+/// What the room must know of one integration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntegrationSpec {
+    /// Its kind and place, for example `email[0]`.
+    pub name: String,
+    pub send_resolved: bool,
+    /// Alerts in one message at most; 0 is without limit.
+    pub max_alerts: usize,
+}
+
+/// While a source fires, targets with the same values of the `equal` labels are not notified.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InhibitRule {
+    pub name: String,
+    pub source_matchers: Vec<Matcher>,
+    pub target_matchers: Vec<Matcher>,
+    pub equal: Vec<String>,
+}

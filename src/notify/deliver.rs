@@ -1,0 +1,127 @@
+//! An integration made ready, and one delivery by it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::outcome::Outcome;
+use super::settings::{EmailSettings, Integration, Kind, SettingsError};
+use super::webhook::Poster;
+use super::{email, render, smtp};
+use crate::alerts::Notification;
+use crate::limits;
+use crate::net::{Resolver, SecretSource, sign};
+use crate::time::Timestamp;
+
+/// What a template's text becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Plain text: a header, an address, the plain part.
+    Text,
+    /// Markup: what comes from labels and annotations must be escaped by the template's engine.
+    Html,
+}
+
+/// Expands a template over a notification: Alertmanager's templates, brought by the shell.
+pub type Render = dyn Fn(&str, &Notification, Form) -> Result<String, String> + Send + Sync;
+
+/// An integration that can deliver. It keeps what is worth keeping from one delivery to the next.
+pub struct Prepared {
+    integration: Integration,
+    render: Option<Arc<Render>>,
+    poster: Option<Poster>,
+    resolver: Resolver,
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("integration", &self.integration).finish_non_exhaustive()
+    }
+}
+
+impl Prepared {
+    /// Checks what can be checked without reading files. Without `render`, texts that are templates fail.
+    ///
+    /// # Errors
+    /// The first setting that cannot work.
+    pub fn new(integration: Integration, render: Option<Arc<Render>>) -> Result<Prepared, SettingsError> {
+        let poster = match &integration.kind {
+            Kind::Webhook(webhook) => {
+                for secret in &webhook.signing_secrets {
+                    if let SecretSource::Inline(secret) = secret {
+                        sign::check_secret(secret).map_err(|error| SettingsError("secret", error.to_string()))?;
+                    }
+                }
+                Some(Poster::new(webhook))
+            }
+            Kind::Email(settings) => {
+                check_email(settings)?;
+                None
+            }
+        };
+        Ok(Prepared { integration, render, poster, resolver: Resolver::new() })
+    }
+
+    /// The settings it was made from.
+    pub fn integration(&self) -> &Integration {
+        &self.integration
+    }
+}
+
+fn check_email(settings: &EmailSettings) -> Result<(), SettingsError> {
+    for (field, text) in [("to", &settings.to), ("from", &settings.from)] {
+        if !email::is_template(text) {
+            email::addresses(text).map_err(|problem| SettingsError(field, problem))?;
+        }
+    }
+    if settings.auth_username.is_some() != settings.auth_password.is_some() {
+        return Err(SettingsError("auth_password", "goes with auth_username: give both or none".to_owned()));
+    }
+    let hello = &settings.hello;
+    if hello.is_empty() || !hello.chars().all(|c| c.is_ascii_alphanumeric() || ".-_[]:".contains(c)) {
+        return Err(SettingsError("hello", format!("{hello:?} is no host name")));
+    }
+    match settings.headers.keys().find(|name| !email::is_header_name(name)) {
+        Some(name) => Err(SettingsError("headers", format!("{name:?} is no name of a header"))),
+        None => Ok(()),
+    }
+}
+
+/// Delivers once, within [`limits::DELIVERY_TIME`] all in all. `now` is the wall time, for the message's date and signature.
+pub async fn deliver(prepared: &Prepared, notification: &Notification, now: Timestamp) -> Outcome {
+    let work = async {
+        match (&prepared.integration.kind, &prepared.poster) {
+            (Kind::Webhook(settings), Some(poster)) => {
+                let id = &notification.id.0;
+                let body = match cut(notification, settings.max_alerts) {
+                    Some(shorter) => render::webhook_json(&shorter),
+                    None => render::webhook_json(notification),
+                };
+                poster.post(id, body, &[], now).await
+            }
+            (Kind::Email(settings), _) => {
+                let message = match email::build(settings, notification, prepared.render.as_deref(), now) {
+                    Ok(message) => message,
+                    Err(problem) => return Outcome::retry(problem),
+                };
+                smtp::send(settings, &prepared.resolver, message).await
+            }
+            (Kind::Webhook(_), None) => Outcome::retry("the webhook is not ready"),
+        }
+    };
+    match tokio::time::timeout(limits::DELIVERY_TIME, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Outcome::retry(format!("no answer within {:?}", limits::DELIVERY_TIME)),
+    }
+}
+
+/// The notification with at most `most` alerts, when it has more; 0 means any number.
+fn cut(notification: &Notification, most: u64) -> Option<Notification> {
+    let left_out = (notification.alerts.len() as u64).saturating_sub(most);
+    if most == 0 || left_out == 0 {
+        return None;
+    }
+    let mut shorter = notification.clone();
+    shorter.alerts.truncate(most as usize);
+    shorter.truncated_alerts += left_out;
+    Some(shorter)
+}

@@ -1,0 +1,9 @@
+//! From a notification to the bytes that are sent. Pure: the same notification gives the same bytes.
+
+mod email;
+mod json;
+mod text;
+
+pub use email::{Email, email};
+pub use json::webhook_json;
+pub(super) use text::{escape_html, is_web_link, one_line, plain, shortened};

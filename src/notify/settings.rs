@@ -1,0 +1,164 @@
+//! Receivers as settings: plain data, Alertmanager's words and defaults
+//! (<https://prometheus.io/docs/alerting/latest/configuration/#receiver-integration-settings>).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::net::{HttpSettings, SecretSource, TlsSettings};
+
+/// Whom to tell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receiver {
+    pub name: String,
+    pub integrations: Vec<Integration>,
+}
+
+/// One way to tell a receiver.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Integration {
+    /// Its kind and its place among those of that kind: `email[0]`.
+    pub name: String,
+    pub send_resolved: bool,
+    pub kind: Kind,
+}
+
+/// The kinds of integrations.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    Email(Box<EmailSettings>),
+    Webhook(Box<WebhookSettings>),
+}
+
+/// Host and port of a mail server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Smarthost {
+    /// A name or an address, IPv6 without brackets.
+    pub host: String,
+    pub port: u16,
+}
+
+impl Smarthost {
+    /// Reads `host:port`.
+    ///
+    /// # Errors
+    /// When host or port are missing.
+    pub fn parse(text: &str) -> Result<Smarthost, SettingsError> {
+        let wrong =
+            || SettingsError("smarthost", format!("{text:?}: write host:port, for example mail.example.org:587"));
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let port = port.parse().map_err(|_| wrong())?;
+        if host.is_empty() { Err(wrong()) } else { Ok(Smarthost { host: host.to_owned(), port }) }
+    }
+}
+
+impl fmt::Display for Smarthost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A setting that cannot work: its field, and what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}: {1}")]
+pub struct SettingsError(pub &'static str, pub String);
+
+/// `email_config`. Texts may be templates (`{{ ... }}`) where Alertmanager's may.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmailSettings {
+    /// Addresses, separated by commas. A template.
+    pub to: String,
+    /// A template.
+    pub from: String,
+    pub smarthost: Smarthost,
+    /// The name that we greet with.
+    pub hello: String,
+    pub auth_username: Option<String>,
+    /// For AUTH PLAIN and LOGIN. CRAM-MD5 (`auth_secret`) is not spoken.
+    pub auth_password: Option<SecretSource>,
+    /// The identity to act as, for AUTH PLAIN; usually empty.
+    pub auth_identity: String,
+    /// Refuse to go on without STARTTLS.
+    pub require_tls: bool,
+    /// TLS from the first byte; `None` means on port 465 only.
+    pub force_implicit_tls: Option<bool>,
+    pub tls: TlsSettings,
+    /// Further headers; `Subject`, `From` and `To` among them replace ours. Values are templates.
+    pub headers: BTreeMap<String, String>,
+    /// The HTML part, a template; `None` is our own, the empty text is none.
+    pub html: Option<String>,
+    /// The plain part, a template; `None` is our own, the empty text is none.
+    pub text: Option<String>,
+}
+
+impl EmailSettings {
+    /// Alertmanager's defaults.
+    pub fn new(to: &str, from: &str, smarthost: Smarthost) -> EmailSettings {
+        EmailSettings {
+            to: to.to_owned(),
+            from: from.to_owned(),
+            smarthost,
+            hello: "localhost".to_owned(),
+            auth_username: None,
+            auth_password: None,
+            auth_identity: String::new(),
+            require_tls: true,
+            force_implicit_tls: None,
+            tls: TlsSettings::default(),
+            headers: BTreeMap::new(),
+            html: None,
+            text: None,
+        }
+    }
+
+    /// Whether TLS comes before the first byte.
+    pub fn implicit_tls(&self) -> bool {
+        self.force_implicit_tls.unwrap_or(self.smarthost.port == 465)
+    }
+}
+
+/// `webhook_config`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebhookSettings {
+    /// The whole URL counts as a secret: messages show its origin only.
+    pub url: SecretSource,
+    pub http: HttpSettings,
+    /// The most alerts in one message; 0 means all.
+    pub max_alerts: u64,
+    /// For one try; never more than [`crate::limits::DELIVERY_TIME`].
+    pub timeout: Option<Duration>,
+    /// Secrets of Standard Webhooks (`whsec_...`): each one signs. Usually none or one.
+    pub signing_secrets: Vec<SecretSource>,
+}
+
+impl WebhookSettings {
+    /// Alertmanager's defaults, but redirects are not followed and link-local destinations are refused.
+    pub fn new(url: SecretSource) -> WebhookSettings {
+        let http = HttpSettings { refuse_link_local: true, ..HttpSettings::default() };
+        WebhookSettings { url, http, max_alerts: 0, timeout: None, signing_secrets: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_smarthost_is_a_host_and_a_port() {
+        let check = |text: &str, host: &str, port: u16| {
+            let expected = Smarthost { host: host.to_owned(), port };
+            assert_eq!(Smarthost::parse(text), Ok(expected.clone()));
+            assert_eq!(expected.to_string(), text);
+        };
+        check("mail.test:587", "mail.test", 587);
+        check("[::1]:25", "::1", 25);
+        for wrong in ["mail.test", ":25", "mail.test:smtp", ""] {
+            assert!(Smarthost::parse(wrong).unwrap_err().to_string().starts_with("smarthost"), "{wrong}");
+        }
+    }
+}

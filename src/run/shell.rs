@@ -1,0 +1,333 @@
+//! The one loop: `select!` only builds an [`Input`], and [`Shell::take`] hands it to the engine.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::jobs::{Jobs, LogOutput, Tools};
+use super::own::{OwnMetrics, refusal_word};
+use super::perform::{Receivers, Work};
+use super::plan::{Plan, plan, receivers};
+use super::systemd::Systemd;
+use crate::config::{Checked, Loaded, load};
+use crate::engine::{Effects, Engine, Event, Reply};
+use crate::model::Batch;
+use crate::serve::{About, Ask, Switchboard};
+use crate::store::Table;
+use crate::switches::Declaration;
+use crate::telemetry::{Metric, Telemetry};
+use crate::time::{Clock, Timestamp, millis};
+use crate::yaml::{Severity, render_problems};
+
+/// How often our own metrics become samples, and the watchdog is fed.
+const OWN_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the series are written to the disk.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(60);
+/// The clocks may drift apart by this much before it counts as a step.
+const STEP_MILLIS: i64 = 2_000;
+
+/// What the loop waits for.
+pub(super) enum Input {
+    Batch(Batch),
+    Log(LogOutput),
+    Event(Event),
+    Ask(Ask),
+    /// The store's table changed.
+    Table(Arc<Table>),
+    /// The engine's deadline, or the second of our own metrics.
+    Deadline,
+    /// A file of the configuration changed, or SIGHUP came.
+    Reload,
+    Loaded(Box<Loaded>, Receivers, Option<oneshot::Sender<Result<(), String>>>),
+    Stop,
+}
+
+/// The receiving ends of everything that the loop waits for.
+pub(super) struct Inputs {
+    pub batches: mpsc::Receiver<Batch>,
+    pub logs: mpsc::Receiver<LogOutput>,
+    pub events: mpsc::Receiver<Event>,
+    pub asks: mpsc::Receiver<Ask>,
+    pub table: watch::Receiver<Arc<Table>>,
+    pub reloads: mpsc::Receiver<()>,
+    pub loaded: mpsc::Receiver<(Box<Loaded>, Receivers, Option<oneshot::Sender<Result<(), String>>>)>,
+    pub stop: mpsc::Receiver<()>,
+}
+
+/// Everything that the loop owns.
+pub(super) struct Shell {
+    pub engine: Engine,
+    pub clock: Clock,
+    pub telemetry: Telemetry,
+    pub own: OwnMetrics,
+    pub work: mpsc::Sender<Work>,
+    pub jobs: Jobs,
+    pub tools: Tools,
+    pub loaded: mpsc::Sender<(Box<Loaded>, Receivers, Option<oneshot::Sender<Result<(), String>>>)>,
+    pub config: Option<PathBuf>,
+    pub watched: watch::Sender<Vec<PathBuf>>,
+    pub receivers: watch::Sender<Arc<Receivers>>,
+    pub declarations: Vec<Declaration>,
+    pub switchboard: watch::Sender<Arc<Switchboard>>,
+    pub table: Arc<Table>,
+    pub about: watch::Sender<Arc<About>>,
+    pub ready: watch::Sender<bool>,
+    pub systemd: Systemd,
+    pub generation: u64,
+    /// People who wait for an answer of the engine.
+    pub waiting: BTreeMap<u64, oneshot::Sender<Reply>>,
+    pub questions: u64,
+    pub own_due: Timestamp,
+    pub snapshot_due: Timestamp,
+    pub snapshot_path: PathBuf,
+    pub started: Timestamp,
+}
+
+impl Shell {
+    /// Runs until it is told to stop.
+    pub(super) async fn run(mut self, mut inputs: Inputs) {
+        loop {
+            let deadline = self.engine.next_deadline().map_or(self.own_due, |at| at.min(self.own_due));
+            let input = next(&mut inputs, self.clock, deadline).await;
+            if matches!(input, Input::Stop) {
+                return self.stop(inputs).await;
+            }
+            self.take(input).await;
+        }
+    }
+
+    async fn take(&mut self, input: Input) {
+        match input {
+            Input::Batch(batch) => {
+                self.jobs.heard(&batch);
+                self.handle(Event::Samples(batch), Vec::new()).await;
+            }
+            Input::Log(output) => {
+                self.jobs.heard(&output.batch);
+                let entries = output.checkpoint.map(|checkpoint| (output.key, Some(checkpoint))).into_iter().collect();
+                self.handle(Event::Samples(output.batch), entries).await;
+            }
+            Input::Event(event) => self.handle(event, Vec::new()).await,
+            Input::Table(table) => self.table_changed(table).await,
+            Input::Ask(ask) => self.answer(ask).await,
+            Input::Deadline => self.deadline().await,
+            Input::Reload => self.start_loading(None),
+            Input::Loaded(loaded, receivers, reply) => self.loaded(*loaded, receivers, reply).await,
+            Input::Stop => {}
+        }
+    }
+
+    /// Gives one event to the engine and its effects to the performer. `entries` become durable with them.
+    async fn handle(&mut self, event: Event, entries: Vec<crate::engine::Entry>) {
+        let mut effects = Effects { journal: entries, ..Effects::default() };
+        self.engine.handle(self.clock.now(), event, &mut effects);
+        self.perform(effects).await;
+    }
+
+    async fn perform(&mut self, effects: Effects) {
+        for (why, count) in &effects.refused {
+            self.telemetry.add(Metric::SamplesRefused, &[("reason", refusal_word(*why))], *count as f64);
+        }
+        if effects.appended > 0 {
+            self.telemetry.add(Metric::SamplesAppended, &[], effects.appended as f64);
+        }
+        if effects.is_empty() {
+            return;
+        }
+        let waiting = effects.replies.iter().filter_map(|(n, _)| Some((*n, self.waiting.remove(n)?))).collect();
+        drop(self.work.send(Work { effects, waiting, flushed: None }).await);
+    }
+
+    async fn deadline(&mut self) {
+        let now = self.clock.now();
+        let due = self.engine.next_deadline();
+        if let Some(late) = due.filter(|at| *at <= now) {
+            self.telemetry.set(Metric::TickLatenessSeconds, &[], now.since(late).as_secs_f64());
+        }
+        if now >= self.own_due {
+            self.own_due = Timestamp::from_millis((now + OWN_INTERVAL).as_millis() / 1000 * 1000);
+            self.notice_clock_step().await;
+            let batch = self.own.batch(self.clock.now(), &self.engine, &self.telemetry);
+            self.handle(Event::Samples(batch), Vec::new()).await;
+            self.systemd.tell("WATCHDOG=1");
+            if !*self.ready.borrow() && now.since(self.started) > 2 * OWN_INTERVAL {
+                self.ready.send_replace(true);
+                self.systemd.tell("READY=1\nSTATUS=watching");
+            }
+            if now >= self.snapshot_due {
+                self.snapshot_due = now + SNAPSHOT_INTERVAL;
+                self.snapshot_series();
+            }
+        } else {
+            self.handle(Event::Tick, Vec::new()).await;
+        }
+    }
+
+    async fn notice_clock_step(&mut self) {
+        let drift = self.clock.wall_drift_millis();
+        if drift.abs() < STEP_MILLIS {
+            return;
+        }
+        tracing::warn!(drift_millis = drift, "the system's clock was set");
+        self.telemetry.count(Metric::ClockSteps, &[]);
+        self.clock.resync();
+        self.own_due = self.clock.now();
+        self.snapshot_due = self.clock.now() + SNAPSHOT_INTERVAL;
+        self.handle(Event::ClockStepped, Vec::new()).await;
+    }
+
+    /// Writes the series beside the journal; losing them costs only the rules' windows.
+    fn snapshot_series(&self) {
+        let (bytes, path) = (self.engine.series_snapshot(), self.snapshot_path.clone());
+        tokio::task::spawn_blocking(move || write_snapshot(&path, &bytes));
+    }
+
+    async fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Picture(reply) => drop(reply.send(self.engine.picture(self.clock.now()))),
+            Ask::View(reply) => drop(reply.send(self.engine.view())),
+            Ask::Command(command, reply) => {
+                self.questions += 1;
+                self.waiting.insert(self.questions, reply);
+                self.handle(Event::Command(self.questions, command), Vec::new()).await;
+            }
+            Ask::Reload(reply) => self.start_loading(Some(reply)),
+        }
+    }
+
+    async fn table_changed(&mut self, table: Arc<Table>) {
+        self.table = Arc::clone(&table);
+        self.show_switches();
+        self.handle(Event::StoreChanged(table.switches.clone()), Vec::new()).await;
+    }
+
+    fn show_switches(&self) {
+        let board = Switchboard::new(&self.declarations, &self.table, self.generation, self.clock.now());
+        self.switchboard.send_replace(Arc::new(board));
+    }
+
+    /// Reads the configuration on the blocking pool; the answer comes back as an input.
+    fn start_loading(&self, reply: Option<oneshot::Sender<Result<(), String>>>) {
+        let (config, loaded, clock) = (self.config.clone(), self.loaded.clone(), self.clock);
+        self.systemd.tell("RELOADING=1");
+        tokio::task::spawn_blocking(move || {
+            let result = load(config.as_deref(), &super::DiskFiles);
+            let receivers = result.checked.as_deref().map(|checked| receivers(checked, clock)).unwrap_or_default();
+            drop(loaded.blocking_send((Box::new(result), receivers, reply)));
+        });
+    }
+
+    async fn loaded(
+        &mut self,
+        loaded: Loaded,
+        receivers: Receivers,
+        reply: Option<oneshot::Sender<Result<(), String>>>,
+    ) {
+        self.watched.send_if_modified(|watched| {
+            let new = *watched != loaded.watched;
+            watched.clone_from(&loaded.watched);
+            new
+        });
+        for problem in &loaded.problems {
+            match problem.severity {
+                Severity::Error => tracing::error!("{}", problem.one_line()),
+                Severity::Warning => tracing::warn!("{}", problem.one_line()),
+            }
+        }
+        let answer = match loaded.checked {
+            Some(checked) => {
+                self.adopt(&checked, receivers).await;
+                Ok(())
+            }
+            None => {
+                let errors: Vec<_> = loaded.problems.into_iter().filter(|p| p.severity == Severity::Error).collect();
+                let text = render_problems(&errors);
+                self.telemetry.set(Metric::ConfigLastReloadSuccessful, &[], 0.0);
+                self.about.send_modify(|about| Arc::make_mut(about).config_problem = Some(text.clone()));
+                tracing::error!(errors = errors.len(), "the configuration was not taken; the one before stays in use");
+                Err(text)
+            }
+        };
+        self.systemd.tell("READY=1\nSTATUS=watching");
+        if let Some(reply) = reply {
+            drop(reply.send(answer));
+        }
+    }
+
+    async fn adopt(&mut self, checked: &Checked, receivers: Receivers) {
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked);
+        self.generation += 1;
+        self.declarations = declarations;
+        self.receivers.send_replace(Arc::new(receivers));
+        self.handle(Event::Reloaded(Box::new(engine)), Vec::new()).await;
+        let ended = self.jobs.apply(self.clock.now(), jobs, &self.tools).await;
+        for batch in ended {
+            self.handle(Event::Samples(batch), Vec::new()).await;
+        }
+        self.show_switches();
+        self.about.send_modify(|about| {
+            let about = Arc::make_mut(about);
+            about.mode = mode;
+            about.config_problem = None;
+            about.allowed_hosts = allowed_hosts;
+            about.exposed_jobs = exposed_jobs;
+        });
+        tell_taken(&self.telemetry, self.clock.now(), self.generation);
+        tracing::info!(
+            generation = self.generation,
+            jobs = self.jobs.running().count(),
+            "configuration taken into use"
+        );
+    }
+
+    /// Ends collectors, performs what is left, writes the series.
+    async fn stop(mut self, mut inputs: Inputs) {
+        self.systemd.tell("STOPPING=1");
+        tracing::info!("stopping");
+        self.jobs.stop().await;
+        while let Ok(output) = inputs.logs.try_recv() {
+            self.take(Input::Log(output)).await;
+        }
+        let (flushed, done) = oneshot::channel();
+        let last = Work { effects: Effects::default(), waiting: BTreeMap::new(), flushed: Some(flushed) };
+        if self.work.send(last).await.is_ok() {
+            drop(tokio::time::timeout(Duration::from_secs(5), done).await);
+        }
+        let (bytes, path) = (self.engine.series_snapshot(), self.snapshot_path.clone());
+        drop(tokio::task::spawn_blocking(move || write_snapshot(&path, &bytes)).await);
+    }
+}
+
+/// The first that is there. Asks and events go before samples, so that a flood of samples does not keep people waiting.
+async fn next(inputs: &mut Inputs, clock: Clock, deadline: Timestamp) -> Input {
+    tokio::select! {
+        biased;
+        Some(()) = inputs.stop.recv() => Input::Stop,
+        () = tokio::time::sleep_until(clock.instant(deadline)) => Input::Deadline,
+        Ok(()) = inputs.table.changed() => Input::Table(Arc::clone(&inputs.table.borrow_and_update())),
+        Some(event) = inputs.events.recv() => Input::Event(event),
+        Some(ask) = inputs.asks.recv() => Input::Ask(ask),
+        Some((loaded, receivers, reply)) = inputs.loaded.recv() => Input::Loaded(loaded, receivers, reply),
+        Some(output) = inputs.logs.recv() => Input::Log(output),
+        Some(batch) = inputs.batches.recv() => Input::Batch(batch),
+        Some(()) = inputs.reloads.recv() => Input::Reload,
+    }
+}
+
+/// A configuration was taken into use.
+pub(super) fn tell_taken(telemetry: &Telemetry, now: Timestamp, generation: u64) {
+    telemetry.set(Metric::ConfigLastReloadSuccessful, &[], 1.0);
+    telemetry.set(Metric::ConfigLastReloadSuccessTimestamp, &[], millis(now.since(Timestamp::ZERO)) as f64 / 1000.0);
+    telemetry.set(Metric::ConfigGeneration, &[], generation as f64);
+}
+
+fn write_snapshot(path: &std::path::Path, bytes: &[u8]) {
+    let new_path = path.with_extension("new");
+    let written = std::fs::write(&new_path, bytes).and_then(|()| std::fs::rename(&new_path, path));
+    if let Err(error) = written {
+        tracing::warn!(path = %path.display(), %error, "the series were not written; a restart begins with empty windows");
+    }
+}

@@ -1,0 +1,268 @@
+//! From arguments to a running daemon.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+
+use super::jobs::{Checkpoints, Jobs, LOGS, Tools};
+use super::own::{self, OwnMetrics};
+use super::perform::{Performer, Work};
+use super::plan::{Plan, plan, receivers};
+use super::shell::{Inputs, Shell, tell_taken};
+use super::systemd::Systemd;
+use super::{DiskFiles, watch as files};
+use crate::config::{Checked, Files, Loaded, default_data_dir};
+use crate::engine::{Effects, Engine, Restored};
+use crate::journal::{Journal, JournalError, Opened};
+use crate::limits;
+use crate::net;
+use crate::serve::{self, About, Parts, ServeError, Shared, Switchboard};
+use crate::signals::scrape;
+use crate::store::{Embedded, Store, StoreError};
+use crate::telemetry::{Metric, Telemetry};
+use crate::time::{Clock, Timestamp};
+use crate::yaml::render_problems;
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct RunArgs {
+    pub config: Option<PathBuf>,
+    /// Goes before the configuration's.
+    pub data_dir: Option<PathBuf>,
+    /// Goes before the configuration's.
+    pub listen: Option<String>,
+}
+
+/// The daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The rendered problems.
+    #[error("{0}")]
+    Config(String),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("cannot listen for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Runs the daemon until it is told to stop. `loaded` is the configuration that `args` names.
+///
+/// # Errors
+/// When it cannot start: a broken configuration, a data directory that cannot be used, an address that is taken.
+pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
+    net::install_crypto();
+    let clock = Clock::start();
+    let telemetry = Telemetry::new();
+    own::tell_build(&telemetry);
+    let Loaded { checked, problems, watched, .. } = loaded;
+    let Some(checked) = checked else { return Err(RunError::Config(render_problems(&problems))) };
+    for problem in &problems {
+        tracing::warn!("{}", problem.one_line());
+    }
+    let folder = args.data_dir.clone().or_else(|| checked.data_dir.clone());
+    let folder = folder.unwrap_or_else(|| default_data_dir(&DiskFiles));
+    let address = args.listen.clone().unwrap_or_else(|| checked.serve.listen.to_string());
+    let opened = Journal::open(&folder)?;
+    let store = Embedded::open(&folder.join("switches"))?;
+    let listener = TcpListener::bind(&address).await;
+    let listener = listener.map_err(|error| ServeError::Listen { address: address.clone(), error })?;
+    announce(&checked, &folder, &listener, args.config.as_deref());
+    let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched };
+    daemon.run(&checked).await
+}
+
+fn announce(checked: &Checked, folder: &Path, listener: &TcpListener, config: Option<&Path>) {
+    let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    let config = config.map_or("none, the defaults".to_owned(), |path| path.display().to_string());
+    tracing::info!(config, data_dir = %folder.display(), page = format!("http://{address}/"), "brownout {}", env!("CARGO_PKG_VERSION"));
+    let actions = checked.groups.iter().flat_map(|group| &group.rules);
+    let actions =
+        actions.filter(|rule| matches!(rule, crate::rules::RuleSpec::Degrade(_) | crate::rules::RuleSpec::Scale(_)));
+    match (checked.actions.mode.as_str(), actions.count()) {
+        (_, 0) => {}
+        ("observe", count) => {
+            tracing::info!(count, "action rules only observe unless they say `mode: enforce` themselves")
+        }
+        (_, count) => tracing::info!(count, "action rules are enforced unless they say `mode: observe` themselves"),
+    }
+}
+
+struct Daemon {
+    args: RunArgs,
+    clock: Clock,
+    telemetry: Telemetry,
+    folder: PathBuf,
+    opened: Opened,
+    store: Embedded,
+    listener: TcpListener,
+    watched: Vec<PathBuf>,
+}
+
+impl Daemon {
+    async fn run(self, checked: &Checked) -> Result<(), RunError> {
+        let Daemon { args, clock, telemetry, folder, opened, store, listener, watched } = self;
+        let now = clock.now();
+        let Opened { journal, state, torn_bytes, last_written_millis } = opened;
+        telemetry.add(Metric::JournalRecovered, &[], torn_bytes as f64);
+        let (checkpoints, entries): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            state.into_iter().partition(|(key, _)| key.starts_with(LOGS));
+        let table = Arc::clone(&store.watch().borrow());
+        let snapshot_path = folder.join("series.snapshot");
+        let restored = Restored {
+            entries,
+            last_alive: last_written_millis.map(Timestamp::from_millis),
+            switches: table.switches.clone(),
+            decisions: store.decisions(limits::DECISIONS_KEPT).await?,
+            series: tokio::fs::read(&snapshot_path).await.ok(),
+        };
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked);
+        let mut effects = Effects::default();
+        let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
+        let engine = Engine::restore(now, engine, restored, seed, &mut effects);
+        let host = crate::net::host_name();
+        let about = About {
+            host: host.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            started: now,
+            mode,
+            config_file: args.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            config_problem: None,
+            allowed_hosts,
+            exposed_jobs,
+        };
+
+        let (batches_in, batches) = mpsc::channel(limits::ENGINE_QUEUE);
+        let (logs_in, logs) = mpsc::channel(limits::ENGINE_QUEUE);
+        let (events_in, events) = mpsc::channel(limits::ENGINE_QUEUE);
+        let (asks_in, asks) = mpsc::channel(limits::ENGINE_QUEUE);
+        let (reloads_in, reloads) = mpsc::channel(1);
+        let (loaded_in, loaded) = mpsc::channel(4);
+        let (stop_in, stop) = mpsc::channel(1);
+        let (work_in, work) = mpsc::channel(limits::EFFECT_QUEUE);
+        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock)));
+        let (about_in, about_out) = watch::channel(Arc::new(about));
+        let (ready_in, ready_out) = watch::channel(false);
+        let (watched_in, watched_out) = watch::channel(watched);
+        let board = Switchboard::new(&declarations, &table, 1, now);
+        let (switchboard_in, switchboard) = watch::channel(Arc::new(board));
+        let targets = scrape::Board::new();
+
+        let performer = Performer {
+            journal: Arc::new(Mutex::new(journal)),
+            store: store.clone(),
+            receivers: receivers_out,
+            events: events_in,
+            telemetry: telemetry.clone(),
+            clock,
+            places: HashMap::new(),
+        };
+        let performing = tokio::spawn(performer.run(work));
+        let shown = targets.clone();
+        let shared = Shared::new(Parts {
+            asks: asks_in,
+            switchboard,
+            ready: ready_out,
+            telemetry: telemetry.clone(),
+            clock,
+            about: about_out,
+            targets: Box::new(move || shown.targets().iter().map(target_json).collect()),
+            queries: Arc::new(Semaphore::new(limits::QUERIES_AT_ONCE)),
+        });
+        let serving = tokio::spawn(serve::serve(listener, shared));
+        let watching = tokio::spawn(files::watch(watched_out, reloads_in.clone()));
+        let signals = tokio::spawn(signals(reloads_in, stop_in)?);
+
+        let tools = Tools {
+            clock,
+            telemetry: telemetry.clone(),
+            board: targets,
+            batches: batches_in,
+            logs: logs_in,
+            checkpoints: Checkpoints::new(checkpoints),
+        };
+        let mut running = Jobs::default();
+        running.apply(now, jobs, &tools).await;
+        tell_taken(&telemetry, now, 1);
+        drop(work_in.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
+        let shell = Shell {
+            engine,
+            clock,
+            telemetry,
+            own: OwnMetrics::new(host),
+            work: work_in,
+            jobs: running,
+            tools,
+            loaded: loaded_in,
+            config: args.config,
+            watched: watched_in,
+            receivers: receivers_in,
+            declarations,
+            switchboard: switchboard_in,
+            table,
+            about: about_in,
+            ready: ready_in,
+            systemd: Systemd::new(DiskFiles.env("NOTIFY_SOCKET")),
+            generation: 1,
+            waiting: BTreeMap::new(),
+            questions: 0,
+            own_due: now,
+            snapshot_due: now + std::time::Duration::from_secs(60),
+            snapshot_path,
+            started: now,
+        };
+        shell.run(Inputs { batches, logs, events, asks, table: store.watch(), reloads, loaded, stop }).await;
+        serving.abort();
+        watching.abort();
+        signals.abort();
+        performing.abort();
+        Ok(())
+    }
+}
+
+/// SIGHUP loads the configuration again; SIGTERM and SIGINT stop.
+fn signals(
+    reloads: mpsc::Sender<()>,
+    stop: mpsc::Sender<()>,
+) -> Result<impl Future<Output = ()> + Send + 'static, RunError> {
+    let listen = |kind| signal(kind).map_err(RunError::Signals);
+    let mut hangup = listen(SignalKind::hangup())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    Ok(async move {
+        loop {
+            tokio::select! {
+                Some(()) = hangup.recv() => drop(reloads.send(()).await),
+                Some(()) = terminate.recv() => drop(stop.send(()).await),
+                Some(()) = interrupt.recv() => drop(stop.send(()).await),
+            }
+        }
+    })
+}
+
+/// A scrape target as Prometheus' `/api/v1/targets` shows it.
+fn target_json(target: &scrape::TargetState) -> serde_json::Value {
+    let labels = |labels: &crate::model::Labels| -> BTreeMap<String, String> {
+        labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    };
+    serde_json::json!({
+        "discoveredLabels": labels(&target.discovered),
+        "labels": labels(&target.labels),
+        "scrapePool": target.job,
+        "scrapeUrl": target.url,
+        "globalUrl": target.url,
+        "lastError": target.last_error,
+        "lastScrape": target.last_scrape.map(Timestamp::to_rfc3339),
+        "lastScrapeDuration": target.last_duration.as_secs_f64(),
+        "health": target.health.as_str(),
+        "scrapeInterval": crate::time::format_duration(target.interval),
+        "scrapeTimeout": crate::time::format_duration(target.timeout),
+    })
+}
