@@ -2,5 +2,6 @@
 
 mod bad_configs;
 mod generated;
+mod good_config;
 mod house;
 mod promqltest;
