@@ -18,6 +18,8 @@ pub const PROMQL_BYTES: usize = 64 << 10;
 pub const PROMQL_DEPTH: usize = 512;
 /// Matchers with a regular expression in one PromQL expression; alternations of plain texts do not count.
 pub const PROMQL_REGEXES: usize = 128;
+/// Label sets that the evaluations of one PromQL expression remember.
+pub const PROMQL_REMEMBERED: usize = 20_000;
 /// A compiled regular expression, in bytes.
 pub const REGEX_BYTES: usize = 4 << 20;
 /// The source of one template, in bytes.
@@ -168,3 +170,10 @@ pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const DELIVERIES_PER_INTEGRATION: usize = 4;
 /// Rule files of one configuration.
 pub const RULE_FILES: usize = 4_096;
+
+// ---- the command line
+
+/// An answer of the daemon that the command line reads, in bytes.
+pub const CLI_ANSWER_BYTES: usize = 256 << 20;
+/// A file of samples that `brownout query --data` reads, in bytes.
+pub const CLI_DATA_BYTES: u64 = 512 << 20;

@@ -110,7 +110,8 @@ fn edges_go_only_downward() {
     let mut wrong = Vec::new();
     for path in rust_files(&root().join("src")) {
         let Some(room) = room(&path) else { continue };
-        let here = floor(&room).unwrap_or_else(|| panic!("{}: room `{room}` has no floor in tests/house.rs", path.display()));
+        let here =
+            floor(&room).unwrap_or_else(|| panic!("{}: room `{room}` has no floor in tests/house.rs", path.display()));
         let neighbours = NEIGHBOURS.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, list)| list);
         let shell = FLOORS[here].0 == "shell";
         for other in imports(&production(&path)).into_iter().filter(|other| *other != room) {
@@ -131,7 +132,8 @@ fn collectors_do_not_know_each_other() {
     let mut wrong = Vec::new();
     for path in rust_files(&root().join("src/signals")) {
         let text = production(&path);
-        let own = path.strip_prefix(root().join("src/signals")).expect("below").iter().next().expect("a name").to_owned();
+        let own =
+            path.strip_prefix(root().join("src/signals")).expect("below").iter().next().expect("a name").to_owned();
         for sibling in ["system", "probes", "logs", "scrape"].iter().filter(|name| own != **name) {
             if text.contains(&format!("signals::{sibling}")) {
                 wrong.push(format!("{} names signals::{sibling}", path.display()));
@@ -147,12 +149,17 @@ fn between_signals_and_the_edges_there_is_no_clock_no_file_no_socket_and_no_task
     let pure = ["pure", "engine"];
     for path in rust_files(&root().join("src")).into_iter().filter(|path| !is_test_file(path)) {
         let Some(room) = room(&path) else { continue };
-        let is_pure = floor(&room).is_some_and(|at| pure.contains(&FLOORS[at].0)) || room == "config" || room == "model" || room == "yaml";
+        let is_pure = floor(&room).is_some_and(|at| pure.contains(&FLOORS[at].0))
+            || room == "config"
+            || room == "model"
+            || room == "yaml";
         if !is_pure {
             continue;
         }
         let text = production(&path);
-        wrong.extend(IMPURE.iter().filter(|word| text.contains(**word)).map(|word| format!("{}: {word}", path.display())));
+        wrong.extend(
+            IMPURE.iter().filter(|word| text.contains(**word)).map(|word| format!("{}: {word}", path.display())),
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

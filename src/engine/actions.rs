@@ -47,9 +47,8 @@ fn title(status: &RuleStatus) -> String {
 
 fn ladder(actions: &ActionSettings, status: &RuleStatus, spec: &DegradeSpec) -> Option<LadderRule> {
     let declaration = actions.declarations.iter().find(|d| d.name == spec.switch.value)?;
-    let level = |level: &rules::LevelSpec| {
-        Some(Level { depth: declaration.depth(&level.level.value)?, hold: level.hold })
-    };
+    let level =
+        |level: &rules::LevelSpec| Some(Level { depth: declaration.depth(&level.level.value)?, hold: level.hold });
     let scope = match spec.scope {
         Scope::Host => "host",
         Scope::Zone => "zone",

@@ -12,8 +12,8 @@ mod durable;
 mod event;
 mod picture;
 
-pub use actions::ActionSettings;
 pub use self::core::{Engine, Settings};
+pub use actions::ActionSettings;
 pub use durable::Restored;
 pub use event::{Command, DeliveryOutcome, Effects, Entry, Event, Reply};
 pub use picture::{LadderPicture, OutboxPicture, Picture, ScalePicture};

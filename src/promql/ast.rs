@@ -47,6 +47,7 @@ pub struct Expr {
 pub enum Kind {
     /// A number; a duration literal such as `5m` is its seconds.
     Number(f64),
+    /// A string. Bytes that are no UTF-8 stand in it as [`byte_char`]s.
     Text(String),
     Selector(Selector),
     /// `selector[range]`
@@ -59,6 +60,11 @@ pub enum Kind {
     Negate(Box<Expr>),
     Binary(Box<Binary>),
     Paren(Box<Expr>),
+}
+
+/// The private character that stands for a byte which is no UTF-8: PromQL's strings are bytes, ours are text.
+pub fn byte_char(byte: u8) -> char {
+    char::from_u32(0x10_FF00 + u32::from(byte)).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
 /// How samples are picked at the edges of a window (`anchored`, `smoothed`: experimental in Prometheus 3.x).

@@ -4,7 +4,7 @@
 //! error stands beside it: a syntax error further left wins. Comments and blanks leave no token. Keywords are words;
 //! only the parser knows when a word is one.
 
-use super::ast::{BinaryOp, Span};
+use super::ast::{BinaryOp, Span, byte_char};
 use super::error::ParseError;
 use crate::time::parse_duration;
 
@@ -320,10 +320,26 @@ fn underscores_separate_digits(word: &str) -> bool {
 
 /// The text of a quoted token: Go's escapes in double and single quotes, none in backquotes.
 pub(crate) fn unquote(word: &str) -> Result<String, String> {
+    let bytes = unquote_bytes(word)?;
+    String::from_utf8(bytes).map_err(|_| "escape sequences of the string give no valid UTF-8".to_owned())
+}
+
+/// As [`unquote`], but bytes that are no UTF-8 are kept: as [`crate::promql::byte_char`]s.
+pub(crate) fn unquote_any(word: &str) -> Result<String, String> {
+    let bytes = unquote_bytes(word)?;
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| byte_char(*byte)));
+    }
+    Ok(text)
+}
+
+fn unquote_bytes(word: &str) -> Result<Vec<u8>, String> {
     let quote = word.as_bytes().first().copied().unwrap_or(b'"');
     let body = word.get(1..word.len().saturating_sub(1)).unwrap_or("");
     if quote == b'`' || !body.contains('\\') {
-        return Ok(body.to_owned());
+        return Ok(body.as_bytes().to_vec());
     }
     let mut out = Vec::with_capacity(body.len());
     let mut rest = body;
@@ -332,7 +348,7 @@ pub(crate) fn unquote(word: &str) -> Result<String, String> {
         rest = escape(&rest[at + 1..], quote, &mut out)?;
     }
     out.extend_from_slice(rest.as_bytes());
-    String::from_utf8(out).map_err(|_| "escape sequences of the string give no valid UTF-8".to_owned())
+    Ok(out)
 }
 
 /// Reads one escape sequence behind its backslash and gives what follows it.
@@ -410,6 +426,7 @@ mod tests {
         check(r"`\n`", Some("\\n"));
         check(r#""\xc3\xa9""#, Some("\u{e9}"));
         check(r#""\xff""#, None);
+        assert_eq!(unquote_any(r#""a\xffb""#), Ok("a\u{10ffff}b".to_owned()));
         check(r#""\q""#, None);
         check(r#""\u12""#, None);
         check(r#""\ud800""#, None);

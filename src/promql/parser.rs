@@ -14,7 +14,7 @@ use super::ast::{
     VectorMatching, WindowMode,
 };
 use super::error::ParseError;
-use super::lexer::{Lexeme, Token, lex, number_value, unquote};
+use super::lexer::{Lexeme, Token, lex, number_value, unquote, unquote_any};
 use super::{check, error_help, functions};
 use crate::limits;
 use crate::model::{Labels, MatchOp, Matcher};
@@ -290,7 +290,9 @@ impl Parser<'_> {
                 Ok(leaf(Kind::Number(value), span))
             }
             Token::Text => {
-                let (value, span) = self.quoted()?;
+                let span = self.advance();
+                let value =
+                    unquote_any(self.slice(span)).map_err(|message| Box::new(ParseError::new(span, message)))?;
                 Ok(leaf(Kind::Text(value), span))
             }
             Token::LeftBrace => self.selector(),

@@ -117,6 +117,16 @@ impl Rules {
         self.groups().iter().map(group_status).collect()
     }
 
+    /// How many alerts are in a state.
+    pub fn alerts_in(&self, state: AlertState) -> usize {
+        let rules = self.groups().iter().flat_map(|group| &group.rules);
+        let of = |rule: &Rule| match &rule.body {
+            Body::Alert(alerts) => alerts.active.values().filter(|alert| alert.state == state).count(),
+            _ => 0,
+        };
+        rules.map(of).sum()
+    }
+
     /// Every pending and firing alert.
     pub fn active_alerts(&self) -> Vec<ActiveAlert> {
         let rules = self.groups().iter().flat_map(|group| &group.rules);

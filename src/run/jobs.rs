@@ -1,15 +1,37 @@
 //! The collectors that run: started, ended and replaced as the configuration says.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::supervise::{Task, supervise};
+use super::supervise::{Task, supervise, told};
 use crate::model::{Batch, Source};
 use crate::signals::{logs, probes, scrape, system};
 use crate::telemetry::Telemetry;
 use crate::time::{Clock, Timestamp};
+
+/// What the keys of log jobs begin with: of their sources, and of their checkpoints in the journal.
+pub(super) const LOGS: &str = "logs/";
+
+/// The latest checkpoint of each log job, by its key.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Checkpoints(Arc<Mutex<BTreeMap<String, Value>>>);
+
+impl Checkpoints {
+    pub(super) fn new(kept: BTreeMap<String, Value>) -> Checkpoints {
+        Checkpoints(Arc::new(Mutex::new(kept)))
+    }
+
+    fn set(&self, key: &str, checkpoint: Value) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), checkpoint);
+    }
+
+    fn get(&self, key: &str) -> Option<Value> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+}
 
 /// One collector.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +49,7 @@ impl Job {
             Job::System(settings) => format!("system/{}", settings.job),
             Job::Scrape(settings) => format!("scrape/{}", settings.job_name),
             Job::Probe(job) => format!("probe/{}", job.job_name),
-            Job::Log(settings) => format!("log/{}", settings.job_name),
+            Job::Log(settings) => format!("{LOGS}{}", settings.job_name),
         }
     }
 }
@@ -39,7 +61,15 @@ pub(super) struct Tools {
     pub telemetry: Telemetry,
     pub board: scrape::Board,
     pub batches: mpsc::Sender<Batch>,
-    pub logs: mpsc::Sender<(String, logs::Output)>,
+    pub logs: mpsc::Sender<LogOutput>,
+    pub checkpoints: Checkpoints,
+}
+
+/// What a log job gave: its batch, and its checkpoint as the journal keeps it.
+pub(super) struct LogOutput {
+    pub key: String,
+    pub batch: Batch,
+    pub checkpoint: Option<Value>,
 }
 
 /// The collectors that run.
@@ -59,23 +89,17 @@ impl Jobs {
     }
 
     /// Brings what runs in line with what is wanted. A job whose settings are the same goes on untouched. Gives the
-    /// batches that end the series of the jobs that are gone. `checkpoint` gives a log job's last checkpoint.
-    pub(super) fn apply(
-        &mut self,
-        now: Timestamp,
-        wanted: Vec<Job>,
-        tools: &Tools,
-        checkpoint: &dyn Fn(&str) -> Option<Value>,
-    ) -> Vec<Batch> {
+    /// batches that end the series of the jobs that are gone. A log job that changed gives its last checkpoint first.
+    pub(super) async fn apply(&mut self, now: Timestamp, wanted: Vec<Job>, tools: &Tools) -> Vec<Batch> {
         let wanted: BTreeMap<String, Job> = wanted.into_iter().map(|job| (job.key(), job)).collect();
-        let mut ended = Vec::new();
-        self.running.retain(|key, (job, _)| {
-            let stays = wanted.get(key) == Some(job);
-            if !stays && !wanted.contains_key(key) {
-                ended.push(key.clone());
+        let goes = |(key, (job, _)): &(&String, &(Job, Task))| wanted.get(*key) != Some(job);
+        let going: Vec<String> = self.running.iter().filter(goes).map(|(key, _)| key.clone()).collect();
+        for key in &going {
+            if let Some((_, task)) = self.running.remove(key) {
+                task.stop_if(key.starts_with(LOGS)).await;
             }
-            stays
-        });
+        }
+        let ended = going.into_iter().filter(|key| !wanted.contains_key(key));
         let mut batches = Vec::new();
         for key in ended {
             let of_job = |source: &Source| {
@@ -86,11 +110,18 @@ impl Jobs {
         }
         for (key, job) in wanted {
             if !self.running.contains_key(&key) {
-                let task = start(&key, job.clone(), tools.clone(), checkpoint(&key));
+                let task = start(&key, job.clone(), tools.clone());
                 self.running.insert(key, (job, task));
             }
         }
         batches
+    }
+
+    /// Ends everything; log jobs say their last words first.
+    pub(super) async fn stop(&mut self) {
+        for (key, (_, task)) in std::mem::take(&mut self.running) {
+            task.stop_if(key.starts_with(LOGS)).await;
+        }
     }
 
     /// The settings of what runs.
@@ -99,13 +130,10 @@ impl Jobs {
     }
 }
 
-fn start(key: &str, job: Job, tools: Tools, checkpoint: Option<Value>) -> Task {
+fn start(key: &str, job: Job, tools: Tools) -> Task {
     let (name, clock, telemetry) = (key.to_owned(), tools.clock, tools.telemetry.clone());
-    let mut checkpoint = checkpoint.and_then(|value| serde_json::from_value(value).ok());
-    supervise(key.to_owned(), clock, telemetry, move || {
+    supervise(key.to_owned(), clock, telemetry, move |stop| {
         let (job, tools, name) = (job.clone(), tools.clone(), name.clone());
-        // Only the first start goes on from the journal; a task that broke goes on from what it last handed out.
-        let restored = checkpoint.take();
         async move {
             match job {
                 Job::System(settings) => {
@@ -120,7 +148,7 @@ fn start(key: &str, job: Job, tools: Tools, checkpoint: Option<Value>) -> Task {
                     probes::run(job, tools.clock, tools.telemetry, tools.batches).await;
                     Ok(())
                 }
-                Job::Log(settings) => follow(name, settings, restored, tools).await,
+                Job::Log(settings) => follow(name, settings, tools, told(stop)).await,
             }
         }
     })
@@ -130,20 +158,25 @@ fn start(key: &str, job: Job, tools: Tools, checkpoint: Option<Value>) -> Task {
 async fn follow(
     key: String,
     settings: logs::JobSettings,
-    restored: Option<logs::Checkpoint>,
     tools: Tools,
+    stop: impl Future<Output = ()> + Send,
 ) -> Result<(), String> {
+    let restored = tools.checkpoints.get(&key).and_then(|value| serde_json::from_value(value).ok());
     let (out, mut outputs) = mpsc::channel(64);
-    let run = logs::run(settings, restored, tools.clock, tools.telemetry, out);
+    let run = logs::run(settings, restored, tools.clock, tools.telemetry, out, stop);
     let hand_on = async {
         while let Some(output) = outputs.recv().await {
-            if tools.logs.send((key.clone(), output)).await.is_err() {
+            let checkpoint = output.checkpoint.and_then(|checkpoint| serde_json::to_value(checkpoint).ok());
+            if let Some(checkpoint) = &checkpoint {
+                tools.checkpoints.set(&key, checkpoint.clone());
+            }
+            let output = LogOutput { key: key.clone(), batch: output.batch, checkpoint };
+            if tools.logs.send(output).await.is_err() {
                 return;
             }
         }
     };
-    tokio::select! {
-        result = run => result.map_err(|error| error.to_string()),
-        () = hand_on => Ok(()),
-    }
+    // `run` ends by dropping its sender, so both end, the last output handed on.
+    let (result, ()) = tokio::join!(run, hand_on);
+    result.map_err(|error| error.to_string())
 }

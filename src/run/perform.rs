@@ -34,7 +34,7 @@ pub(super) struct Work {
 pub(super) struct Receivers {
     /// By receiver and integration.
     pub integrations: HashMap<(String, String), Arc<notify::Prepared>>,
-    pub webhooks: HashMap<String, Arc<notify::PreparedScale>>,
+    pub webhooks: HashMap<String, Arc<notify::ScaleTarget>>,
 }
 
 pub(super) struct Performer {
@@ -153,7 +153,7 @@ impl Performer {
             let outcome = match target {
                 Some(target) => {
                     let _place = place.acquire().await;
-                    notify::deliver_scale(&target, &posted(&call), clock.now()).await
+                    notify::call_scale(&target, &posted(&call), clock.now()).await
                 }
                 None => notify::Outcome::Refused { reason: "its webhook is gone from the configuration".into() },
             };

@@ -1,17 +1,18 @@
 //! From a checked configuration to everything that the shell runs.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::jobs::Job;
 use super::perform::Receivers;
+use super::render::renderer;
 use crate::config::{Checked, FeatureSwitch};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
 use crate::rules;
 use crate::series;
 use crate::switches::{Declaration, Guards, OnSilence};
+use crate::time::Clock;
 
 /// What a configuration leads to.
 pub(super) struct Plan {
@@ -83,12 +84,13 @@ fn declaration(name: crate::model::SwitchName, switch: &FeatureSwitch) -> Declar
 
 /// Builds the clients of all receivers. It reads certificates and passwords, so it runs on the blocking pool; one that
 /// cannot be built is logged, and its messages wait.
-pub(super) fn receivers(checked: &Checked) -> Receivers {
+pub(super) fn receivers(checked: &Checked, clock: Clock) -> Receivers {
+    let render = renderer(&checked.templates, clock);
     let mut integrations = HashMap::new();
     for receiver in &checked.receivers {
         for integration in &receiver.integrations {
             let key = (receiver.name.clone(), integration.name.clone());
-            match notify::Prepared::new(integration) {
+            match notify::Prepared::new(integration.clone(), Some(Arc::clone(&render))) {
                 Ok(prepared) => drop(integrations.insert(key, Arc::new(prepared))),
                 Err(error) => tracing::error!(receiver = key.0, integration = key.1, %error, "receiver cannot be used"),
             }
@@ -102,19 +104,4 @@ pub(super) fn receivers(checked: &Checked) -> Receivers {
         }
     }
     Receivers { integrations, webhooks }
-}
-
-/// Where this host's own state is kept when nobody says.
-pub(super) fn default_data_dir(env: impl Fn(&str) -> Option<String>) -> PathBuf {
-    let given = |name: &str| env(name).filter(|value| !value.is_empty());
-    if let Some(state) = given("STATE_DIRECTORY") {
-        return PathBuf::from(state.split(':').next().unwrap_or(&state));
-    }
-    if let Some(state) = given("XDG_STATE_HOME") {
-        return PathBuf::from(state).join("brownout");
-    }
-    match given("HOME") {
-        Some(home) => PathBuf::from(home).join(".local/state/brownout"),
-        None => PathBuf::from("/var/lib/brownout"),
-    }
 }

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::jobs::{Jobs, Tools};
+use super::jobs::{Jobs, LogOutput, Tools};
 use super::own::{OwnMetrics, refusal_word};
 use super::perform::{Receivers, Work};
 use super::plan::{Plan, plan, receivers};
@@ -17,7 +16,6 @@ use crate::config::{Checked, Loaded, load};
 use crate::engine::{Effects, Engine, Event, Reply};
 use crate::model::Batch;
 use crate::serve::{About, Ask, Switchboard};
-use crate::signals::logs;
 use crate::store::Table;
 use crate::switches::Declaration;
 use crate::telemetry::{Metric, Telemetry};
@@ -34,7 +32,7 @@ const STEP_MILLIS: i64 = 2_000;
 /// What the loop waits for.
 pub(super) enum Input {
     Batch(Batch),
-    Log(String, logs::Output),
+    Log(LogOutput),
     Event(Event),
     Ask(Ask),
     /// The store's table changed.
@@ -50,7 +48,7 @@ pub(super) enum Input {
 /// The receiving ends of everything that the loop waits for.
 pub(super) struct Inputs {
     pub batches: mpsc::Receiver<Batch>,
-    pub logs: mpsc::Receiver<(String, logs::Output)>,
+    pub logs: mpsc::Receiver<LogOutput>,
     pub events: mpsc::Receiver<Event>,
     pub asks: mpsc::Receiver<Ask>,
     pub table: watch::Receiver<Arc<Table>>,
@@ -79,8 +77,6 @@ pub(super) struct Shell {
     pub ready: watch::Sender<bool>,
     pub systemd: Systemd,
     pub generation: u64,
-    /// The latest checkpoint of each log job, as the journal has it.
-    pub checkpoints: BTreeMap<String, Value>,
     /// People who wait for an answer of the engine.
     pub waiting: BTreeMap<u64, oneshot::Sender<Reply>>,
     pub questions: u64,
@@ -97,7 +93,7 @@ impl Shell {
             let deadline = self.engine.next_deadline().map_or(self.own_due, |at| at.min(self.own_due));
             let input = next(&mut inputs, self.clock, deadline).await;
             if matches!(input, Input::Stop) {
-                return self.stop().await;
+                return self.stop(inputs).await;
             }
             self.take(input).await;
         }
@@ -109,13 +105,9 @@ impl Shell {
                 self.jobs.heard(&batch);
                 self.handle(Event::Samples(batch), Vec::new()).await;
             }
-            Input::Log(job, output) => {
+            Input::Log(output) => {
                 self.jobs.heard(&output.batch);
-                let mut entries = Vec::new();
-                if let Some(checkpoint) = output.checkpoint.and_then(|c| serde_json::to_value(c).ok()) {
-                    self.checkpoints.insert(job.clone(), checkpoint.clone());
-                    entries.push((job, Some(checkpoint)));
-                }
+                let entries = output.checkpoint.map(|checkpoint| (output.key, Some(checkpoint))).into_iter().collect();
                 self.handle(Event::Samples(output.batch), entries).await;
             }
             Input::Event(event) => self.handle(event, Vec::new()).await,
@@ -219,11 +211,11 @@ impl Shell {
 
     /// Reads the configuration on the blocking pool; the answer comes back as an input.
     fn start_loading(&self, reply: Option<oneshot::Sender<Result<(), String>>>) {
-        let (config, loaded) = (self.config.clone(), self.loaded.clone());
+        let (config, loaded, clock) = (self.config.clone(), self.loaded.clone(), self.clock);
         self.systemd.tell("RELOADING=1");
         tokio::task::spawn_blocking(move || {
             let result = load(config.as_deref(), &super::DiskFiles);
-            let receivers = result.checked.as_deref().map(receivers).unwrap_or_default();
+            let receivers = result.checked.as_deref().map(|checked| receivers(checked, clock)).unwrap_or_default();
             drop(loaded.blocking_send((Box::new(result), receivers, reply)));
         });
     }
@@ -251,8 +243,7 @@ impl Shell {
                 Ok(())
             }
             None => {
-                let errors: Vec<_> =
-                    loaded.problems.into_iter().filter(|p| p.severity == Severity::Error).collect();
+                let errors: Vec<_> = loaded.problems.into_iter().filter(|p| p.severity == Severity::Error).collect();
                 let text = render_problems(&errors);
                 self.telemetry.set(Metric::ConfigLastReloadSuccessful, &[], 0.0);
                 self.about.send_modify(|about| Arc::make_mut(about).config_problem = Some(text.clone()));
@@ -272,8 +263,7 @@ impl Shell {
         self.declarations = declarations;
         self.receivers.send_replace(Arc::new(receivers));
         self.handle(Event::Reloaded(Box::new(engine)), Vec::new()).await;
-        let checkpoints = &self.checkpoints;
-        let ended = self.jobs.apply(self.clock.now(), jobs, &self.tools, &|key| checkpoints.get(key).cloned());
+        let ended = self.jobs.apply(self.clock.now(), jobs, &self.tools).await;
         for batch in ended {
             self.handle(Event::Samples(batch), Vec::new()).await;
         }
@@ -286,14 +276,21 @@ impl Shell {
             about.exposed_jobs = exposed_jobs;
         });
         tell_taken(&self.telemetry, self.clock.now(), self.generation);
-        tracing::info!(generation = self.generation, jobs = self.jobs.running().count(), "configuration taken into use");
+        tracing::info!(
+            generation = self.generation,
+            jobs = self.jobs.running().count(),
+            "configuration taken into use"
+        );
     }
 
     /// Ends collectors, performs what is left, writes the series.
-    async fn stop(mut self) {
+    async fn stop(mut self, mut inputs: Inputs) {
         self.systemd.tell("STOPPING=1");
         tracing::info!("stopping");
-        self.jobs = Jobs::default();
+        self.jobs.stop().await;
+        while let Ok(output) = inputs.logs.try_recv() {
+            self.take(Input::Log(output)).await;
+        }
         let (flushed, done) = oneshot::channel();
         let last = Work { effects: Effects::default(), waiting: BTreeMap::new(), flushed: Some(flushed) };
         if self.work.send(last).await.is_ok() {
@@ -314,7 +311,7 @@ async fn next(inputs: &mut Inputs, clock: Clock, deadline: Timestamp) -> Input {
         Some(event) = inputs.events.recv() => Input::Event(event),
         Some(ask) = inputs.asks.recv() => Input::Ask(ask),
         Some((loaded, receivers, reply)) = inputs.loaded.recv() => Input::Loaded(loaded, receivers, reply),
-        Some((job, output)) = inputs.logs.recv() => Input::Log(job, output),
+        Some(output) = inputs.logs.recv() => Input::Log(output),
         Some(batch) = inputs.batches.recv() => Input::Batch(batch),
         Some(()) = inputs.reloads.recv() => Input::Reload,
     }

@@ -8,14 +8,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
-use super::jobs::{Jobs, Tools};
+use super::jobs::{Checkpoints, Jobs, LOGS, Tools};
 use super::own::{self, OwnMetrics};
 use super::perform::{Performer, Work};
-use super::plan::{Plan, default_data_dir, plan, receivers};
+use super::plan::{Plan, plan, receivers};
 use super::shell::{Inputs, Shell, tell_taken};
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
-use crate::config::{Checked, Files, Loaded, load};
+use crate::config::{Checked, Files, Loaded, default_data_dir};
 use crate::engine::{Effects, Engine, Restored};
 use crate::journal::{Journal, JournalError, Opened};
 use crate::limits;
@@ -53,23 +53,22 @@ pub enum RunError {
     Signals(std::io::Error),
 }
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is told to stop. `loaded` is the configuration that `args` names.
 ///
 /// # Errors
 /// When it cannot start: a broken configuration, a data directory that cannot be used, an address that is taken.
-pub async fn run(args: RunArgs) -> Result<(), RunError> {
+pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     net::install_crypto();
     let clock = Clock::start();
     let telemetry = Telemetry::new();
     own::tell_build(&telemetry);
-    let loaded = load(args.config.as_deref(), &DiskFiles);
     let Loaded { checked, problems, watched, .. } = loaded;
     let Some(checked) = checked else { return Err(RunError::Config(render_problems(&problems))) };
     for problem in &problems {
         tracing::warn!("{}", problem.one_line());
     }
     let folder = args.data_dir.clone().or_else(|| checked.data_dir.clone());
-    let folder = folder.unwrap_or_else(|| default_data_dir(|name| DiskFiles.env(name)));
+    let folder = folder.unwrap_or_else(|| default_data_dir(&DiskFiles));
     let address = args.listen.clone().unwrap_or_else(|| checked.serve.listen.to_string());
     let opened = Journal::open(&folder)?;
     let store = Embedded::open(&folder.join("switches"))?;
@@ -85,10 +84,13 @@ fn announce(checked: &Checked, folder: &Path, listener: &TcpListener, config: Op
     let config = config.map_or("none, the defaults".to_owned(), |path| path.display().to_string());
     tracing::info!(config, data_dir = %folder.display(), page = format!("http://{address}/"), "brownout {}", env!("CARGO_PKG_VERSION"));
     let actions = checked.groups.iter().flat_map(|group| &group.rules);
-    let actions = actions.filter(|rule| matches!(rule, crate::rules::RuleSpec::Degrade(_) | crate::rules::RuleSpec::Scale(_)));
+    let actions =
+        actions.filter(|rule| matches!(rule, crate::rules::RuleSpec::Degrade(_) | crate::rules::RuleSpec::Scale(_)));
     match (checked.actions.mode.as_str(), actions.count()) {
         (_, 0) => {}
-        ("observe", count) => tracing::info!(count, "action rules only observe unless they say `mode: enforce` themselves"),
+        ("observe", count) => {
+            tracing::info!(count, "action rules only observe unless they say `mode: enforce` themselves")
+        }
         (_, count) => tracing::info!(count, "action rules are enforced unless they say `mode: observe` themselves"),
     }
 }
@@ -111,7 +113,7 @@ impl Daemon {
         let Opened { journal, state, torn_bytes, last_written_millis } = opened;
         telemetry.add(Metric::JournalRecovered, &[], torn_bytes as f64);
         let (checkpoints, entries): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            state.into_iter().partition(|(key, _)| key.starts_with("log/"));
+            state.into_iter().partition(|(key, _)| key.starts_with(LOGS));
         let table = Arc::clone(&store.watch().borrow());
         let snapshot_path = folder.join("series.snapshot");
         let restored = Restored {
@@ -145,7 +147,7 @@ impl Daemon {
         let (loaded_in, loaded) = mpsc::channel(4);
         let (stop_in, stop) = mpsc::channel(1);
         let (work_in, work) = mpsc::channel(limits::EFFECT_QUEUE);
-        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked)));
+        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock)));
         let (about_in, about_out) = watch::channel(Arc::new(about));
         let (ready_in, ready_out) = watch::channel(false);
         let (watched_in, watched_out) = watch::channel(watched);
@@ -178,9 +180,16 @@ impl Daemon {
         let watching = tokio::spawn(files::watch(watched_out, reloads_in.clone()));
         let signals = tokio::spawn(signals(reloads_in, stop_in)?);
 
-        let tools = Tools { clock, telemetry: telemetry.clone(), board: targets, batches: batches_in, logs: logs_in };
+        let tools = Tools {
+            clock,
+            telemetry: telemetry.clone(),
+            board: targets,
+            batches: batches_in,
+            logs: logs_in,
+            checkpoints: Checkpoints::new(checkpoints),
+        };
         let mut running = Jobs::default();
-        running.apply(now, jobs, &tools, &|key| checkpoints.get(key).cloned());
+        running.apply(now, jobs, &tools).await;
         tell_taken(&telemetry, now, 1);
         drop(work_in.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
         let shell = Shell {
@@ -202,7 +211,6 @@ impl Daemon {
             ready: ready_in,
             systemd: Systemd::new(DiskFiles.env("NOTIFY_SOCKET")),
             generation: 1,
-            checkpoints,
             waiting: BTreeMap::new(),
             questions: 0,
             own_due: now,

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::telemetry::{Metric, Telemetry};
@@ -11,26 +12,58 @@ use crate::time::Clock;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// How long a task that is told to stop may take for its last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// A task that is ended when this is dropped.
 #[derive(Debug)]
-pub(super) struct Task(JoinHandle<()>);
+pub(super) struct Task {
+    handle: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
 
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
+impl Task {
+    /// [`Task::stop`] where last words matter; otherwise it simply ends.
+    pub(super) async fn stop_if(self, matters: bool) {
+        if matters {
+            self.stop().await;
+        }
+    }
+
+    /// Tells the task to stop and waits for its last words, for a while.
+    async fn stop(mut self) {
+        self.stop.send_replace(true);
+        drop(tokio::time::timeout(LAST_WORDS, &mut self.handle).await);
     }
 }
 
-/// Runs what `start` makes, again and again. `start` gives an error text when the task can't run at all just now.
-pub(super) fn supervise<F>(name: String, clock: Clock, telemetry: Telemetry, mut start: impl FnMut() -> F + Send + 'static) -> Task
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+/// Becomes ready when the task is told to stop.
+pub(super) async fn told(mut stop: watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// Runs what `start` makes, again and again, until it is told to stop. It gives an error text when it can't run just now.
+pub(super) fn supervise<F>(
+    name: String,
+    clock: Clock,
+    telemetry: Telemetry,
+    mut start: impl FnMut(watch::Receiver<bool>) -> F + Send + 'static,
+) -> Task
 where
     F: Future<Output = Result<(), String>> + Send + 'static,
 {
-    Task(tokio::spawn(async move {
+    let (stop, told) = watch::channel(false);
+    let handle = tokio::spawn(async move {
         let mut pause = FIRST_PAUSE;
         loop {
             let begun = clock.now();
-            let mut one = Inner(tokio::spawn(start()));
+            let mut one = Inner(tokio::spawn(start(told.clone())));
             match (&mut one.0).await {
                 Ok(Ok(())) => tracing::debug!(task = %name, "task ended"),
                 Ok(Err(error)) => tracing::warn!(task = %name, %error, "task cannot run"),
@@ -40,13 +73,17 @@ where
                 }
                 Err(_) => return,
             }
+            if *told.borrow() {
+                return;
+            }
             if clock.now().since(begun) > LONGEST_PAUSE {
                 pause = FIRST_PAUSE;
             }
             tokio::time::sleep(pause).await;
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
-    }))
+    });
+    Task { handle, stop }
 }
 
 /// Aborts the inner task when the outer one is dropped.
@@ -69,7 +106,7 @@ mod tests {
     async fn a_task_that_panics_is_counted_and_started_again_and_ends_with_its_owner() {
         let (telemetry, starts) = (Telemetry::new(), Arc::new(AtomicU32::new(0)));
         let counted = Arc::clone(&starts);
-        let task = supervise("t".into(), Clock::start(), telemetry.clone(), move || {
+        let task = supervise("t".into(), Clock::start(), telemetry.clone(), move |_| {
             let nth = counted.fetch_add(1, Ordering::SeqCst);
             async move {
                 assert!(nth > 0, "the first one breaks");

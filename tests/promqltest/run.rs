@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use brownout::promql::{
-    AnnotationKind, AtModifier, Expr, Kind, Modifiers, Options, Outcome, Value, VectorSample, depends_on_time, instant,
-    parse, range,
+    AnnotationKind, AtModifier, Expr, Kind, Modifiers, Options, Outcome, Prepared, Value, VectorSample,
+    depends_on_time, instant, parse, range,
 };
 use brownout::time::Timestamp;
 
@@ -72,6 +72,7 @@ fn at_instant(storage: &Storage, eval: &Eval, expr: &Expr, at: i64) -> Result<()
     let Some(outcome) = failed_as_expected(eval, result.map_err(|error| error.to_string()))? else { return Ok(()) };
     check_annotations(eval, &outcome)?;
     compare::value(eval, &outcome.value)?;
+    prepared_agrees(storage, eval, expr, stamp).map_err(|why| format!("prepared: {why}"))?;
     let bounds = ["start()", "end()", "range()", "step()"].iter().any(|word| eval.expr.contains(word));
     if bounds || eval.ordered || matches!(outcome.value, Value::String(_) | Value::Matrix(_)) {
         return Ok(());
@@ -94,6 +95,18 @@ fn at_instant(storage: &Storage, eval: &Eval, expr: &Expr, at: i64) -> Result<()
         _ => compare::vector(eval, &middle, false),
     };
     compared.map_err(|why| format!("in range mode: {why}"))
+}
+
+/// A prepared expression gives the same answer, at first and with what it remembers then.
+fn prepared_agrees(storage: &Storage, eval: &Eval, expr: &Expr, at: Timestamp) -> Result<(), String> {
+    let mut prepared = Prepared::new(expr.clone());
+    let view = storage.store.view();
+    for _ in 0..2 {
+        let outcome = prepared.instant(&view, at, &options(storage)).map_err(|error| error.to_string())?;
+        check_annotations(eval, &outcome)?;
+        compare::value(eval, &outcome.value)?;
+    }
+    Ok(())
 }
 
 /// The expression with `@ at` on every selector that has none, at times at which the answer must be the same.

@@ -7,6 +7,7 @@ use super::error::EvalError;
 use super::evaluator::{Element, Evaluator, Frame, bare, key};
 use super::group::Group;
 use super::limit::sampling_offset;
+use super::names::{go_quoted, is_label};
 use super::top::Top;
 use super::value::SampleValue;
 use crate::model::{Labels, LabelsMap, NAME};
@@ -49,10 +50,13 @@ impl Evaluator<'_> {
                     _ => self.top(aggregate.op, k, grouped, expr.span),
                 })
             }
-            AggregateOp::LimitRatio => self.limit_ratio(param, vector, param_span).map_err(in_place),
+            AggregateOp::LimitRatio => {
+                self.note_param(key(expr), aggregate.op, param_span, param, frame);
+                limit_ratio(param, vector).map_err(in_place)
+            }
             _ => {
-                if aggregate.op == AggregateOp::Quantile && !(0.0..=1.0).contains(&param) {
-                    self.note(&Note::InvalidQuantile(param), param_span);
+                if aggregate.op == AggregateOp::Quantile {
+                    self.note_param(key(expr), aggregate.op, param_span, param, frame);
                 }
                 let grouped = self.grouped(expr, aggregate, vector);
                 Ok(self.reduced(aggregate.op, param, grouped, inner.span))
@@ -71,7 +75,7 @@ impl Evaluator<'_> {
         }
         let mut places: LabelsMap<usize> = LabelsMap::default();
         for element in vector {
-            let labels = self.memos.derived(key(expr), &element.labels, |labels| group_labels(labels, aggregate));
+            let labels = self.cache.derived(key(expr), &element.labels, |labels| group_labels(labels, aggregate));
             let place = *places.entry(labels).or_insert_with_key(|labels| {
                 grouped.labels.push(labels.clone());
                 grouped.members.push(Vec::new());
@@ -114,24 +118,6 @@ impl Evaluator<'_> {
         out
     }
 
-    fn limit_ratio(&mut self, ratio: f64, vector: Vec<Element>, span: Span) -> Result<Vec<Element>, EvalError> {
-        if ratio == 0.0 {
-            return Ok(Vec::new());
-        }
-        if ratio.is_nan() {
-            return Err(EvalError::execution("Ratio value is NaN"));
-        }
-        let capped = ratio.clamp(-1.0, 1.0);
-        if capped != ratio {
-            self.note(&Note::InvalidRatio { ratio, cap: capped }, span);
-        }
-        let within = |element: &Element| {
-            let offset = sampling_offset(&element.labels);
-            if capped >= 0.0 { offset < capped } else { offset >= 1.0 + capped }
-        };
-        Ok(vector.into_iter().filter(within).collect())
-    }
-
     fn count_values(
         &mut self,
         expr: &Expr,
@@ -143,8 +129,8 @@ impl Evaluator<'_> {
             Some(Kind::Text(text)) => text.as_str(),
             _ => "",
         };
-        if target.is_empty() {
-            return Err(EvalError::execution(format!("invalid label name {target:?}")).at(expr.span));
+        if !is_label(target) {
+            return Err(EvalError::execution(format!("invalid label name {}", go_quoted(target))).at(expr.span));
         }
         let mut grouping = aggregate.grouping.clone();
         if !aggregate.without {
@@ -177,6 +163,22 @@ impl Evaluator<'_> {
         };
         Ok(order.into_iter().map(counted).collect())
     }
+}
+
+/// The share of the elements that their hashes pick; a negative ratio takes the others.
+fn limit_ratio(ratio: f64, vector: Vec<Element>) -> Result<Vec<Element>, EvalError> {
+    if ratio == 0.0 {
+        return Ok(Vec::new());
+    }
+    if ratio.is_nan() {
+        return Err(EvalError::execution("Ratio value is NaN"));
+    }
+    let capped = ratio.clamp(-1.0, 1.0);
+    let within = |element: &Element| {
+        let offset = sampling_offset(&element.labels);
+        if capped >= 0.0 { offset < capped } else { offset >= 1.0 + capped }
+    };
+    Ok(vector.into_iter().filter(within).collect())
 }
 
 /// The labels of an element's group.

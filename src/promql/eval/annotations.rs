@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use super::names::go_quoted;
 use crate::promql::ast::Span;
 use crate::promql::histogram::Skewed;
 use crate::promql::numbers::GoFloat;
@@ -148,7 +149,7 @@ impl Note<'_> {
     fn text(&self) -> String {
         let for_name = |name: &str| match name {
             "" => String::new(),
-            name => format!(" for metric name {name:?}"),
+            name => format!(" for metric name {}", go_quoted(name)),
         };
         match self {
             Note::InvalidQuantile(q) => format!("quantile value should be between 0 and 1, got {}", GoFloat(*q)),

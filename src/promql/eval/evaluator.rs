@@ -4,13 +4,14 @@
 //! (the selected series, derived label sets, parts pinned by `@`) is kept between the steps, by the node's address;
 //! an instant query keeps nothing and looks nothing up.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::annotations::{Annotations, Note};
 use super::error::{EvalError, EvalErrorKind};
-use super::memo::Memos;
+use super::memo::{ByNode, Cache};
 use super::options::{Interrupt, Options};
+use super::params::ParamRange;
 use super::selector::Loaded;
 use super::value::SampleValue;
 use crate::model::Labels;
@@ -68,41 +69,43 @@ pub(super) struct Evaluator<'a> {
     /// The instants of the whole query, for `start()`, `end()`, `range()`, `step()`. An instant query has step 0.
     pub query: Frame,
     pub notes: Annotations,
-    pub memos: Memos,
+    pub cache: &'a mut Cache,
     pub touched: usize,
+    /// For reading floats out of the store.
+    pub scratch: Vec<(Timestamp, f64)>,
+    /// Aggregation parameters of which only the extremes are worth a warning.
+    pub params: ByNode<ParamRange>,
     next_check: usize,
-    loaded: HashMap<usize, Rc<Loaded>>,
-    /// Selectors of which only counts and sums of histograms are of use.
-    stats_only: HashSet<usize>,
+    loaded: ByNode<Rc<Loaded>>,
     pinned: HashSet<usize>,
-    pinned_vectors: HashMap<usize, Rc<Vec<Element>>>,
+    pinned_vectors: ByNode<Rc<Vec<Element>>>,
 }
 
 impl<'a> Evaluator<'a> {
-    pub(super) fn new(view: &'a View, options: &'a Options<'a>, query: Frame) -> Evaluator<'a> {
+    pub(super) fn new(view: &'a View, options: &'a Options<'a>, cache: &'a mut Cache, query: Frame) -> Evaluator<'a> {
         Evaluator {
             view,
             options,
             query,
             notes: Annotations::default(),
-            memos: Memos::default(),
+            cache,
             touched: 0,
+            scratch: Vec::new(),
+            params: ByNode::default(),
             next_check: SAMPLES_BETWEEN_CHECKS,
-            loaded: HashMap::new(),
-            stats_only: HashSet::new(),
+            loaded: ByNode::default(),
             pinned: HashSet::new(),
-            pinned_vectors: HashMap::new(),
+            pinned_vectors: ByNode::default(),
         }
     }
 
-    /// Looks through the expression for what can be done once or with less. Needed before anything is evaluated.
-    pub(super) fn prepare(&mut self, expr: &Expr) {
-        super::stats_only::collect(expr, &mut self.stats_only);
+    /// Finds the parts of a range query that are the same at every step.
+    pub(super) fn find_pinned(&mut self, expr: &Expr) {
         super::pinned::collect(expr, &mut self.pinned);
     }
 
     pub(super) fn is_stats_only(&self, expr: &Expr) -> bool {
-        self.stats_only.contains(&key(expr))
+        self.cache.stats_only.contains(&key(expr))
     }
 
     /// The value of an expression of type "instant vector" (or of a scalar, as one element without labels).
@@ -113,7 +116,8 @@ impl<'a> Evaluator<'a> {
         if let Some(known) = self.pinned_vectors.get(&key(expr)) {
             return Ok(known.as_ref().clone());
         }
-        let vector = self.fresh_vector(expr, frame, at)?;
+        // One step stands for all.
+        let vector = self.fresh_vector(expr, &Frame::instant(at), at)?;
         self.pinned_vectors.insert(key(expr), Rc::new(vector.clone()));
         Ok(vector)
     }
@@ -172,7 +176,7 @@ impl<'a> Evaluator<'a> {
     pub(super) fn drop_name(&mut self, element: &mut Element) {
         element.drop_name = true;
         if !self.options.delayed_name_removal {
-            element.labels = self.memos.without_metadata(&element.labels);
+            element.labels = self.cache.without_metadata(&element.labels);
         }
     }
 
@@ -198,6 +202,11 @@ impl<'a> Evaluator<'a> {
             return Ok(());
         }
         self.next_check = self.touched + SAMPLES_BETWEEN_CHECKS;
+        self.check_interrupt()
+    }
+
+    /// Asks whether the evaluation is to stop.
+    pub(super) fn check_interrupt(&self) -> Result<(), EvalError> {
         match self.options.interrupt.and_then(|ask| ask()) {
             None => Ok(()),
             Some(Interrupt::Timeout) => Err(EvalError::interrupted(EvalErrorKind::Timeout)),

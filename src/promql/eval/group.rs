@@ -18,6 +18,8 @@ pub(super) struct Group {
     floats: Floats,
     histograms: Option<Histograms>,
     has_floats: bool,
+    /// A histogram came after floats.
+    mixed: bool,
     /// Exponential and custom buckets met: no result.
     incompatible: bool,
     saw_reset: bool,
@@ -60,6 +62,7 @@ impl Group {
             floats,
             histograms: None,
             has_floats: false,
+            mixed: false,
             incompatible: false,
             saw_reset: false,
             saw_no_reset: false,
@@ -71,6 +74,7 @@ impl Group {
     pub(super) fn add(&mut self, element: &Element, notes: &mut Notes<'_>) {
         self.count += 1.0;
         match &element.value {
+            SampleValue::Float(_) if self.incompatible => {}
             SampleValue::Float(value) => {
                 let first = !std::mem::replace(&mut self.has_floats, true);
                 self.floats.add(self.op, *value, first);
@@ -85,6 +89,11 @@ impl Group {
 
     fn add_histogram(&mut self, element: &Element, histogram: &FloatHistogram, notes: &mut Notes<'_>) {
         if self.incompatible {
+            return;
+        }
+        if self.has_floats && self.histograms.is_none() {
+            // A mix has no value anyway.
+            self.mixed = true;
             return;
         }
         match histogram.hint {
@@ -120,11 +129,11 @@ impl Group {
             AggregateOp::Group => return Some(SampleValue::Float(1.0)),
             _ => {}
         }
+        if self.mixed || (self.has_floats && self.histograms.is_some()) {
+            notes(Note::MixedFloatsHistogramsAggregation);
+            return None;
+        }
         if let Some(histograms) = self.histograms {
-            if self.has_floats {
-                notes(Note::MixedFloatsHistogramsAggregation);
-                return None;
-            }
             if self.incompatible {
                 return None;
             }

@@ -104,7 +104,7 @@ impl Evaluator<'_> {
         if right.is_empty() {
             return if op == BinaryOp::And { right } else { left };
         }
-        let mut signature_of = |labels: &Labels| self.memos.derived(key(expr), labels, |l| signature(l, matching));
+        let mut signature_of = |labels: &Labels| self.cache.derived(key(expr), labels, |l| signature(l, matching));
         let mut present = LabelsMap::default();
         if op == BinaryOp::Or {
             for element in &left {
@@ -171,7 +171,7 @@ impl Join<'_> {
     }
 
     fn signature(&self, evaluator: &mut Evaluator<'_>, labels: &Labels) -> Labels {
-        evaluator.memos.derived(key(self.expr), labels, |labels| signature(labels, self.matching))
+        evaluator.cache.derived(key(self.expr), labels, |labels| signature(labels, self.matching))
     }
 
     /// The "one" side by signature, and the signatures in order; two elements of one signature are an error.
@@ -217,11 +217,11 @@ impl Join<'_> {
         if self.binary.return_bool {
             value = SampleValue::Float(f64::from(u8::from(keep)));
         }
-        let mut labels = evaluator.memos.derived_from_two(key(self.expr), &many.labels, &one.labels, |many, one| {
+        let mut labels = evaluator.cache.derived_from_two(key(self.expr), &many.labels, &one.labels, |many, one| {
             result_labels(many, one, self.binary, self.matching)
         });
         if self.binary.return_bool && !evaluator.options.delayed_name_removal {
-            labels = evaluator.memos.without_metadata(&labels);
+            labels = evaluator.cache.without_metadata(&labels);
         }
         if self.matching.cardinality == Cardinality::OneToOne {
             if matched.met {

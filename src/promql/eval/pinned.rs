@@ -20,7 +20,6 @@ const TIME_DEPENDENT: &[&str] = &[
     "predict_linear",
     "range",
     "start",
-    "start_timestamp",
     "step",
     "time",
     "timestamp",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::EvalError;
 use super::evaluator::{Element, Evaluator, Frame, has_duplicates, stamp};
-use super::memo::without_metadata;
+use super::memo::{Cache, without_metadata};
 use super::options::Options;
 use super::selector::SeriesSamples;
 use super::value::{MatrixSeries, Outcome, Value, VectorSample};
@@ -18,9 +18,21 @@ use crate::time::{Timestamp, millis};
 /// # Errors
 /// When data and expression do not go together (such as a many-to-many match), or a limit of `options` is reached.
 pub fn instant(view: &View, expr: &Expr, at: Timestamp, options: &Options<'_>) -> Result<Outcome, EvalError> {
+    instant_with(&mut Cache::new(expr, false), view, expr, at, options)
+}
+
+/// [`instant`] with what earlier evaluations of the same expression remember.
+pub(super) fn instant_with(
+    cache: &mut Cache,
+    view: &View,
+    expr: &Expr,
+    at: Timestamp,
+    options: &Options<'_>,
+) -> Result<Outcome, EvalError> {
+    cache.begin(view);
     let now = at.as_millis();
-    let mut evaluator = Evaluator::new(view, options, Frame { start: now, end: now, step: 0 });
-    evaluator.prepare(expr);
+    let mut evaluator = Evaluator::new(view, options, cache, Frame { start: now, end: now, step: 0 });
+    evaluator.check_interrupt()?;
     let frame = Frame::instant(now);
     let value = match expr.value_type() {
         ValueType::Scalar => Value::Scalar(evaluator.scalar(expr, &frame, now)?),
@@ -53,13 +65,17 @@ pub fn range(
         return Err(EvalError::execution(message).at(expr.span));
     }
     let frame = Frame { start: start.as_millis(), end: end.as_millis(), step: millis(step).max(1) };
-    let mut evaluator = Evaluator::new(view, options, frame);
-    evaluator.prepare(expr);
+    let mut cache = Cache::new(expr, true);
+    cache.begin(view);
+    let mut evaluator = Evaluator::new(view, options, &mut cache, frame);
+    evaluator.check_interrupt()?;
+    evaluator.find_pinned(expr);
     let series = evaluator.matrix(expr, &frame)?;
     Ok(outcome(Value::Matrix(finished_matrix(series)?), evaluator))
 }
 
-fn outcome(value: Value, evaluator: Evaluator<'_>) -> Outcome {
+fn outcome(value: Value, mut evaluator: Evaluator<'_>) -> Outcome {
+    evaluator.note_params();
     Outcome { value, samples_touched: evaluator.touched, annotations: evaluator.notes.into_vec() }
 }
 

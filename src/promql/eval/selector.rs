@@ -1,14 +1,17 @@
 //! Selectors: which samples an expression sees at an instant.
 //!
-//! All access to the series goes through [`load`]; it copies the samples of each series once per query. An instant
+//! All reading of the store is here. A range query copies the samples of each series once; an instant query asks for
+//! the newest sample of a series, or goes through one series after the other. An instant
 //! selector sees the newest sample within the lookback; a range selector those in `(end - range, end]`.
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::duration::{offset_millis, positive_millis};
 use super::error::EvalError;
-use super::evaluator::{Element, Evaluator, Frame, stamp};
+use super::evaluator::{Element, Evaluator, Frame, key, stamp};
+use super::memo::Found;
 use super::value::SampleValue;
 use crate::model::{FloatHistogram, Labels, Matcher, is_stale_nan};
 use crate::promql::ast::{AtModifier, Expr, Modifiers, RangeSelector, Selector, WindowMode};
@@ -184,66 +187,84 @@ impl Reference {
     }
 }
 
-/// Reads the series that satisfy the matchers, with the samples in `from..=until`.
-///
-/// Staleness markers are of use to instant selectors only (`keep_stale`).
-pub(super) fn load(
-    evaluator: &mut Evaluator<'_>,
-    matchers: &[Matcher],
-    (from, until): (i64, i64),
-    keep_stale: bool,
-) -> Result<Loaded, EvalError> {
-    let found = evaluator.view.select(matchers, stamp(from), stamp(until));
-    let mut series = Vec::with_capacity(found.len());
-    for data in found {
-        evaluator.touch(data.points.len())?;
-        let mut samples = SeriesSamples::new(data.labels);
-        samples.floats.reserve(data.points.len());
-        for point in &data.points {
-            let stale = match point {
-                Point::Float(_, value) => is_stale_nan(*value),
-                Point::Histogram(_, value) => is_stale_nan(value.sum),
-            };
-            if stale && !keep_stale {
-                continue;
-            }
-            let at = match point {
-                Point::Float(at, value) => {
-                    samples.floats.push(FloatPoint { at: at.as_millis(), value: *value });
-                    *at
-                }
-                Point::Histogram(at, value) => {
-                    samples.histograms.push(HistogramPoint { at: at.as_millis(), value: Arc::clone(value) });
-                    *at
-                }
-            };
-            if let Some(starts) = evaluator.options.start_times {
-                let start = starts.start_time(&samples.labels, at).map_or(0, |start| start.as_millis());
-                let list = match point {
-                    Point::Float(..) => &mut samples.float_starts,
-                    Point::Histogram(..) => &mut samples.histogram_starts,
-                };
-                list.push(start);
-            }
-        }
-        series.push(samples);
+impl SeriesSamples {
+    /// Makes it an empty one of another series, keeping its memory.
+    fn become_series(&mut self, labels: &Labels) {
+        self.labels = labels.clone();
+        self.floats.clear();
+        self.histograms.clear();
+        self.float_starts.clear();
+        self.histogram_starts.clear();
     }
-    Ok(Loaded { series })
+}
+
+/// What part of the series is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    pub from: i64,
+    pub until: i64,
+    /// Staleness markers are of use to instant selectors only.
+    pub keep_stale: bool,
+    /// Only counts and sums of histograms.
+    pub stats_only: bool,
 }
 
 impl Evaluator<'_> {
-    fn load_for(
-        &mut self,
-        expr: &Expr,
-        matchers: &[Matcher],
-        span: (i64, i64),
-        keep_stale: bool,
-    ) -> Result<Loaded, EvalError> {
-        let mut loaded = load(self, matchers, span, keep_stale)?;
-        if self.is_stats_only(expr) {
-            loaded.series.iter_mut().for_each(super::stats_only::strip);
+    /// Reads one series of the store.
+    fn read(&mut self, found: &Found, extent: Extent, into: &mut SeriesSamples) -> Result<(), EvalError> {
+        into.become_series(&found.labels);
+        let (from, until) = (stamp(extent.from), stamp(extent.until));
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        let only_floats = self.view.floats_into(found.series, from, until, &mut scratch);
+        if only_floats {
+            let wanted = scratch.iter().filter(|(_, value)| extent.keep_stale || !is_stale_nan(*value));
+            into.floats.extend(wanted.map(|(at, value)| FloatPoint { at: at.as_millis(), value: *value }));
         }
-        Ok(loaded)
+        self.scratch = scratch;
+        if !only_floats {
+            self.read_mixed(found, extent, into);
+        }
+        if let Some(starts) = self.options.start_times {
+            let start = |at: i64| starts.start_time(&found.labels, stamp(at)).map_or(0, |start| start.as_millis());
+            into.float_starts.extend(into.floats.iter().map(|point| start(point.at)));
+            into.histogram_starts.extend(into.histograms.iter().map(|point| start(point.at)));
+        }
+        self.touch(into.floats.len() + into.histograms.len())
+    }
+
+    fn read_mixed(&mut self, found: &Found, extent: Extent, into: &mut SeriesSamples) {
+        let mut points = Vec::new();
+        self.view.points_into(found.series, stamp(extent.from), stamp(extent.until), &mut points);
+        for point in points {
+            let at = point.time().as_millis();
+            match point {
+                Point::Float(_, value) if extent.keep_stale || !is_stale_nan(value) => {
+                    into.floats.push(FloatPoint { at, value });
+                }
+                Point::Histogram(_, value) if extent.keep_stale || !is_stale_nan(value.sum) => {
+                    into.histograms.push(HistogramPoint { at, value });
+                }
+                Point::Float(..) | Point::Histogram(..) => {}
+            }
+        }
+        if extent.stats_only {
+            super::stats_only::strip(into);
+        }
+    }
+
+    /// Reads the series that satisfy the matchers and have samples in the extent.
+    pub(super) fn load(&mut self, expr: &Expr, matchers: &[Matcher], extent: Extent) -> Result<Loaded, EvalError> {
+        let found = self.cache.resolve(key(expr), self.view, matchers);
+        let mut series = Vec::with_capacity(found.len());
+        for one in found.iter() {
+            let mut samples = SeriesSamples::new(Labels::empty());
+            self.read(one, extent, &mut samples)?;
+            if !samples.floats.is_empty() || !samples.histograms.is_empty() {
+                series.push(samples);
+            }
+        }
+        Ok(Loaded { series })
     }
 
     /// The series of an instant selector, and where it looks.
@@ -255,14 +276,14 @@ impl Evaluator<'_> {
     ) -> Result<(Rc<Loaded>, Reference), EvalError> {
         let reference = Reference::new(&selector.modifiers, &self.query).map_err(|error| error.at(expr.span))?;
         let lookback = self.lookback();
-        let from = reference.time(frame.start) - lookback + 1;
-        let mut until = reference.time(frame.end);
-        if selector.mode == WindowMode::Smoothed {
-            until += lookback;
-        }
-        let keep_stale = selector.mode != WindowMode::Smoothed;
-        let loaded = self
-            .loaded(expr, frame, |evaluator| evaluator.load_for(expr, &selector.matchers, (from, until), keep_stale))?;
+        let smoothed = selector.mode == WindowMode::Smoothed;
+        let extent = Extent {
+            from: reference.time(frame.start) - lookback + 1,
+            until: reference.time(frame.end) + if smoothed { lookback } else { 0 },
+            keep_stale: !smoothed,
+            stats_only: self.is_stats_only(expr),
+        };
+        let loaded = self.loaded(expr, frame, |evaluator| evaluator.load(expr, &selector.matchers, extent))?;
         Ok((loaded, reference))
     }
 
@@ -273,6 +294,9 @@ impl Evaluator<'_> {
         frame: &Frame,
         at: i64,
     ) -> Result<Vec<Element>, EvalError> {
+        if frame.is_single() && selector.mode == WindowMode::Plain {
+            return self.newest_vector(expr, selector, at);
+        }
         let (loaded, reference) = self.instant_series(expr, selector, frame)?;
         if selector.mode == WindowMode::Smoothed {
             return self.smoothed_vector(expr, &loaded, reference.time(at));
@@ -285,10 +309,68 @@ impl Evaluator<'_> {
                 vector.push(Element { labels: series.labels.clone(), value: newest.value, drop_name: false });
             }
         }
-        if !frame.is_single() {
-            self.touch(vector.len())?;
-        }
+        self.touch(vector.len())?;
         Ok(vector)
+    }
+
+    /// An instant selector at one instant: asks for the newest sample of each series only.
+    fn newest_vector(&mut self, expr: &Expr, selector: &Selector, at: i64) -> Result<Vec<Element>, EvalError> {
+        let reference = Reference::new(&selector.modifiers, &self.query).map_err(|error| error.at(expr.span))?;
+        let until = reference.time(at);
+        let lookback = self.options.lookback;
+        let found = self.cache.resolve(key(expr), self.view, &selector.matchers);
+        let mut vector = Vec::with_capacity(found.len());
+        for one in found.iter() {
+            let value = match self.view.last_before(one.series, stamp(until), lookback) {
+                Some(Point::Float(_, value)) if !is_stale_nan(value) => SampleValue::Float(value),
+                Some(Point::Histogram(time, value)) if !is_stale_nan(value.sum) => {
+                    if self.is_stats_only(expr) {
+                        let oldest = stamp(until) - lookback;
+                        let before = time - Duration::from_millis(1);
+                        let previous = self.view.last_before(one.series, before, before.since(oldest));
+                        let previous = match previous {
+                            Some(Point::Histogram(_, previous)) => Some(previous),
+                            _ => None,
+                        };
+                        SampleValue::Histogram(super::stats_only::stripped(&value, previous.as_deref()))
+                    } else {
+                        SampleValue::Histogram(value)
+                    }
+                }
+                _ => continue,
+            };
+            vector.push(Element { labels: one.labels.clone(), value, drop_name: false });
+        }
+        self.touch(vector.len())?;
+        Ok(vector)
+    }
+
+    /// What a range selector reads over a frame, and its window at a step.
+    pub(super) fn range_extent(
+        &mut self,
+        expr: &Expr,
+        range: &RangeSelector,
+        frame: &Frame,
+        at: i64,
+    ) -> Result<(Extent, Bounds), EvalError> {
+        let in_place = |error: EvalError| error.at(expr.span);
+        let reference = Reference::new(&range.selector.modifiers, &self.query).map_err(in_place)?;
+        let millis = positive_millis(&range.range, &self.query).map_err(in_place)?;
+        let (before, behind) = match range.mode {
+            WindowMode::Plain => (0, 0),
+            WindowMode::Anchored => (self.lookback(), 0),
+            WindowMode::Smoothed => (self.lookback(), self.lookback()),
+        };
+        let extent = Extent {
+            from: reference.time(frame.start) - millis - before + 1,
+            until: reference.time(frame.end) + behind,
+            keep_stale: false,
+            stats_only: self.is_stats_only(expr),
+        };
+        let end = reference.time(at);
+        let bounds =
+            Bounds { start: end - millis, end, after: end - millis - before, until: end + behind, mode: range.mode };
+        Ok((extent, bounds))
     }
 
     /// The series of a range selector, and the window at a step.
@@ -299,22 +381,27 @@ impl Evaluator<'_> {
         frame: &Frame,
         at: i64,
     ) -> Result<(Rc<Loaded>, Bounds), EvalError> {
-        let in_place = |error: EvalError| error.at(expr.span);
-        let reference = Reference::new(&range.selector.modifiers, &self.query).map_err(in_place)?;
-        let millis = positive_millis(&range.range, &self.query).map_err(in_place)?;
-        let (before, behind) = match range.mode {
-            WindowMode::Plain => (0, 0),
-            WindowMode::Anchored => (self.lookback(), 0),
-            WindowMode::Smoothed => (self.lookback(), self.lookback()),
-        };
-        let from = reference.time(frame.start) - millis - before + 1;
-        let until = reference.time(frame.end) + behind;
+        let (extent, bounds) = self.range_extent(expr, range, frame, at)?;
         let matchers = &range.selector.matchers;
-        let loaded = self.loaded(expr, frame, |evaluator| evaluator.load_for(expr, matchers, (from, until), false))?;
-        let end = reference.time(at);
-        let bounds =
-            Bounds { start: end - millis, end, after: end - millis - before, until: end + behind, mode: range.mode };
+        let loaded = self.loaded(expr, frame, |evaluator| evaluator.load(expr, matchers, extent))?;
         Ok((loaded, bounds))
+    }
+
+    /// Calls `each` with the samples of every series of a range selector at one instant, one after the other.
+    pub(super) fn each_series(
+        &mut self,
+        expr: &Expr,
+        range: &RangeSelector,
+        extent: Extent,
+        mut each: impl FnMut(&mut Self, &SeriesSamples) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
+        let found = self.cache.resolve(key(expr), self.view, &range.selector.matchers);
+        let mut samples = SeriesSamples::new(Labels::empty());
+        for one in found.iter() {
+            self.read(one, extent, &mut samples)?;
+            each(self, &samples)?;
+        }
+        Ok(())
     }
 }
 

@@ -65,15 +65,18 @@ enum Need {
 pub(super) fn strip(series: &mut SeriesSamples) {
     let mut previous: Option<Arc<FloatHistogram>> = None;
     for point in &mut series.histograms {
-        let whole = Arc::clone(&point.value);
-        let hint = match (&previous, whole.hint) {
-            (Some(previous), CounterResetHint::Unknown) if whole.is_reset_after(previous) => CounterResetHint::Reset,
-            (Some(_), CounterResetHint::Unknown) => CounterResetHint::NotReset,
-            (_, hint) => hint,
-        };
-        let (schema, count, sum) = (whole.schema, whole.count, whole.sum);
-        let stripped = FloatHistogram { hint, schema, count, sum, ..FloatHistogram::empty() };
-        point.value = Arc::new(stripped);
-        previous = Some(whole);
+        let bare = stripped(&point.value, previous.as_deref());
+        previous = Some(std::mem::replace(&mut point.value, bare));
     }
+}
+
+/// A histogram without its buckets, with the hint that follows from the one before.
+pub(super) fn stripped(whole: &FloatHistogram, previous: Option<&FloatHistogram>) -> Arc<FloatHistogram> {
+    let hint = match (previous, whole.hint) {
+        (Some(previous), CounterResetHint::Unknown) if whole.is_reset_after(previous) => CounterResetHint::Reset,
+        (Some(_), CounterResetHint::Unknown) => CounterResetHint::NotReset,
+        (_, hint) => hint,
+    };
+    let (schema, count, sum) = (whole.schema, whole.count, whole.sum);
+    Arc::new(FloatHistogram { hint, schema, count, sum, ..FloatHistogram::empty() })
 }

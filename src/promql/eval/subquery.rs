@@ -51,7 +51,8 @@ impl Evaluator<'_> {
 
     /// The values of an expression at every step of a frame, one series for each label set.
     pub(super) fn matrix(&mut self, expr: &Expr, frame: &Frame) -> Result<Vec<SeriesSamples>, EvalError> {
-        let memos = std::mem::replace(&mut self.memos.enabled, !frame.is_single());
+        let remembers = self.cache.enabled;
+        self.cache.enabled |= !frame.is_single();
         let mut series: Vec<SeriesSamples> = Vec::new();
         let mut places: LabelsMap<usize> = LabelsMap::default();
         for at in frame.steps() {
@@ -72,7 +73,7 @@ impl Evaluator<'_> {
                 target.push(at, &element.value);
             }
         }
-        self.memos.enabled = memos;
+        self.cache.enabled = remembers;
         Ok(series)
     }
 }

@@ -155,6 +155,7 @@ impl Follower {
                 let known: Vec<PathBuf> = self.paths.keys().cloned().collect();
                 known.iter().chain(&found).for_each(|path| self.check_path(path, now, &mut polled));
                 self.started = true;
+                self.resume.clear();
             }
             Look::Sweep => {
                 let plain = self.globs.iter().filter(|glob| glob.is_plain()).map(|glob| PathBuf::from(glob.as_str()));
@@ -207,7 +208,9 @@ impl Follower {
             born: *born,
             ..FileMark::default()
         });
-        self.files.values().map(Tracked::mark).chain(done).collect()
+        // Before the first look, what was restored is all that is known.
+        let waiting = self.resume.values().cloned();
+        self.files.values().map(Tracked::mark).chain(waiting).chain(done).collect()
     }
 
     // ---- paths

@@ -396,7 +396,9 @@ impl Family {
 
     fn begin(&mut self, key: Box<[u8]>, base: &Labels, rule: usize, now: Timestamp, ends: bool) -> usize {
         let mut own = base.to_builder();
-        pairs_of(&key).for_each(|(name, value)| drop(own.set(name, value).value(name)));
+        for (name, value) in pairs_of(&key) {
+            own.set(name, value);
+        }
         let named = |own: &mut LabelsBuilder, suffix: &str| own.set(NAME, &format!("{}{suffix}", self.name)).build();
         let mut labels = Vec::new();
         if let Kind::Histogram(bounds) = &self.kind {

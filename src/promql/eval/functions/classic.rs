@@ -44,7 +44,7 @@ pub(super) fn quantile(q: f64, buckets: &mut Vec<ClassicBucket>) -> (f64, Option
         return (f64::NAN, bent);
     }
     let mut rank = q * observations;
-    let at = buckets[..last].partition_point(|bucket| !(bucket.count >= rank));
+    let at = buckets[..last].partition_point(|bucket| bucket.count < rank || bucket.count.is_nan());
     if at == last {
         return (buckets[last - 1].upper, bent);
     }

@@ -50,7 +50,8 @@ pub(super) fn histograms(evaluator: &mut Evaluator<'_>, input: &Input<'_>, meani
         points[last].value.as_ref().clone()
     };
     let gauge = |histogram: &FloatHistogram| histogram.hint == CounterResetHint::Gauge;
-    if !meaning.counter && !(gauge(&left) && gauge(&right)) {
+    let gauges = gauge(&left) && gauge(&right);
+    if !meaning.counter && !gauges {
         evaluator.note(&Note::NotGauge(input.name()), input.span);
     }
     let mut result = right.clone();

@@ -222,7 +222,7 @@ impl Evaluator<'_> {
                 self.note(&Note::BadBucketLabel { name, label }, span);
                 continue;
             };
-            let labels = self.memos.derived(LE_NODE, &element.labels, |labels| labels.filtered(|name| name != LE));
+            let labels = self.cache.derived(LE_NODE, &element.labels, |labels| labels.filtered(|name| name != LE));
             let place = *places.entry(labels).or_insert_with_key(|labels| {
                 split.classic.push(ClassicHistogram {
                     labels: labels.clone(),

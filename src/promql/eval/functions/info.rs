@@ -7,7 +7,7 @@ use crate::model::{Labels, LabelsBuilder, LabelsMap, MatchOp, Matcher, NAME};
 use crate::promql::ast::{AtModifier, Call, Expr, Kind};
 use crate::promql::eval::error::EvalError;
 use crate::promql::eval::evaluator::{Element, Evaluator, Frame, bare};
-use crate::promql::eval::selector::{Loaded, Reference, load};
+use crate::promql::eval::selector::{Extent, Loaded, Reference};
 use crate::promql::eval::value::SampleValue;
 
 /// The labels by which an info series belongs to others.
@@ -113,9 +113,13 @@ impl Evaluator<'_> {
     ) -> Result<Rc<Loaded>, EvalError> {
         let matchers: Vec<Matcher> =
             wanted.names.iter().cloned().chain(wanted.data.iter().map(|m| (*m).clone())).collect();
-        let from = place.time(frame.start) - self.lookback() + 1;
-        let until = place.time(frame.end);
-        self.loaded(expr, frame, |evaluator| load(evaluator, &matchers, (from, until), true))
+        let extent = Extent {
+            from: place.time(frame.start) - self.lookback() + 1,
+            until: place.time(frame.end),
+            keep_stale: true,
+            stats_only: false,
+        };
+        self.loaded(expr, frame, |evaluator| evaluator.load(expr, &matchers, extent))
     }
 
     /// The newest info series for each metric name and identity.

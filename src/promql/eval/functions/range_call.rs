@@ -6,7 +6,7 @@ use crate::promql::ast::{Call, Expr, Kind, Span, WindowMode};
 use crate::promql::eval::annotations::Note;
 use crate::promql::eval::error::EvalError;
 use crate::promql::eval::evaluator::{Element, Evaluator, Frame, bare};
-use crate::promql::eval::selector::{Bounds, Window};
+use crate::promql::eval::selector::{Bounds, SeriesSamples, Window};
 use crate::promql::eval::value::SampleValue;
 
 /// What a range function sees.
@@ -78,6 +78,44 @@ fn check_mode(mode: WindowMode, function: &str) -> Result<(), EvalError> {
     Err(EvalError::execution(format!("{word} modifier can only be used with: {safe} - not with {function}")))
 }
 
+/// A range function with the arguments of one step.
+struct RangeCall<'c> {
+    name: &'c str,
+    function: RangeFunction,
+    at: i64,
+    params: Vec<f64>,
+    span: Span,
+    place: Span,
+    out: Vec<Element>,
+}
+
+impl RangeCall<'_> {
+    /// Puts the element of one series into the result.
+    fn apply(
+        &mut self,
+        evaluator: &mut Evaluator<'_>,
+        series: &SeriesSamples,
+        bounds: &Bounds,
+    ) -> Result<(), EvalError> {
+        let window = series.window(bounds.after, bounds.until);
+        if window.is_empty() {
+            return Ok(());
+        }
+        let input = Input { window, bounds, at: self.at, params: &self.params, span: self.span };
+        let value = (self.function)(evaluator, &input).map_err(|error| error.at(self.place))?;
+        let Some(value) = value else { return Ok(()) };
+        if matches!(self.name, "rate" | "increase") && value.float().is_some() {
+            evaluator.note_non_counter(&input);
+        }
+        let mut element = Element { labels: series.labels.clone(), value, drop_name: series.drop_name };
+        if !matches!(self.name, "last_over_time" | "first_over_time") {
+            evaluator.drop_name(&mut element);
+        }
+        self.out.push(element);
+        Ok(())
+    }
+}
+
 impl Evaluator<'_> {
     pub(super) fn range_call(
         &mut self,
@@ -92,11 +130,7 @@ impl Evaluator<'_> {
         let (mut source, mut params, mut span) = (None, Vec::new(), Span::default());
         for (index, arg) in call.args.iter().map(bare).enumerate() {
             match &arg.kind {
-                Kind::Range(range) => {
-                    check_mode(range.mode, name).map_err(|error| error.at(expr.span))?;
-                    source = Some(self.range_series(arg, range, frame, at)?);
-                }
-                Kind::Subquery(subquery) => source = Some(self.subquery_series(arg, subquery, frame, at)?),
+                Kind::Range(_) | Kind::Subquery(_) => source = Some(arg),
                 _ => params.push(self.scalar(arg, frame, at)?),
             }
             if index == 0 && !matches!(arg.kind, Kind::Subquery(_)) {
@@ -104,28 +138,10 @@ impl Evaluator<'_> {
                 span = arg.span;
             }
         }
-        let (loaded, bounds) = source.ok_or_else(unknown)?;
-        let keep_name = matches!(name, "last_over_time" | "first_over_time");
-        let mut vector = Vec::with_capacity(loaded.series.len());
-        for series in &loaded.series {
-            let window = series.window(bounds.after, bounds.until);
-            if window.is_empty() {
-                continue;
-            }
-            if !frame.is_single() {
-                self.touch(window.len())?;
-            }
-            let input = Input { window, bounds: &bounds, at, params: &params, span };
-            let Some(value) = function(self, &input).map_err(|error| error.at(expr.span))? else { continue };
-            if matches!(name, "rate" | "increase") && value.float().is_some() {
-                self.note_non_counter(&input);
-            }
-            let mut element = Element { labels: series.labels.clone(), value, drop_name: series.drop_name };
-            if !keep_name {
-                self.drop_name(&mut element);
-            }
-            vector.push(element);
-        }
+        let source = source.ok_or_else(unknown)?;
+        let mut running = RangeCall { name, function, at, params, span, place: expr.span, out: Vec::new() };
+        self.windows_of(source, frame, &mut running)?;
+        let vector = running.out;
         if name == "absent_over_time" {
             if !vector.is_empty() {
                 return Ok(Vec::new());
@@ -136,6 +152,31 @@ impl Evaluator<'_> {
         }
         self.check_unique(&vector, frame).map_err(|error| error.at(expr.span))?;
         Ok(vector)
+    }
+
+    /// Applies the function to every series of its range vector.
+    fn windows_of(&mut self, source: &Expr, frame: &Frame, running: &mut RangeCall<'_>) -> Result<(), EvalError> {
+        let (loaded, bounds) = match &source.kind {
+            Kind::Subquery(subquery) => self.subquery_series(source, subquery, frame, running.at)?,
+            Kind::Range(range) => {
+                check_mode(range.mode, running.name).map_err(|error| error.at(running.place))?;
+                if frame.is_single() {
+                    let (extent, bounds) = self.range_extent(source, range, frame, running.at)?;
+                    return self.each_series(source, range, extent, |evaluator, series| {
+                        running.apply(evaluator, series, &bounds)
+                    });
+                }
+                self.range_series(source, range, frame, running.at)?
+            }
+            _ => return Ok(()),
+        };
+        for series in &loaded.series {
+            if !frame.is_single() {
+                self.touch(series.window(bounds.after, bounds.until).len())?;
+            }
+            running.apply(self, series, &bounds)?;
+        }
+        Ok(())
     }
 
     fn note_non_counter(&mut self, input: &Input<'_>) {

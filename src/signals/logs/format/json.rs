@@ -132,7 +132,7 @@ fn store(slot: usize, raw: &str, line: &[u8], fields: &mut Fields) {
 }
 
 /// The bytes of a JSON string, or of a list of bytes (as journald writes what is no UTF-8).
-pub fn text_of(raw: &str) -> Option<Vec<u8>> {
+fn text_of(raw: &str) -> Option<Vec<u8>> {
     match raw.as_bytes().first()? {
         b'"' => serde_json::from_str::<String>(raw).ok().map(String::into_bytes),
         b'[' => serde_json::from_str::<Vec<u8>>(raw).ok(),

@@ -11,8 +11,6 @@ use super::fields::Fields;
 use super::settings::{Format, LogError};
 use crate::limits;
 
-pub use json::text_of;
-
 /// A format with the fields that are wanted of it.
 #[derive(Debug)]
 pub struct LineReader {

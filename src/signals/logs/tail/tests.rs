@@ -1,0 +1,160 @@
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::model::Completeness;
+use crate::signals::logs::{Kind, MetricSettings, ReadFrom};
+
+static DIRECTORIES: AtomicU64 = AtomicU64::new(0);
+
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new() -> Dir {
+        let number = DIRECTORIES.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("brownout-tail-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).expect("directory");
+        Dir(path)
+    }
+
+    fn append(&self, name: &str, text: &str) {
+        let mut file = OpenOptions::new().create(true).append(true).open(self.0.join(name)).expect(name);
+        file.write_all(text.as_bytes()).expect("write");
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn settings(paths: &Path) -> JobSettings {
+    let metric =
+        MetricSettings { pattern: Some("ERROR".into()), ..MetricSettings::named(Kind::Counter, "errors_total") };
+    JobSettings {
+        paths: vec![paths.to_string_lossy().into_owned()],
+        read_from: ReadFrom::Start,
+        metrics: vec![metric],
+        ..JobSettings::named("j", "h")
+    }
+}
+
+struct Running {
+    outputs: mpsc::Receiver<Output>,
+    stop: Option<oneshot::Sender<()>>,
+    telemetry: Telemetry,
+    checkpoint: Option<Checkpoint>,
+}
+
+fn start(settings: JobSettings, restored: Option<Checkpoint>) -> Running {
+    let (out, outputs) = mpsc::channel(64);
+    let (stop, stopped) = oneshot::channel();
+    let telemetry = Telemetry::new();
+    let job = run(settings, restored, Clock::start(), telemetry.clone(), out, async {
+        let _ = stopped.await;
+    });
+    tokio::spawn(job);
+    Running { outputs, stop: Some(stop), telemetry, checkpoint: None }
+}
+
+impl Running {
+    async fn next(&mut self) -> Option<Output> {
+        let output = self.outputs.recv().await?;
+        if output.checkpoint.is_some() {
+            self.checkpoint.clone_from(&output.checkpoint);
+        }
+        Some(output)
+    }
+
+    /// Waits for a batch in which the counter has this value.
+    async fn until(&mut self, value: f64) -> Output {
+        loop {
+            let output = self.next().await.expect("the job runs");
+            if output.batch.samples.iter().any(|(_, v)| *v == value) {
+                return output;
+            }
+        }
+    }
+
+    /// Stops the job and gives its last output.
+    async fn stop(&mut self) -> Output {
+        self.stop.take();
+        let mut last = None;
+        while let Some(output) = self.next().await {
+            last = Some(output);
+        }
+        last.expect("a last output")
+    }
+}
+
+#[tokio::test]
+async fn a_line_is_out_at_once_and_all_series_each_interval() {
+    let dir = Dir::new();
+    dir.append("a.log", "ERROR\nfine\n");
+    let mut running = start(settings(&dir.0.join("*.log")), None);
+    let first = running.next().await.expect("an output");
+    assert_eq!((first.batch.completeness, first.batch.urgent), (Completeness::Whole, true));
+    assert_eq!(first.batch.source.as_str(), "logs/j");
+    assert_eq!(first.batch.samples[0].0.to_string(), r#"errors_total{instance="h", job="j"}"#);
+    assert_eq!((first.batch.samples[0].1, first.batch.meta.len()), (1.0, 1));
+    dir.append("a.log", "ERROR\n");
+    let second = running.until(2.0).await;
+    assert!(second.batch.urgent && second.batch.at > first.batch.at);
+    // A new file, a new line in it, and then a whole batch although nothing happens.
+    dir.append("b.log", "ERROR\n");
+    running.until(3.0).await;
+    let whole = running.next().await.expect("an output");
+    assert_eq!((whole.batch.completeness, whole.batch.urgent), (Completeness::Whole, false));
+    let last = running.stop().await;
+    assert_eq!(last.checkpoint.expect("a checkpoint").files.len(), 2);
+    let job = [("job", "j")];
+    assert_eq!(running.telemetry.get(Metric::LogLinesRead, &job), Some(4.0));
+    assert_eq!(running.telemetry.get(Metric::LogFilesFollowed, &job), Some(2.0));
+    assert_eq!(running.telemetry.get(Metric::LogLagBytes, &job), Some(0.0));
+}
+
+#[tokio::test]
+async fn a_stopped_job_goes_on_where_it_was_and_a_crashed_one_at_its_checkpoint() {
+    let dir = Dir::new();
+    let path = dir.0.join("a.log");
+    dir.append("a.log", "ERROR\nERROR\n");
+    let mut running = start(settings(&path), None);
+    running.until(2.0).await;
+    dir.append("a.log", "ERROR\n");
+    running.until(3.0).await;
+    running.stop().await;
+    let stopped = running.checkpoint.take();
+    dir.append("a.log", "ERROR\n");
+    fs::rename(&path, dir.0.join("a.log.1")).expect("rename");
+    dir.append("a.log", "ERROR\n");
+    let mut again = start(settings(&path), stopped.clone());
+    assert_eq!(again.next().await.expect("an output").batch.samples[0].1, 5.0);
+    drop(again);
+    // The crash: what came after the checkpoint is counted anew, from the counters before it.
+    let mut crashed = start(settings(&path), stopped);
+    assert_eq!(crashed.next().await.expect("an output").batch.samples[0].1, 5.0);
+}
+
+#[tokio::test]
+async fn where_no_directory_can_be_watched_files_are_polled() {
+    let dir = Dir::new();
+    let mut running = start(settings(&dir.0.join("later/a.log")), None);
+    running.next().await.expect("an output");
+    fs::create_dir_all(dir.0.join("later")).expect("directory");
+    dir.append("later/a.log", "ERROR\n");
+    running.until(1.0).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_work_ends_at_once() {
+    let (out, _outputs) = mpsc::channel(1);
+    let settings = JobSettings::named("j", "h");
+    let error = run(settings, None, Clock::start(), Telemetry::new(), out, std::future::pending()).await;
+    assert_eq!(error, Err(LogError::NoPaths("j".into())));
+}
