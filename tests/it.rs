@@ -1,7 +1,8 @@
 //! Everything that crosses rooms, as one test binary.
 
 mod bad_configs;
-mod generated;
 mod dashboards;
+mod generated;
+mod good_config;
 mod house;
 mod promqltest;
