@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// A configuration or rule file larger than this is refused, in bytes.
 pub const CONFIG_FILE_BYTES: usize = 4 << 20;
+/// Entries of one watched directory whose changes are noticed.
+pub const WATCHED_ENTRIES: usize = 1_000;
 /// Nodes of one YAML document, aliases expanded.
 pub const YAML_NODES: usize = 200_000;
 /// Nesting of one YAML document.

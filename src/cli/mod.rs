@@ -6,6 +6,7 @@
 
 mod alerts;
 mod app;
+mod check;
 mod client;
 mod completions;
 mod decisions;
@@ -22,6 +23,7 @@ mod plot;
 mod query;
 mod rules;
 mod run;
+mod schema;
 mod status;
 mod switch;
 mod table;
@@ -31,6 +33,8 @@ mod values;
 mod wire;
 
 pub use app::{Cli, main};
+pub use check::check;
 pub use failure::Failure;
 pub use log::Logging;
 pub use run::RunArgs;
+pub use schema::{SchemaKind, schema};
