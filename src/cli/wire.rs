@@ -293,6 +293,8 @@ pub(super) mod tests {
       "groups":[{"name":"checkout","file":"rules/checkout.yaml","interval":1.0,"rules":[
         {"name":"checkout:latency_seconds:p99","type":"recording","query":"histogram_quantile(0.99, x)","health":"ok"},
         {"name":"CheckoutSlow","type":"alerting","query":"checkout:latency_seconds:p99 > 0.8","health":"ok","state":"firing"},
+        {"name":"recommendations","type":"degrade","query":"x > 1\ny","health":"ok","conditions":[
+          {"part":"cached","expression":"x\n > 1","truth":"no data"},{"part":"recover","expression":"y","truth":"false"}]},
         {"name":"Broken","type":"alerting","query":"a / b","health":"err","state":"inactive","lastError":"many-to-many matching"}]}],
       "outbox":{"waiting":3,"dropped":0},
       "losses":[{"metric":"brownout_log_lines_cut_total","help":"Log lines longer than the limit.","total":4.0}]}"#;
