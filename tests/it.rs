@@ -4,5 +4,8 @@ mod bad_configs;
 mod dashboards;
 mod generated;
 mod good_config;
+mod command_line;
+mod dashboards;
+mod generated;
 mod house;
 mod promqltest;
