@@ -28,4 +28,4 @@ pub mod store;
 pub mod telemetry;
 // The shell and the doors.
 pub mod cli;
-// pub mod run;
+pub mod run;

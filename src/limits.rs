@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// A configuration or rule file larger than this is refused, in bytes.
 pub const CONFIG_FILE_BYTES: usize = 4 << 20;
+/// Entries of one watched directory whose changes are noticed.
+pub const WATCHED_ENTRIES: usize = 1_000;
 /// Nodes of one YAML document, aliases expanded.
 pub const YAML_NODES: usize = 200_000;
 /// Nesting of one YAML document.
@@ -168,3 +170,10 @@ pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const DELIVERIES_PER_INTEGRATION: usize = 4;
 /// Rule files of one configuration.
 pub const RULE_FILES: usize = 4_096;
+
+// ---- the command line
+
+/// An answer of the daemon that the command line reads, in bytes.
+pub const CLI_ANSWER_BYTES: usize = 256 << 20;
+/// A file of samples that `brownout query --data` reads, in bytes.
+pub const CLI_DATA_BYTES: u64 = 512 << 20;

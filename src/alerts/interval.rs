@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(parse_weekdays("Sunday"), Ok(0..=0));
         assert_eq!(parse_days_of_month("1:5"), Ok(1..=5));
         assert_eq!(parse_days_of_month("-1"), Ok(-1..=-1));
-        assert_eq!(parse_days_of_month("15:-1"), Ok(15..=-1));
+        assert_eq!(parse_days_of_month("15:-1"), Ok(RangeInclusive::new(15, -1)));
         assert_eq!(parse_months("january:march"), Ok(1..=3));
         assert_eq!(parse_months("5"), Ok(5..=5));
         assert_eq!(parse_years("2024:2026"), Ok(2024..=2026));

@@ -158,6 +158,10 @@ impl Message {
         }
         let own = &mut self.record.notification;
         for old in &older.record.notification.alerts {
+            if old.status == AlertStatus::Resolved {
+                // Its end was not accepted, so the receiver may still know it as firing, from before.
+                self.record.untold.remove(&old.fingerprint);
+            }
             match own.alerts.iter_mut().find(|alert| alert.fingerprint == old.fingerprint) {
                 Some(alert) => alert.is_news |= old.is_news && alert.status == old.status,
                 None if old.status == AlertStatus::Resolved => own.alerts.push(old.clone()),
@@ -331,7 +335,10 @@ impl Outbox {
                 None => head.next <= now,
             };
             if ready {
-                head.in_flight = Some(now);
+                if head.in_flight.replace(now).is_some() {
+                    // It may have been seen, although nothing was heard of it.
+                    head.record.untold.clear();
+                }
                 if !std::mem::replace(&mut head.record.attempted, true) {
                     self.changed.insert(head.id().clone());
                 }

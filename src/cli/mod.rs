@@ -1,1 +1,40 @@
 //! The command line: one file a command.
+//!
+//! A command reads its arguments, asks the daemon over HTTP (never the rooms behind it), and shows the answer. What is
+//! shown is made by pure functions that return [`text::Text`]; only [`out`] writes, and only [`env`] reads the environment.
+//! Nothing here decides anything.
+
+mod alerts;
+mod app;
+mod check;
+mod client;
+mod completions;
+mod decisions;
+mod demo;
+mod env;
+mod explain;
+mod failure;
+mod human;
+mod log;
+mod offline;
+mod out;
+mod pin;
+mod plot;
+mod query;
+mod rules;
+mod run;
+mod schema;
+mod status;
+mod switch;
+mod table;
+mod text;
+mod times;
+mod values;
+mod wire;
+
+pub use app::{Cli, main};
+pub use check::check;
+pub use failure::Failure;
+pub use log::Logging;
+pub use run::RunArgs;
+pub use schema::{SchemaKind, schema};

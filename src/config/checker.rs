@@ -59,8 +59,8 @@ impl<'a> Checker<'a> {
         let known: Vec<&str> = known.into_iter().collect();
         let help = match (nearest(&name.value, known.iter().copied()), known.is_empty()) {
             (Some(word), _) => format!("did you mean `{word}`?"),
-            (None, true) => format!("this configuration has no {what}s: add one"),
-            (None, false) => format!("known {what}s: {}", known.join(", ")),
+            (None, true) => format!("this configuration declares no {what}: add it"),
+            (None, false) => format!("declared: {}", known.join(", ")),
         };
         self.error(&name.place, format!("there is no {what} `{}`", name.value), help);
     }

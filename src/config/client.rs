@@ -11,7 +11,7 @@ use crate::yaml::{At, Decode, Fields, Problem, Spanned};
 /// A text in the file, or the path of a file with the text.
 #[derive(Clone, Debug, Default)]
 pub struct SecretField {
-    pub inline: Option<Secret>,
+    pub inline: Option<Spanned<Secret>>,
     pub file: Option<Spanned<String>>,
 }
 
@@ -24,10 +24,10 @@ impl SecretField {
         docs: [&'static str; 2],
     ) -> SecretField {
         at_most_one(fields, &[key, file_key]);
-        let inline: Option<Secret> = fields.optional(key, docs[0]);
+        let inline: Option<Spanned<Secret>> = fields.optional(key, docs[0]);
         let file: Option<Spanned<String>> = fields.optional(file_key, docs[1]);
         SecretField {
-            inline: inline.filter(|secret| !secret.expose().is_empty()),
+            inline: inline.filter(|secret| !secret.value.expose().is_empty()),
             file: file.filter(|file| !file.value.is_empty()),
         }
     }

@@ -8,18 +8,37 @@
 //! ours has the same name, meaning and default. What they have and this version has not is refused by name.
 
 mod alertmanager;
+mod checked;
+mod checker;
 mod client;
 mod edges;
 mod files;
 mod global;
+mod load;
+mod log_metric;
 mod logs;
 mod modules;
 mod probes;
+mod redact;
+mod reference;
 mod root;
 mod scrape;
+mod settings;
+mod shipped;
 mod switches;
 mod system;
 mod targets;
 mod values;
 
+pub use alertmanager::decode_alertmanager;
+pub use checked::{Checked, default_data_dir};
+pub use edges::{Log, LogFormat, LogLevel};
 pub use files::{Files, FilesInMemory};
+pub use load::{Loaded, load};
+pub use redact::redact;
+pub use reference::{config_schema, reference, rules_schema};
+pub use settings::alertmanager::Template;
+pub use settings::edges::ServeSettings;
+pub use settings::switches::FeatureSwitch;
+pub use switches::Actions;
+pub use values::HostPort;

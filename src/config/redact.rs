@@ -43,11 +43,14 @@ fn find(node: &Node, text: &str, spans: &mut Vec<std::ops::Range<usize>>) {
     match &node.value {
         Value::Map(entries) => {
             for (key, _, value) in entries {
-                if SECRET_ENDINGS.iter().any(|ending| key.ends_with(ending)) || key == "secret_key" {
+                let secret = SECRET_ENDINGS.iter().any(|ending| key.ends_with(ending)) || key == "secret_key";
+                if secret && !matches!(value.value, Value::Map(_)) {
                     scalars(value, spans);
                 } else if SECRET_URLS.contains(&key.as_str()) {
                     let span = value.span.clone();
-                    spans.extend(secret_part(&text[span.clone()]).map(|part| span.start + part.start..span.start + part.end));
+                    spans.extend(
+                        secret_part(&text[span.clone()]).map(|part| span.start + part.start..span.start + part.end),
+                    );
                 } else if key == "basic_auth_users" || key == "proxy_connect_header" {
                     scalars(value, spans);
                 } else {
@@ -123,7 +126,7 @@ mod tests {
         check("a: {auth_secret: 'é x', b: 1}\n", "a: {auth_secret: *** **, b: 1}\n");
         check("credentials_file: /run/x\n", "credentials_file: /run/x\n");
         check("x:\n  secrets: [aa, bb]\n", "x:\n  secrets: [**, **]\n");
-        check("bot_token: |\n  abc\n", "bot_token: *\n  ***\n");
+        check("bot_token: |\n  abc\n", "bot_token: |\n  ***\n");
     }
 
     #[test]

@@ -1,18 +1,18 @@
 //! `switches`: the named values that applications obey.
 
 use super::values::{Entries, Interval, refuse};
+use crate::switches::{Mode, OnSilence};
 use crate::yaml::{At, Decode, Problem, Spanned};
 
-/// What a switch does when nobody decides any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnSilence {
+#[derive(Clone, Copy, PartialEq)]
+enum Silence {
     Hold,
     Restore,
 }
 
-impl Decode for OnSilence {
-    fn decode(at: &mut At<'_>) -> Option<OnSilence> {
-        at.one_of(&[("hold", OnSilence::Hold), ("restore", OnSilence::Restore)])
+impl Decode for Silence {
+    fn decode(at: &mut At<'_>) -> Option<Silence> {
+        at.one_of(&[("hold", Silence::Hold), ("restore", Silence::Restore)])
     }
 }
 
@@ -25,7 +25,6 @@ pub struct Switch {
     pub feature: Vec<Spanned<String>>,
     pub description: String,
     pub on_silence: OnSilence,
-    pub restore_after: Option<Interval>,
     pub refused: Vec<Problem>,
 }
 
@@ -37,7 +36,7 @@ impl Decode for Switch {
         let feature: Option<Vec<Spanned<String>>> =
             fields.optional("feature", "the levels, healthy first, then ever milder service");
         let description = fields.or("description", "''", "what it is, for people");
-        let on_silence =
+        let silence =
             fields.or("on_silence", "hold", "when nobody decides any more: hold the value, or restore the first");
         let restore_after: Option<Interval> =
             fields.optional("restore_after", "for `restore`: how long nobody may decide before that");
@@ -53,16 +52,20 @@ impl Decode for Switch {
         if let Some(levels) = &feature {
             check_levels(&mut fields, levels);
         }
-        if on_silence == OnSilence::Restore && restore_after.is_none() && !fields.has("restore_after") {
+        if silence == Silence::Restore && !fields.has("restore_after") {
             let help = Some("add `restore_after: 10m`, or another time".to_owned());
             fields.problem("on_silence", "`restore` needs `restore_after`", help);
         }
-        if on_silence == OnSilence::Hold && fields.has("restore_after") {
+        if silence == Silence::Hold && fields.has("restore_after") {
             let help = Some("write `on_silence: restore`, or remove `restore_after`".to_owned());
             fields.problem("restore_after", "`restore_after` has no meaning with `on_silence: hold`", help);
         }
         fields.finish();
-        Some(Switch { feature: feature.unwrap_or_default(), description, on_silence, restore_after, refused })
+        let on_silence = match (silence, restore_after) {
+            (Silence::Restore, Some(span)) => OnSilence::Restore(span.0),
+            _ => OnSilence::Hold,
+        };
+        Some(Switch { feature: feature.unwrap_or_default(), description, on_silence, refused })
     }
 }
 
@@ -84,43 +87,43 @@ fn check_levels(fields: &mut crate::yaml::Fields<'_>, levels: &[Spanned<String>]
     }
 }
 
-/// Whether action rules change switches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum ActionMode {
-    #[default]
-    Observe,
-    Enforce,
-}
+#[derive(Clone, Copy, PartialEq)]
+struct ModeWord(Mode);
 
-impl Decode for ActionMode {
-    fn decode(at: &mut At<'_>) -> Option<ActionMode> {
-        at.one_of(&[("observe", ActionMode::Observe), ("enforce", ActionMode::Enforce)])
+impl Decode for ModeWord {
+    fn decode(at: &mut At<'_>) -> Option<ModeWord> {
+        at.one_of(&[("observe", ModeWord(Mode::Observe)), ("enforce", ModeWord(Mode::Enforce))])
     }
 }
 
 /// `actions`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Actions {
-    pub mode: ActionMode,
+    /// Of action rules that do not say their own.
+    pub mode: Mode,
+    /// The most switches that rules may have degraded at one time.
     pub max_degraded: Option<u32>,
+    /// The most decisions of rules for one switch in an hour.
     pub max_decisions_per_hour: Option<u32>,
 }
 
 impl Decode for Actions {
     fn decode(at: &mut At<'_>) -> Option<Actions> {
         let mut fields = at.record("actions", "What action rules (degrade, scale) may do.")?;
-        let mode = fields.or(
+        let mode: ModeWord = fields.or(
             "mode",
             "observe",
             "observe: decide, record and show, and change nothing; enforce: do it; a rule may say its own mode",
         );
-        let max_degraded =
-            fields.optional("max_degraded", "the most switches that rules may have degraded at one time");
+        let max_degraded = fields.optional(
+            "max_degraded",
+            "while rules have degraded this many switches, they degrade no further one; if missing no bound",
+        );
         let max_decisions_per_hour = fields.optional(
             "max_decisions_per_hour",
-            "the most decisions for one switch in an hour; past it the switch is frozen",
+            "past this many decisions in an hour a switch only goes deeper, not back; if missing no bound",
         );
         fields.finish();
-        Some(Actions { mode, max_degraded, max_decisions_per_hour })
+        Some(Actions { mode: mode.0, max_degraded, max_decisions_per_hour })
     }
 }

@@ -38,14 +38,13 @@ impl<T> Entries<T> {
     }
 }
 
-/// Anything at all: its place is kept, its content is not looked at.
-#[derive(Clone, Debug)]
-pub struct Anything(pub Place);
+/// Anything at all; its content is not looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Anything;
 
 impl Decode for Anything {
     fn decode(at: &mut At<'_>) -> Option<Anything> {
-        at.node()?;
-        Some(Anything(at.place()))
+        at.node().map(|_| Anything)
     }
 }
 
@@ -210,7 +209,7 @@ impl HostPort {
     /// # Errors
     /// What is missing.
     pub fn parse(text: &str) -> Result<HostPort, String> {
-        let help = |what: &str| format!("`{text}` {what}: write host:port, for example mail.example.org:587");
+        let help = |what: &str| format!("`{text}` {what}: write host:port, for example 127.0.0.1:9797");
         let (host, port) = text.rsplit_once(':').ok_or_else(|| help("has no port"))?;
         let port = port.parse().map_err(|_| help("has no port number"))?;
         let host = match host.strip_prefix('[') {
@@ -219,6 +218,16 @@ impl HostPort {
             None => host,
         };
         Ok(HostPort { host: host.to_owned(), port })
+    }
+}
+
+impl std::fmt::Display for HostPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 

@@ -18,11 +18,8 @@ use crate::promql::{
     AtModifier, Binary, BinaryOp, Call, DurationExpr, DurationKind, Expr, Kind, Modifiers, RangeSelector, Selector,
     Span, Subquery, WindowMode,
 };
-use crate::series::{Need, Point, View};
+use crate::series::{Need, Point, SeriesRef, View};
 use crate::time::Timestamp;
-
-/// The part of a window that is looked at first: most series that are alive have a point in it.
-const NEAR_MILLIS: i64 = 15_000;
 
 /// Functions that give nothing for a window with a single point.
 const TWO_POINTS: [&str; 8] =
@@ -50,13 +47,9 @@ pub(crate) struct Input {
 impl Input {
     /// Whether there is anything to read at an instant.
     pub fn is_there(&self, view: &View, at: Timestamp) -> bool {
-        let newest = Timestamp::from_millis(self.at.unwrap_or(at).as_millis().saturating_sub(self.offset));
-        let probe = |window: i64| {
-            // Prometheus' windows are open on the left.
-            let oldest = Timestamp::from_millis(newest.as_millis().saturating_sub(window).saturating_add(1));
-            view.select(&self.matchers, oldest, newest).iter().any(|series| alive(&series.points, self.points))
-        };
-        (self.window > NEAR_MILLIS && probe(NEAR_MILLIS)) || probe(self.window)
+        let newest = self.at.unwrap_or(at).as_millis().saturating_sub(self.offset);
+        let window = Window { newest, oldest: newest.saturating_sub(self.window) };
+        view.resolve(&self.matchers).into_iter().any(|series| window.is_alive(view, series, self.points))
     }
 
     /// Whether the selector reads what alerting rules write.
@@ -67,9 +60,34 @@ impl Input {
     }
 }
 
-fn alive(points: &[Point], wanted: usize) -> bool {
-    let stale = |point: &Point| matches!(point, Point::Float(_, value) if is_stale_nan(*value));
-    points.last().is_some_and(|newest| !stale(newest)) && points.iter().filter(|point| !stale(point)).count() >= wanted
+/// A window in milliseconds; Prometheus' windows are open on the left.
+struct Window {
+    newest: i64,
+    oldest: i64,
+}
+
+impl Window {
+    /// Whether the newest point in the window is no staleness marker, and there are so many points that are none.
+    fn is_alive(&self, view: &View, series: SeriesRef, wanted: usize) -> bool {
+        let (mut seen, mut to) = (0, self.newest);
+        while let Some(point) = self.last(view, series, to) {
+            let stale = matches!(point, Point::Float(_, value) if is_stale_nan(value));
+            if stale && seen == 0 {
+                return false;
+            }
+            seen += usize::from(!stale);
+            if seen >= wanted {
+                return true;
+            }
+            to = point.time().as_millis().saturating_sub(1);
+        }
+        false
+    }
+
+    fn last(&self, view: &View, series: SeriesRef, to: i64) -> Option<Point> {
+        let room = u64::try_from(to.saturating_sub(self.oldest)).ok()?;
+        view.last_before(series, Timestamp::from_millis(to), Duration::from_millis(room))
+    }
 }
 
 /// Everything that an expression reads.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::outcome::{AlertState, Outcome, Part, Truth};
 use super::script::{World, settings};
-use super::{Health, RuleType};
-use crate::model::Labels;
+use super::{Health, RuleType, Rules};
+use crate::model::{Labels, NAME, stale_nan};
+use crate::series::Store;
 use crate::time::Timestamp;
 
 /// One group `g` with these rules.
@@ -299,6 +300,15 @@ fn no_data_is_judged_by_the_inputs_that_matter() {
     check("ALERTS{alertname=\"x\"}", "false");
     check("sum by (a) (gone) > 1", "no data");
     check("max_over_time((gone > 1)[1h:1m]) > 1", "no data");
+    check("gone @ 0 > 1", "no data");
+    check("there @ 1000.9 > 1", "false");
+    check("there @ 2000 > 1", "no data");
+    check("max_over_time(there[1h] @ 1000.9 offset 1s) > 1", "no data");
+    check("max_over_time((there @ 1000.9 > 1)[1h:1m] offset 2h)", "false");
+    check("info(there, {__name__=\"gone\"}) > 1", "false");
+    check("there + fill_right(0) gone > 1", "false");
+    check("gone + fill_left(0) there > 1", "false");
+    check("gone + fill_right(0) there > 1", "no data");
     check("label_replace(there, \"a\", \"b\", \"c\", \"d\") > 1", "false");
 }
 
@@ -490,4 +500,126 @@ fn the_link_to_the_expression_is_escaped_as_in_prometheus() {
     let Outcome::Alert(event) = &world.out[0] else { panic!("{:?}", world.out) };
     assert_eq!(&*event.generator_url, "http://b/graph?g0.expr=a%7Bb%3D%22c+d%22%7D+%3E+0&g0.tab=1");
     assert_eq!(event.labels, Labels::from_pairs([("alertname", "A"), ("l", "x")]));
+}
+
+#[test]
+fn the_wait_for_restored_alerts_has_an_end() {
+    let text = yaml(&["{alert: A, expr: 'rate(a[1d])'}"]);
+    let mut world = World::new(&text);
+    world.answer("a", Ok(&[("x", 1.0)]));
+    world.step();
+    let after = restarted(&mut world, &text, Duration::from_secs(10));
+    let tolerance = Duration::from_secs(3_600);
+    assert_eq!(after.rules.active_alerts()[0].held_until, Some(after.now + tolerance + crate::limits::RESTORE_GRACE));
+}
+
+#[test]
+fn a_reload_does_not_lose_a_slot_that_is_due_nor_what_waits_out_of_turn() {
+    let text = group("g", "5m", &["{record: b, expr: a}"]);
+    let mut world = World::new(&text);
+    let due = world.rules.next_deadline().expect("a deadline");
+    world.now = due + Duration::from_secs(1);
+    world.rules.reload(settings(&text), world.now);
+    assert_eq!(world.rules.next_deadline(), Some(due));
+    world.trigger("a");
+    world.trigger("a");
+    world.asked();
+    assert_eq!(world.rules.counters().urgent, 1, "the second one waits");
+    world.now = world.now + Duration::from_millis(1);
+    world.rules.reload(settings(&text), world.now);
+    world.rules.evaluate_due(world.now, &mut world.store, &mut world.out);
+    assert_eq!(world.rules.counters().urgent, 2);
+}
+
+#[test]
+fn two_evaluations_of_one_rule_never_have_the_same_time() {
+    let mut world = World::new(&yaml(&["{record: b, expr: a}"]));
+    world.answer("a", Ok(&[("x", 1.0)]));
+    world.step();
+    world.trigger("a");
+    assert_eq!((world.asked().len(), world.rules.counters().refused), (1, 0), "just evaluated: this one waits");
+    world.step();
+    assert_eq!((world.asked().len(), world.rules.counters().urgent), (1, 1));
+    assert_eq!(world.points("b").len(), 2);
+}
+
+/// The example of the design, asked with the real PromQL over the real store.
+#[test]
+fn a_slow_checkout_is_recorded_told_and_judged() {
+    let text = "\
+groups:
+- name: checkout
+  interval: 1s
+  rules:
+  - record: checkout:latency_seconds:p99
+    expr: histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket{job=\"checkout\"}[10s])))
+  - alert: CheckoutSlow
+    expr: checkout:latency_seconds:p99 > 0.8
+    for: 3s
+    labels: {severity: critical}
+    annotations: {summary: 'p99 is {{ $value | humanizeDuration }}'}
+  - degrade: recommendations
+    levels:
+    - {level: cached, when: 'checkout:latency_seconds:p99 > 0.5', for: 5s}
+    - {level: 'off', when: 'ALERTS{alertname=\"CheckoutSlow\", alertstate=\"firing\"}'}
+    recover: {when: 'checkout:latency_seconds:p99 < 0.4', for: 60s}
+  - {scale: checkout, desired: 'ceil(sum(rate(http_request_duration_seconds_bucket{le=\"+Inf\"}[10s])) / 40)', max: 9, webhook: w}
+";
+    let start = Timestamp::from_millis(1_000_000);
+    let (mut rules, mut store) = (Rules::new(settings(text), start), Store::default());
+    let mut lines = Vec::new();
+    for second in 0..36_u32 {
+        // 100 requests a second: fast ones, from the 5th to the 11th second slow ones, from the 23rd on none at all.
+        let slow = f64::from(second.clamp(5, 11) - 5) * 100.0;
+        for (le, count) in [
+            ("0.1", f64::from(second) * 100.0 - slow),
+            ("1", f64::from(second) * 100.0),
+            ("+Inf", f64::from(second) * 100.0),
+        ] {
+            let name = [(NAME, "http_request_duration_seconds_bucket"), ("job", "checkout"), ("le", le)];
+            let count = if second == 23 { stale_nan() } else { count };
+            if second > 23 {
+                continue;
+            }
+            store.append(&Labels::from_pairs(name), start + Duration::from_secs(second.into()), count);
+        }
+        let mut out = Vec::new();
+        rules.evaluate_due(start + Duration::from_millis(u64::from(second) * 1_000 + 999), &mut store, &mut out);
+        let mut words = Vec::new();
+        for outcome in &out {
+            match outcome {
+                Outcome::Alert(event) => {
+                    words.push(format!("{}: {}", event.state.as_str(), event.annotations["summary"]))
+                }
+                Outcome::Judged(judgement) => {
+                    words.extend(judgement.conditions.iter().map(|condition| match condition.part {
+                        Part::Desired => format!("{:?}", condition.value),
+                        _ => condition.truth.as_str().to_owned(),
+                    }))
+                }
+            }
+        }
+        let line = words.join(", ");
+        if lines.last().is_none_or(|(_, before)| *before != line) && !words.is_empty() {
+            lines.push((second, line));
+        }
+    }
+    let lines: Vec<String> = lines.into_iter().map(|(second, line)| format!("{second}s {line}")).collect();
+    assert_eq!(
+        lines,
+        [
+            "0s no data, false, no data, None",
+            "1s false, false, true, Some(1.0)",
+            "4s false, false, true, Some(2.0)",
+            "6s true, false, false, Some(2.0)",
+            "8s true, false, false, Some(3.0)",
+            "9s firing: p99 is 979.7ms, true, true, false, Some(3.0)",
+            "10s true, true, false, Some(3.0)",
+            "20s inactive: p99 is 919ms, false, false, true, Some(3.0)",
+            "21s false, false, true, Some(3.0)",
+            "25s false, false, true, Some(2.0)",
+            "29s false, false, true, Some(1.0)",
+            "31s no data, false, no data, None",
+        ]
+    );
 }

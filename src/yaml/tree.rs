@@ -80,7 +80,8 @@ pub fn parse(file: &Arc<SourceFile>) -> Result<Node, Problem> {
             let span = error.location().map_or(0..0, |location| span_of(&location, &file.text));
             let text = error.without_snippet().to_string();
             let message = text.lines().next().unwrap_or("not valid YAML").to_owned();
-            Err(problem(span, format!("not valid YAML: {}", strip_place(&message)), None))
+            let (message, help) = in_plain_words(strip_place(&message));
+            Err(problem(span, message, help.map(str::to_owned)))
         }
     }
 }
@@ -110,6 +111,23 @@ fn strip_place(message: &str) -> &str {
         Some(at) => &message[..at],
         None => message,
     }
+}
+
+/// What people get wrong most, without the parser's words.
+fn in_plain_words(message: &str) -> (String, Option<&'static str>) {
+    if let Some(rest) = message.strip_prefix("duplicate mapping key: ") {
+        let key = rest.split(", set ").next().unwrap_or(rest);
+        return (format!("the key `{key}` is there twice"), Some("put both into one, or remove one"));
+    }
+    let help = match message {
+        text if text.contains("did not find expected key") => {
+            Some("check the indentation of this line and of the one above")
+        }
+        text if text.contains("tab") => Some("use spaces, not tabs"),
+        text if text.contains("flow") => Some("a bracket or brace before this is not closed, or a comma is missing"),
+        _ => None,
+    };
+    (format!("not valid YAML: {message}"), help)
 }
 
 enum Raw {

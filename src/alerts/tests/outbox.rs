@@ -136,6 +136,21 @@ fn what_was_certainly_never_told_is_dropped_with_its_end() {
 }
 
 #[test]
+fn an_end_that_was_refused_is_told_once_it_is_over_again() {
+    let mut bench = Bench::new();
+    bench.submit(0, "1", "+!a");
+    bench.due(0);
+    bench.tell(0, "1", Outcome::Accepted);
+    for (now, id, alerts) in [(1, "2", "-!a"), (2, "3", "+!a")] {
+        bench.submit(now, id, alerts);
+        bench.due(now);
+        bench.tell(now, id, refused());
+    }
+    bench.submit(3, "4", "-!a");
+    assert_eq!(bench.due(3), ["4 -a"], "the receiver still knows the first message");
+}
+
+#[test]
 fn a_newer_message_takes_the_place_of_what_it_covers() {
     let mut bench = Bench::new();
     bench.submit(0, "1", "+!a -!z");
@@ -194,6 +209,10 @@ fn a_delivery_of_which_nothing_is_heard_is_tried_again() {
     assert_eq!(bench.outbox.next_due(), Some(again));
     assert_eq!(bench.due_at(again - Duration::from_millis(1)), Vec::<String>::new());
     assert_eq!(bench.due_at(again), ["1 +a"]);
+    // The first try may have been seen, so the end is told even when the second is refused.
+    bench.tell(400, "1", refused());
+    bench.submit(400, "2", "-!a");
+    assert_eq!(bench.due(400), ["2 -a"]);
 }
 
 #[test]

@@ -49,14 +49,14 @@ fn root(fields: &mut Fields<'_>, route: &Route) {
         "the first route has no receiver",
         "add `receiver: ...`: whom to tell of the rest",
     );
-    refuse(!route.matchers.is_empty(), "the first route has matchers", child);
+    refuse(!route.matchers.0.is_empty(), "the first route has matchers", child);
     refuse(!route.mute_time_intervals.is_empty(), "the first route has `mute_time_intervals`", child);
     refuse(!route.active_time_intervals.is_empty(), "the first route has `active_time_intervals`", child);
     refuse(route.go_on, "the first route has `continue: true`", "remove it: there is no other route to go on to");
 }
 
 fn routes(fields: &mut Fields<'_>, route: &Route, receivers: &[String], intervals: &[String]) {
-    for receiver in &route.receiver {
+    if let Some(receiver) = &route.receiver {
         exists(fields, "receiver", receiver, receivers);
     }
     for interval in route.mute_time_intervals.iter().chain(&route.active_time_intervals) {

@@ -61,7 +61,14 @@ pub(super) fn text(fields: &mut Fields<'_>, key: &'static str, doc: &'static str
 pub(super) fn host_port(fields: &mut Fields<'_>, key: &'static str, doc: &'static str) -> Option<HostPort> {
     let text: Option<Spanned<String>> = fields.optional(key, doc);
     let text = text.filter(|text| !text.value.is_empty())?;
-    HostPort::parse(&text.value).map_err(|message| fields.push(text.place.error(message, None))).ok()
+    match HostPort::parse(&text.value) {
+        Ok(address) => Some(address),
+        Err(message) => {
+            fields.push(text.place.error(message, None));
+            // Given, if wrongly: nobody needs to hear that it is missing too.
+            Some(HostPort { host: String::new(), port: 0 })
+        }
+    }
 }
 
 impl Decode for AlertmanagerGlobal {

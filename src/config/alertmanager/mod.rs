@@ -14,8 +14,7 @@ use std::sync::Arc;
 
 pub use global::{AlertmanagerGlobal, Smtp};
 pub use receivers::{Email, Receiver, Webhook};
-pub use route::{InhibitRule, Matchers, NamedIntervals, Route, TimeInterval, TimeRange};
-pub use services::OtherIntegration;
+pub use route::{InhibitRule, NamedIntervals, Route};
 
 use super::values::refuse;
 use crate::yaml::{At, Decode, Problem, SourceFile, Spanned, decode_text};

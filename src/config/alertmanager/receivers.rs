@@ -46,7 +46,7 @@ pub struct Email {
     pub to: Spanned<String>,
     pub smtp: Smtp,
     pub headers: Entries<Spanned<String>>,
-    pub html: Spanned<String>,
+    pub html: Option<Spanned<String>>,
     pub text: Option<Spanned<String>>,
     pub refused: Vec<Problem>,
 }
@@ -92,8 +92,8 @@ impl Decode for Email {
             }
             seen.push(lower);
         }
-        let html = fields.or("html", "'{{ template \"email.default.html\" . }}'", "the message as HTML");
-        let text = fields.optional("text", "the message as plain text");
+        let html = fields.optional("html", "the message as HTML, a template; if missing our own, if empty none");
+        let text = fields.optional("text", "the message as plain text, a template; if missing our own, if empty none");
         let mut refused = Vec::new();
         let message = "`{}` is not supported in this version";
         refuse(&mut fields, &["threading", "attachments"], message, "remove it", &mut refused);

@@ -1,35 +1,44 @@
 //! Alertmanager's `route`, `inhibit_rules` and named time intervals.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::config::values::{Entries, LabelPairs, Pattern, refuse};
-use crate::model::is_label_name;
+use crate::alerts::{
+    Location, TimeEntry, TimeRange, parse_days_of_month, parse_matchers, parse_months, parse_times, parse_weekdays,
+    parse_years,
+};
+use crate::config::values::{Entries, LabelPairs, refuse};
+use crate::model::{MatchOp, Matcher, is_label_name};
 use crate::yaml::{At, Decode, Fields, Place, Problem, Spanned};
 
-/// Matchers in their three spellings: all of them must match.
+/// Matchers in any of their three spellings: all of them must match.
 #[derive(Clone, Debug, Default)]
-pub struct Matchers {
-    pub equal: LabelPairs,
-    pub regex: Entries<Pattern>,
-    pub texts: Vec<Spanned<String>>,
-}
+pub struct Matchers(pub Vec<Matcher>);
 
 impl Matchers {
     fn read(fields: &mut Fields<'_>, keys: [&'static str; 3]) -> Matchers {
-        let texts = fields.or(keys[0], "[]", "for example `severity=\"page\"` or `job=~\"a|b\"`; all must match");
-        let equal = fields.or(keys[1], "{}", "older spelling: labels and their values");
-        let regex: Entries<Pattern> = fields.or(keys[2], "{}", "older spelling: labels and expressions, anchored");
-        for (name, _) in &regex.0 {
+        let texts: Vec<Spanned<String>> =
+            fields.or(keys[0], "[]", "for example `severity=\"page\"` or `job=~\"a|b\"`; all must match");
+        let equal: LabelPairs = fields.or(keys[1], "{}", "older spelling: labels and their values");
+        let regex: Entries<Spanned<String>> =
+            fields.or(keys[2], "{}", "older spelling: labels and expressions, anchored");
+        let mut all: Vec<Matcher> = equal.0.iter().map(|(name, value)| Matcher::equal(name, value)).collect();
+        for text in &texts {
+            match parse_matchers(&text.value) {
+                Ok(found) => all.extend(found),
+                Err(error) => fields.push(text.place.within(&text.value, error.range).error(error.message, None)),
+            }
+        }
+        for (name, pattern) in &regex.0 {
             if !is_label_name(&name.value) {
                 fields.push(name.place.error(format!("`{}` is not a label name", name.value), None));
             }
+            match Matcher::new(MatchOp::Matches, &name.value, &pattern.value) {
+                Ok(matcher) => all.push(matcher),
+                Err(error) => fields.push(pattern.place.error(error.to_string(), None)),
+            }
         }
-        Matchers { equal, regex, texts }
-    }
-
-    /// Nothing to match.
-    pub fn is_empty(&self) -> bool {
-        self.equal.0.is_empty() && self.regex.0.is_empty() && self.texts.is_empty()
+        Matchers(all)
     }
 }
 
@@ -148,7 +157,7 @@ impl Decode for InhibitRule {
 #[derive(Clone, Debug)]
 pub struct NamedIntervals {
     pub name: Spanned<String>,
-    pub intervals: Vec<TimeInterval>,
+    pub entries: Vec<TimeEntry>,
 }
 
 impl Decode for NamedIntervals {
@@ -158,52 +167,77 @@ impl Decode for NamedIntervals {
         if name.as_ref().is_some_and(|name| name.value.is_empty()) {
             fields.problem("name", "a time interval needs a name", Some("write the name that routes use".into()));
         }
-        let intervals = fields.or("time_intervals", "[]", "the stretches; any of them will do");
+        let entries: Vec<Entry> = fields.or("time_intervals", "[]", "the stretches; any of them will do");
         fields.finish();
-        Some(NamedIntervals { name: name?, intervals })
+        Some(NamedIntervals { name: name?, entries: entries.into_iter().map(|entry| entry.0).collect() })
     }
 }
 
-/// A stretch of time: every field that is there must hold.
-#[derive(Clone, Debug)]
-pub struct TimeInterval {
-    pub times: Vec<TimeRange>,
-    pub weekdays: Vec<Spanned<String>>,
-    pub days_of_month: Vec<Spanned<String>>,
-    pub months: Vec<Spanned<String>>,
-    pub years: Vec<Spanned<String>>,
-    pub location: Option<Spanned<String>>,
-}
+/// A stretch of time.
+struct Entry(TimeEntry);
 
-impl Decode for TimeInterval {
-    fn decode(at: &mut At<'_>) -> Option<TimeInterval> {
+impl Decode for Entry {
+    fn decode(at: &mut At<'_>) -> Option<Entry> {
         let mut fields = at.record("time interval", "A stretch of time: every field that is there must hold.")?;
-        let interval = TimeInterval {
-            times: fields.or("times", "[]", "times of the day"),
-            weekdays: fields.or("weekdays", "[]", "for example `monday:friday`"),
-            days_of_month: fields.or("days_of_month", "[]", "for example `1:7`; -1 is the last day"),
-            months: fields.or("months", "[]", "for example `january:march` or `12`"),
-            years: fields.or("years", "[]", "for example `2026:2028`"),
-            location: fields.optional("location", "a time zone, for example Europe/Berlin, or Local; if missing UTC"),
-        };
+        let times: Vec<Times> = fields.or("times", "[]", "times of the day");
+        let weekdays = ranges(&mut fields, "weekdays", "for example `monday:friday`", parse_weekdays);
+        let days_of_month =
+            ranges(&mut fields, "days_of_month", "for example `1:7`; -1 is the last day", parse_days_of_month);
+        let months = ranges(&mut fields, "months", "for example `january:march` or `12`", parse_months);
+        let years = ranges(&mut fields, "years", "for example `2026:2028`", parse_years);
+        let doc = "a time zone, for example Europe/Berlin, or Local; if missing UTC";
+        let location: Option<Spanned<String>> = fields.optional("location", doc);
+        let location = location.and_then(|name| match Location::parse(&name.value) {
+            Ok(location) => Some(location),
+            Err(message) => {
+                fields.push(name.place.error(message, None));
+                None
+            }
+        });
         fields.finish();
-        Some(interval)
+        let times = times.into_iter().map(|times| times.0).collect();
+        Some(Entry(TimeEntry { times, weekdays, days_of_month, months, years, location }))
     }
+}
+
+fn ranges(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    doc: &'static str,
+    read: fn(&str) -> Result<RangeInclusive<i32>, String>,
+) -> Vec<RangeInclusive<i32>> {
+    let texts: Vec<Spanned<String>> = fields.or(key, "[]", doc);
+    let mut all = Vec::new();
+    for text in texts {
+        match read(&text.value) {
+            Ok(range) => all.push(range),
+            Err(message) => fields.push(text.place.error(message, None)),
+        }
+    }
+    all
 }
 
 /// From one time of the day to another, which is not part of it.
-#[derive(Clone, Debug)]
-pub struct TimeRange {
-    pub start: Spanned<String>,
-    pub end: Spanned<String>,
-}
+struct Times(TimeRange);
 
-impl Decode for TimeRange {
-    fn decode(at: &mut At<'_>) -> Option<TimeRange> {
+impl Decode for Times {
+    fn decode(at: &mut At<'_>) -> Option<Times> {
         let mut fields = at.record("time range", "From one time of the day to another, which is not part of it.")?;
-        let start = fields.required("start_time", "HH:MM");
-        let end = fields.required("end_time", "HH:MM; 24:00 is the end of the day");
+        let start: Option<Spanned<String>> = fields.required("start_time", "HH:MM");
+        let end: Option<Spanned<String>> = fields.required("end_time", "HH:MM; 24:00 is the end of the day");
+        let range = match (&start, &end) {
+            (Some(start), Some(end)) => match parse_times(&start.value, &end.value) {
+                Ok(range) => Some(range),
+                Err(message) => {
+                    let of_end = message.starts_with(&format!("{:?}", end.value));
+                    let place = if of_end { &end.place } else { &start.place };
+                    fields.push(place.error(message, None));
+                    None
+                }
+            },
+            _ => None,
+        };
         fields.finish();
-        Some(TimeRange { start: start?, end: end? })
+        range.map(Times)
     }
 }

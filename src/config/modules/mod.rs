@@ -7,9 +7,9 @@ mod tcp;
 
 pub use dns::{Dns, RecordChecks, Transport};
 pub use http::{Compression, HeaderMatch, Http};
-pub use tcp::{Bytes, Dialogue, Icmp, Step, Tcp, Unix};
+pub use tcp::{Icmp, Step, Tcp, Unix};
 
-use super::values::{Entries, GoDuration, pass_over};
+use super::values::{GoDuration, pass_over};
 use crate::yaml::{At, Decode, Fields, Problem, Spanned};
 
 /// blackbox_exporter's probers.
@@ -116,29 +116,15 @@ impl IpProtocol {
     }
 }
 
-/// A file of modules, as blackbox_exporter has it.
-#[derive(Clone, Debug)]
-pub struct ModulesFile {
-    pub modules: Entries<Module>,
-}
-
-impl Decode for ModulesFile {
-    fn decode(at: &mut At<'_>) -> Option<ModulesFile> {
-        let mut fields = at.record("modules file", "A configuration of blackbox_exporter.")?;
-        let modules = fields.or("modules", "{}", "the modules, by name");
-        fields.finish();
-        Some(ModulesFile { modules })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::root::Root;
     use crate::yaml::{SourceFile, decode_text};
 
     /// `None` when the file loads, or its first message.
     fn verdict(text: &str) -> Option<String> {
-        let (value, problems) = decode_text::<ModulesFile>(&SourceFile::new("t", text));
+        let (value, problems) = decode_text::<Root>(&SourceFile::new("t", text));
         assert_eq!(value.is_none(), !problems.is_empty(), "{problems:?}");
         problems.first().map(Problem::one_line)
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::IpProtocol;
 use crate::config::client::Tls;
 use crate::config::values::Pattern;
-use crate::yaml::{At, Decode, Fields, Value};
+use crate::yaml::{At, Decode, Fields, Problem, Value};
 
 /// An address of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +160,7 @@ pub struct Icmp {
     pub payload_size: u16,
     /// 0 for the system's.
     pub ttl: u8,
-    pub dont_fragment: bool,
+    pub refused: Vec<Problem>,
 }
 
 impl Decode for Icmp {
@@ -170,8 +170,14 @@ impl Decode for Icmp {
         let source_ip_address = source_address(&mut fields);
         let payload_size = fields.or("payload_size", "0", "bytes of payload; 0 for the usual size");
         let ttl: Ttl = fields.or("ttl", "0", "the hop limit; 0 for the system's");
-        let dont_fragment = fields.or("dont_fragment", "false", "read for compatibility; needs a raw socket upstream");
+        let dont_fragment: bool = fields.or("dont_fragment", "false", "not supported: it needs a raw socket");
+        let mut refused = Vec::new();
+        if dont_fragment {
+            let help = Some("remove it".to_owned());
+            refused
+                .push(fields.place_of("dont_fragment").error("`dont_fragment` is not supported in this version", help));
+        }
         fields.finish();
-        Some(Icmp { ip, source_ip_address, payload_size, ttl: ttl.0, dont_fragment })
+        Some(Icmp { ip, source_ip_address, payload_size, ttl: ttl.0, refused })
     }
 }

@@ -9,7 +9,7 @@ use crate::net::{Authorization, BasicAuth, HttpSettings, SecretSource, TlsSettin
 pub fn secret(check: &mut Checker<'_>, field: &SecretField) -> Option<SecretSource> {
     match (&field.inline, &field.file) {
         (_, Some(file)) => Some(SecretSource::File(check.file("the secret file", file))),
-        (Some(secret), None) => Some(SecretSource::Inline(secret.clone())),
+        (Some(secret), None) => Some(SecretSource::Inline(secret.value.clone())),
         (None, None) => None,
     }
 }
@@ -45,15 +45,16 @@ pub fn probe_client(check: &mut Checker<'_>, client: &Client) -> HttpSettings {
     {
         check.error(&proxy.place, message, "write it as http://proxy:3128");
     }
-    let basic_auth = client.basic_auth.as_ref().map(|basic| BasicAuth {
-        username: basic.username.clone(),
-        password: secret(check, &basic.password),
-    });
+    let basic_auth = client
+        .basic_auth
+        .as_ref()
+        .map(|basic| BasicAuth { username: basic.username.clone(), password: secret(check, &basic.password) });
     let authorization = match &client.authorization {
         Some(authorization) => secret(check, &authorization.credentials)
             .map(|credentials| Authorization { kind: authorization.kind.clone(), credentials }),
-        None => secret(check, &client.bearer)
-            .map(|credentials| Authorization { kind: "Bearer".to_owned(), credentials }),
+        None => {
+            secret(check, &client.bearer).map(|credentials| Authorization { kind: "Bearer".to_owned(), credentials })
+        }
     };
     let mut headers = Vec::new();
     for (name, values) in &client.headers.0 {

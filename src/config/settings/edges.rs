@@ -1,53 +1,41 @@
 //! `webhooks` and `serve`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::client;
 use crate::config::checker::Checker;
 use crate::config::edges::{ScaleWebhook, Serve};
 use crate::config::values::{Entries, HostPort, SecretUrl};
-use crate::limits;
-use crate::net::{HttpSettings, SecretSource, sign};
+use crate::net::{SecretSource, sign};
+use crate::notify::WebhookSettings;
 use crate::yaml::Spanned;
 
-/// Where a scale rule posts its wishes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WebhookTarget {
-    pub url: SecretSource,
-    /// The key that signs requests (`whsec_...`); unsigned when `None`.
-    pub secret: Option<SecretSource>,
-    /// Without `timeout` in it: that one is `timeout` here.
-    pub http: HttpSettings,
-    pub timeout: Duration,
-}
-
 /// All webhooks by their names.
-pub fn webhooks(check: &mut Checker<'_>, webhooks: &Entries<ScaleWebhook>) -> BTreeMap<String, WebhookTarget> {
+pub fn webhooks(check: &mut Checker<'_>, webhooks: &Entries<ScaleWebhook>) -> BTreeMap<String, WebhookSettings> {
     let mut all = BTreeMap::new();
     for (name, webhook) in &webhooks.0 {
         let url = address(check, &webhook.url, &webhook.url_file);
         let secret = client::secret(check, &webhook.secret);
-        match &secret {
-            Some(SecretSource::Inline(key)) => {
-                if let Err(error) = sign::check_secret(key) {
-                    check.error(&name.place, format!("the secret of `{}`: {error}", name.value), "");
-                }
-            }
-            Some(SecretSource::File(_)) => {}
-            None => {
-                let message = format!("requests to `{}` are not signed", name.value);
-                check.warning(&name.place, message, "add `secret_file: ...`, so that the receiver can tell who asks");
-            }
+        if let Some(key) = &webhook.secret.inline
+            && let Err(error) = sign::check_secret(&key.value)
+        {
+            check.error(&key.place, error.to_string(), "");
         }
-        let client = webhook.http_config.clone().unwrap_or_default();
-        let mut http = client::client(check, &client);
-        http.follow_redirects = false;
-        http.refuse_link_local = true;
-        let timeout = webhook.timeout.map_or(limits::DELIVERY_TIME, |timeout| timeout.0);
-        if let Some(url) = url {
-            all.insert(name.value.clone(), WebhookTarget { url, secret, http, timeout });
+        if secret.is_none() {
+            let message = format!("requests to `{}` are not signed", name.value);
+            check.warning(&name.place, message, "add `secret_file: ...`, so that the receiver can tell who asks");
         }
+        let Some(url) = url else { continue };
+        let mut settings = WebhookSettings::new(url);
+        if let Some(config) = &webhook.http_config {
+            let usual = settings.http;
+            settings.http = client::client(check, config);
+            settings.http.follow_redirects = usual.follow_redirects;
+            settings.http.refuse_link_local = usual.refuse_link_local;
+        }
+        settings.timeout = webhook.timeout.map(|timeout| timeout.0);
+        settings.signing_secrets.extend(secret);
+        all.insert(name.value.clone(), settings);
     }
     all
 }

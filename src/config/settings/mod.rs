@@ -1,8 +1,12 @@
 //! From what was written to each room's own settings, with the checks that need more than one place of the file.
 
-pub(super) mod client;
-pub(super) mod discovery;
-pub(super) mod edges;
-pub(super) mod rules;
-pub(super) mod scrape;
-pub(super) mod switches;
+pub mod alertmanager;
+pub mod client;
+pub mod discovery;
+pub mod edges;
+pub mod logs;
+pub mod probes;
+pub mod rules;
+pub mod scrape;
+pub mod switches;
+pub mod system;

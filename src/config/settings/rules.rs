@@ -1,1 +1,117 @@
-//! Rule files: finding and reading them, and holding them against switches and webhooks.
+//! Rule files: finding and reading them, and holding their action rules against the switches and webhooks.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::switches::FeatureSwitch;
+use crate::config::checker::Checker;
+use crate::config::files::is_pattern;
+use crate::config::shipped::SHIPPED;
+use crate::model::SwitchName;
+use crate::rules::{DegradeSpec, GroupSpec, RuleSpec, parse_file};
+use crate::yaml::{SourceFile, Spanned, nearest};
+
+/// What rule files gave.
+#[derive(Default)]
+pub struct RuleFiles {
+    pub groups: Vec<GroupSpec>,
+    /// Their texts, in the order in which they were read.
+    pub sources: Vec<Arc<SourceFile>>,
+}
+
+/// Reads every file that the patterns name, each once, and the shipped ones.
+pub fn read(check: &mut Checker<'_>, patterns: &[Spanned<String>], shipped: bool) -> RuleFiles {
+    let mut paths: Vec<(PathBuf, Spanned<String>)> = Vec::new();
+    for pattern in patterns {
+        let path = check.path(&pattern.value);
+        // New files may appear: the directory before the first wildcard is watched as a whole.
+        let plain = path.iter().take_while(|part| !is_pattern(&part.to_string_lossy())).collect::<PathBuf>();
+        if !is_pattern(&pattern.value) {
+            paths.push((path, pattern.clone()));
+            continue;
+        }
+        check.watched.insert(plain);
+        let found = check.files.glob(&path);
+        if found.is_empty() {
+            let message = format!("no file is called {}", path.display());
+            check.warning(&pattern.place, message, "no rules come from here; correct the pattern or remove it");
+        }
+        paths.extend(found.into_iter().map(|path| (path, pattern.clone())));
+    }
+    let mut rules = RuleFiles::default();
+    if shipped {
+        for (name, text) in SHIPPED {
+            one(check, &mut rules, &SourceFile::new(name, text));
+        }
+    }
+    let mut seen = Vec::new();
+    for (path, pattern) in paths {
+        if seen.contains(&path) {
+            continue;
+        }
+        check.watched.insert(path.clone());
+        match check.files.read(&path) {
+            Ok(text) => one(check, &mut rules, &SourceFile::new(path.display().to_string(), text)),
+            Err(why) => {
+                let message = format!("cannot read the rule file {}: {why}", path.display());
+                check.error(&pattern.place, message, "correct the path; it begins at the directory of this file");
+            }
+        }
+        seen.push(path);
+    }
+    rules
+}
+
+fn one(check: &mut Checker<'_>, rules: &mut RuleFiles, file: &Arc<SourceFile>) {
+    let (groups, problems) = parse_file(file);
+    check.problems.extend(problems);
+    rules.groups.extend(groups.unwrap_or_default());
+    rules.sources.push(Arc::clone(file));
+}
+
+/// Holds action rules against what they name.
+pub fn cross_check(
+    check: &mut Checker<'_>,
+    groups: &[GroupSpec],
+    switches: &BTreeMap<SwitchName, FeatureSwitch>,
+    webhooks: &[&str],
+) {
+    for rule in groups.iter().flat_map(|group| &group.rules) {
+        match rule {
+            RuleSpec::Degrade(rule) => degrade(check, rule, switches),
+            RuleSpec::Scale(rule) if !webhooks.contains(&rule.webhook.value.as_str()) => {
+                check.unknown("webhook", &rule.webhook, webhooks.iter().copied());
+            }
+            RuleSpec::Scale(_) | RuleSpec::Record(_) | RuleSpec::Alert(_) => {}
+        }
+    }
+}
+
+fn degrade(check: &mut Checker<'_>, rule: &DegradeSpec, switches: &BTreeMap<SwitchName, FeatureSwitch>) {
+    let Some(switch) = switches.get(&rule.switch.value) else {
+        let name = Spanned { value: rule.switch.as_str().to_owned(), place: rule.switch.place.clone() };
+        check.unknown("switch", &name, switches.keys().map(SwitchName::as_str));
+        return;
+    };
+    let mut deepest = 0;
+    for level in &rule.levels {
+        let Some(depth) = switch.levels.iter().position(|known| *known == level.level.value) else {
+            let ladder = switch.levels.join(", ");
+            let help = nearest(&level.level.value, switch.levels.iter().map(String::as_str))
+                .map_or_else(|| format!("its levels: {ladder}"), |word| format!("did you mean `{word}`?"));
+            let message = format!("the switch `{}` has no level `{}`", rule.switch.value, level.level.value);
+            check.error(&level.level.place, message, help);
+            continue;
+        };
+        if depth == 0 {
+            let message = format!("`{}` is the healthy level of `{}`", level.level.value, rule.switch.value);
+            check.error(&level.level.place, message, "a rule goes back to it by `recover`: name a deeper level here");
+        } else if depth <= deepest {
+            let message = format!("`{}` stands after a level that is not milder", level.level.value);
+            let help = format!("order the levels as the switch does: {}", switch.levels[1..].join(", "));
+            check.error(&level.level.place, message, help);
+        }
+        deepest = deepest.max(depth);
+    }
+}

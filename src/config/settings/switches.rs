@@ -1,11 +1,12 @@
-//! `switches` and `actions`.
+//! `switches`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::checker::Checker;
-use crate::config::switches::{OnSilence, Switches};
+use crate::config::switches::Switches;
 use crate::model::SwitchName;
+use crate::switches::OnSilence;
 
 /// A feature switch as it is declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub fn settings(check: &mut Checker<'_>, switches: &Switches) -> BTreeMap<Switch
                     description: switch.description.clone(),
                     restore_after: match switch.on_silence {
                         OnSilence::Hold => None,
-                        OnSilence::Restore => switch.restore_after.map(|span| span.0),
+                        OnSilence::Restore(span) => Some(span),
                     },
                 };
                 all.insert(key, feature);

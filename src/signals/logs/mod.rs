@@ -21,5 +21,6 @@ mod watch;
 pub use checkpoint::{Checkpoint, FileMark, MetricState, SeriesState};
 pub use desk::{Output, source};
 pub use dry::{DryRun, dry_run};
+pub use metric::Metrics;
 pub use settings::{Format, JobSettings, Journald, Kind, LogError, MetricSettings, ReadFrom};
 pub use tail::run;
