@@ -6,6 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use super::alerts::{self, AlertsArgs};
+use super::check::{self, CheckArgs};
 use super::completions::{self, CompletionsArgs};
 use super::decisions::{self, DecisionsArgs};
 use super::demo::{self, DemoArgs};
@@ -15,6 +16,7 @@ use super::pin::{self, PinArgs, UnpinArgs};
 use super::query::{self, QueryArgs};
 use super::rules::{self, RulesArgs};
 use super::run::{self, RunArgs};
+use super::schema::{self, SchemaArgs};
 use super::status::{self, StatusArgs};
 use super::switch::{self, SwitchArgs};
 use crate::limits;
@@ -42,6 +44,8 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     Run(RunArgs),
+    Check(CheckArgs),
+    Schema(SchemaArgs),
     Status(StatusArgs),
     Query(QueryArgs),
     Switch(SwitchArgs),
@@ -85,6 +89,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure
 async fn perform(command: &Command, out: &mut Out) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(args).await,
+        Command::Check(args) => check::run(args, out),
+        Command::Schema(args) => schema::run(args, out),
         Command::Status(args) => status::status(args, out).await,
         Command::Query(args) => query::query(args, out).await,
         Command::Switch(args) => switch::switch(args, out).await,

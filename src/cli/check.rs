@@ -4,11 +4,32 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::failure::Failure;
+use super::out::Out;
 use crate::config::{Checked, Files, decode_alertmanager, load};
 use crate::rules::{GroupSpec, Mode as RuleMode, RuleSpec, parse_file};
+use crate::run::DiskFiles;
 use crate::switches::Mode;
 use crate::time::format_duration;
 use crate::yaml::{Problem, Severity, SourceFile, parse, render_problems};
+
+/// Check configuration and rule files: every mistake at once, with its place and what to write instead
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The configuration file
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Further files: configurations, rules, an Alertmanager's configuration
+    #[arg(value_name = "FILES")]
+    files: Vec<PathBuf>,
+}
+
+pub(super) fn run(args: &CheckArgs, out: &mut Out) -> Result<(), Failure> {
+    let paths: Vec<PathBuf> = args.config.iter().chain(&args.files).cloned().collect();
+    let (report, code) = check(&paths, &DiskFiles);
+    out.paragraph(&report)?;
+    if code == 0 { Ok(()) } else { Err(Failure::BadNews) }
+}
 
 /// Checks files of any kind (a configuration, rules, an Alertmanager's configuration), or the defaults when there is none.
 /// Gives the report and the exit code: 0 when all are good, 1 when any has an error.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::failure::Failure;
 use super::log::{LogFormat, LogLevel, Logging};
+use crate::{config, run};
 
 /// Start the daemon; it needs no configuration
 #[derive(Clone, Debug, clap::Args)]
@@ -26,7 +27,17 @@ pub struct RunArgs {
 }
 
 pub(super) async fn run(args: &RunArgs) -> Result<(), Failure> {
-    let level = args.log_level.unwrap_or(LogLevel::Info);
-    let _logging = Logging::start(level.as_str(), args.log_format.unwrap_or(LogFormat::Text));
-    Err(Failure::said("this build has no daemon"))
+    let loaded = config::load(args.config.as_deref(), &run::DiskFiles);
+    let log = loaded.checked.as_ref().map(|checked| checked.log.clone());
+    let level = match (args.log_level, &log) {
+        (Some(level), _) => level.as_str(),
+        (None, Some(log)) => log.level.as_str(),
+        (None, None) => LogLevel::Info.as_str(),
+    };
+    let json = log.is_some_and(|log| log.format == config::LogFormat::Json);
+    let format = args.log_format.unwrap_or(if json { LogFormat::Json } else { LogFormat::Text });
+    let _logging = Logging::start(level, format);
+    let given =
+        run::RunArgs { config: args.config.clone(), data_dir: args.data_dir.clone(), listen: args.listen.clone() };
+    run::run(given, loaded).await.map_err(|error| Failure::said(error.to_string()))
 }

@@ -1,9 +1,11 @@
 //! `brownout schema`: the JSON schemas for editors, and the reference for people.
 
+use super::failure::Failure;
+use super::out::Out;
 use crate::config;
 
 /// What can be printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum SchemaKind {
     /// Of `brownout.yaml`: `deploy/brownout.schema.json`.
     Config,
@@ -21,4 +23,16 @@ pub fn schema(kind: SchemaKind) -> String {
         SchemaKind::Rules => json(config::rules_schema()),
         SchemaKind::Reference => config::reference(),
     }
+}
+
+/// Print the JSON schema of the configuration or of rule files, or their reference
+#[derive(Clone, Debug, clap::Args)]
+pub struct SchemaArgs {
+    /// What to print
+    #[arg(value_enum, default_value = "config")]
+    kind: SchemaKind,
+}
+
+pub(super) fn run(args: &SchemaArgs, out: &mut Out) -> Result<(), Failure> {
+    out.program(&schema(args.kind))
 }

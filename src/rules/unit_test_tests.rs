@@ -75,6 +75,7 @@ fn alerts_are_compared_with_the_evaluation_before_exactly() {
         &["alert High at 5m\n  expected:\n    {alertname=\"High\", l=\"x\"} {}\n  found:\n    \
            {alertname=\"High\", l=\"x\", severity=\"page\"} {\"summary\": \"x is 12 in z\"}"],
     );
+    assert!(!run(&at("5m59s", "")).passed(), "between two evaluations the one before counts");
     let report = run(&at("4m", expected));
     assert!(!report.passed(), "the value is another one minute before");
 }

@@ -17,7 +17,8 @@ impl Files for DiskFiles {
             return Err(format!("it is larger than {} bytes", limits::CONFIG_FILE_BYTES));
         }
         let bytes = std::fs::read(path).map_err(|error| words(&error))?;
-        String::from_utf8(bytes).map_err(|error| format!("it is no UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
+        String::from_utf8(bytes)
+            .map_err(|error| format!("it is no UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
     }
 
     fn glob(&self, pattern: &Path) -> Vec<PathBuf> {
@@ -29,7 +30,10 @@ impl Files for DiskFiles {
         found
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the environment is a value of the configuration, asked for here alone")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the environment is a value of the configuration, asked for here alone"
+    )]
     fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }

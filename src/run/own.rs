@@ -35,7 +35,10 @@ impl OwnMetrics {
         let mut samples: Vec<(Labels, f64)> = Vec::with_capacity(self.named.len() + 8);
         for (labels, value) in telemetry.observe() {
             let instance = &self.instance;
-            let named = self.named.entry(labels).or_insert_with_key(|labels| labels.with("job", JOB).with("instance", instance));
+            let named = self
+                .named
+                .entry(labels)
+                .or_insert_with_key(|labels| labels.with("job", JOB).with("instance", instance));
             samples.push((named.clone(), value));
         }
         let up = Labels::from_pairs([("__name__", "up"), ("job", JOB), ("instance", &self.instance)]);

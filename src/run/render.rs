@@ -43,13 +43,13 @@ fn reason_words(reason: NotifyReason) -> &'static str {
 fn data(notification: &Notification) -> NotificationData<'_> {
     fn alert(alert: &NotifiedAlert) -> AlertData<'_> {
         AlertData {
-        status: alert.status.as_str(),
-        labels: &alert.labels,
-        annotations: &alert.annotations,
-        starts_at: alert.starts_at,
-        ends_at: alert.ends_at,
-        generator_url: &alert.generator_url,
-        fingerprint: &alert.fingerprint,
+            status: alert.status.as_str(),
+            labels: &alert.labels,
+            annotations: &alert.annotations,
+            starts_at: alert.starts_at,
+            ends_at: alert.ends_at,
+            generator_url: &alert.generator_url,
+            fingerprint: &alert.fingerprint,
         }
     }
     NotificationData {

@@ -243,8 +243,7 @@ impl Shell {
                 Ok(())
             }
             None => {
-                let errors: Vec<_> =
-                    loaded.problems.into_iter().filter(|p| p.severity == Severity::Error).collect();
+                let errors: Vec<_> = loaded.problems.into_iter().filter(|p| p.severity == Severity::Error).collect();
                 let text = render_problems(&errors);
                 self.telemetry.set(Metric::ConfigLastReloadSuccessful, &[], 0.0);
                 self.about.send_modify(|about| Arc::make_mut(about).config_problem = Some(text.clone()));
@@ -277,7 +276,11 @@ impl Shell {
             about.exposed_jobs = exposed_jobs;
         });
         tell_taken(&self.telemetry, self.clock.now(), self.generation);
-        tracing::info!(generation = self.generation, jobs = self.jobs.running().count(), "configuration taken into use");
+        tracing::info!(
+            generation = self.generation,
+            jobs = self.jobs.running().count(),
+            "configuration taken into use"
+        );
     }
 
     /// Ends collectors, performs what is left, writes the series.

@@ -15,7 +15,7 @@ use super::plan::{Plan, plan, receivers};
 use super::shell::{Inputs, Shell, tell_taken};
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
-use crate::config::{Checked, Files, Loaded, default_data_dir, load};
+use crate::config::{Checked, Files, Loaded, default_data_dir};
 use crate::engine::{Effects, Engine, Restored};
 use crate::journal::{Journal, JournalError, Opened};
 use crate::limits;
@@ -53,16 +53,15 @@ pub enum RunError {
     Signals(std::io::Error),
 }
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is told to stop. `loaded` is the configuration that `args` names.
 ///
 /// # Errors
 /// When it cannot start: a broken configuration, a data directory that cannot be used, an address that is taken.
-pub async fn run(args: RunArgs) -> Result<(), RunError> {
+pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     net::install_crypto();
     let clock = Clock::start();
     let telemetry = Telemetry::new();
     own::tell_build(&telemetry);
-    let loaded = load(args.config.as_deref(), &DiskFiles);
     let Loaded { checked, problems, watched, .. } = loaded;
     let Some(checked) = checked else { return Err(RunError::Config(render_problems(&problems))) };
     for problem in &problems {
@@ -85,10 +84,13 @@ fn announce(checked: &Checked, folder: &Path, listener: &TcpListener, config: Op
     let config = config.map_or("none, the defaults".to_owned(), |path| path.display().to_string());
     tracing::info!(config, data_dir = %folder.display(), page = format!("http://{address}/"), "brownout {}", env!("CARGO_PKG_VERSION"));
     let actions = checked.groups.iter().flat_map(|group| &group.rules);
-    let actions = actions.filter(|rule| matches!(rule, crate::rules::RuleSpec::Degrade(_) | crate::rules::RuleSpec::Scale(_)));
+    let actions =
+        actions.filter(|rule| matches!(rule, crate::rules::RuleSpec::Degrade(_) | crate::rules::RuleSpec::Scale(_)));
     match (checked.actions.mode.as_str(), actions.count()) {
         (_, 0) => {}
-        ("observe", count) => tracing::info!(count, "action rules only observe unless they say `mode: enforce` themselves"),
+        ("observe", count) => {
+            tracing::info!(count, "action rules only observe unless they say `mode: enforce` themselves")
+        }
         (_, count) => tracing::info!(count, "action rules are enforced unless they say `mode: observe` themselves"),
     }
 }

@@ -49,7 +49,12 @@ pub(super) async fn told(mut stop: watch::Receiver<bool>) {
 }
 
 /// Runs what `start` makes, again and again, until it is told to stop. It gives an error text when it can't run just now.
-pub(super) fn supervise<F>(name: String, clock: Clock, telemetry: Telemetry, mut start: impl FnMut(watch::Receiver<bool>) -> F + Send + 'static) -> Task
+pub(super) fn supervise<F>(
+    name: String,
+    clock: Clock,
+    telemetry: Telemetry,
+    mut start: impl FnMut(watch::Receiver<bool>) -> F + Send + 'static,
+) -> Task
 where
     F: Future<Output = Result<(), String>> + Send + 'static,
 {

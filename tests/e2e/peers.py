@@ -59,6 +59,8 @@ class MailServer:
 
     def __init__(self, events):
         self.events = events
+        # Gives True when the next message is to be put off with a 451.
+        self.puts_off = lambda: False
         self.ready = threading.Event()
         self.port = None
         threading.Thread(target=self._run, daemon=True).start()
@@ -66,6 +68,9 @@ class MailServer:
 
     async def handle_DATA(self, server, session, envelope):
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        if self.puts_off():
+            self.events.add("mail-refused", message["message-id"])
+            return "451 not now"
         self.events.add("mail", {"from": envelope.mail_from, "to": envelope.rcpt_tos, "message": message})
         return "250 taken"
 
@@ -86,6 +91,8 @@ class Webhooks:
     def __init__(self, events):
         outer = self
         self.fail = set()
+        # Gives "ok", "503" or "hang" (no answer for some seconds, then the connection is closed) for a kind.
+        self.mood = lambda kind: "503" if kind in self.fail else "ok"
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -93,7 +100,13 @@ class Webhooks:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 kind = "webhook" if self.path == "/alerts" else self.path.strip("/")
-                code = 503 if kind in outer.fail else 200
+                mood = outer.mood(kind)
+                if mood == "hang":
+                    events.add(kind + "-hung", {"headers": dict(self.headers), "json": json.loads(body)})
+                    time.sleep(2.0)
+                    self.close_connection = True
+                    return
+                code = 503 if mood == "503" else 200
                 self.send_response(code)
                 self.send_header("content-length", "0")
                 self.end_headers()
@@ -161,6 +174,42 @@ class Flag(threading.Thread):
                 self.last = details.value
                 self.events.add("flag", details.value)
             time.sleep(self.pause)
+
+
+class Plain:
+    """Reads one path again and again over one kept connection, with as little of its own as Python allows."""
+
+    def __init__(self, port, path):
+        self.request = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n".encode()
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def read(self):
+        """The body as text, without white space around it. Answers are short: one packet holds them."""
+        self.socket.sendall(self.request)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            more = self.socket.recv(65536)
+            if not more:
+                raise ConnectionError("the agent closed the connection")
+            answer += more
+        head, _, body = answer.partition(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        while len(body) < length:
+            body += self.socket.recv(65536)
+        return body.decode().strip()
+
+
+def wait_for(what, good, timeout=10.0, pause=0.02):
+    """Calls `good` until it gives something true, and gives that."""
+    end = time.monotonic() + timeout
+    while True:
+        value = good()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"no {what} within {timeout}s")
+        time.sleep(pause)
 
 
 class Agent:
@@ -240,6 +289,12 @@ def signature_is_good(secret, headers, body):
     signed = f"{lower['webhook-id']}.{lower['webhook-timestamp']}.".encode() + body
     expected = "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
     return expected in lower["webhook-signature"].split(" ")
+
+
+def percentile(values, share):
+    """The smallest value that at least this share of the values does not pass."""
+    ordered = sorted(values)
+    return ordered[max(0, -int(-len(ordered) * share // 1) - 1)]
 
 
 def median(values):

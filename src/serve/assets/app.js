@@ -31,13 +31,14 @@ const number = (value) => {
   if (v !== 0 && Math.abs(v) < 0.001) return v.toExponential(2);
   return new Intl.NumberFormat("en", { maximumSignificantDigits: 4 }).format(v);
 };
+const short = (v) => new Intl.NumberFormat("en", { maximumSignificantDigits: 3 }).format(v);
 const bytes = (v) => {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let i = 0;
   while (Math.abs(v) >= 1024 && i < units.length - 1) { v /= 1024; i += 1; }
-  return `${number(v)} ${units[i]}`;
+  return `${short(v)} ${units[i]}`;
 };
-const percent = (v) => `${number(100 * v)} %`;
+const percent = (v) => `${short(100 * v)} %`;
 const ago = (now, iso) => span(now - Date.parse(iso) / 1000);
 
 async function ask(path) {
@@ -66,50 +67,69 @@ function header(state) {
     fact(`version ${state.version}`), fact(`up ${span(state.now - state.started)}`), fact(`${number(state.series)} series`),
     fact(`actions: ${state.mode}`), fact(state.outbox.waiting ? `${state.outbox.waiting} notifications waiting` : "outbox empty"));
   const notes = [];
-  if (!state.config.ok) notes.push(`The configuration on disk was not taken; the one before stays in use.\n${state.config.problem || ""}`);
-  if (state.mode === "observe") notes.push("Action rules only observe: they record and show what they would do, and change nothing. Set actions.mode: enforce to let them act.");
+  if (!state.config.ok) notes.push(el("p", {}, "The configuration on disk was not taken; the one before stays in use."), el("pre", { tabindex: 0 }, state.config.problem || ""));
+  if (state.mode === "observe") notes.push(el("p", {}, "Action rules only observe: they record and show what they would do, and change nothing. Set actions.mode: enforce to let them act."));
   $("banner").hidden = notes.length === 0;
-  $("banner").textContent = notes.join("\n\n");
+  put("banner", ...notes);
 }
 
 async function change(method, name, body) {
   const answer = await fetch(`/api/v1/switches/${encodeURIComponent(name)}/pin${method === "DELETE" ? "?by=page" : ""}`, {
     method, headers: { "content-type": "application/json", "x-brownout-request": "1" }, body: body && JSON.stringify(body),
   });
-  if (!answer.ok) alert((await answer.json()).error);
+  const problem = answer.ok ? "" : (await answer.json().catch(() => ({ error: `the daemon answered ${answer.status}` }))).error;
   refresh();
+  return problem;
 }
 
+// What the dialog is about: a switch's name and a level.
+let pinning = null;
 function pinDialog(item, level) {
-  const reason = prompt(`Pin ${item.name} to ${level} for 1 hour. Why?`);
-  if (reason) change("POST", item.name, { level, for: "1h", reason, by: "page" });
+  pinning = { name: item.name, level };
+  $("pin-title").textContent = `Pin ${item.name} to ${level}`;
+  $("pin-problem").textContent = "";
+  $("pin-reason").value = "";
+  $("pin").showModal();
+  $("pin-reason").focus();
 }
+async function pinNow() {
+  const reason = $("pin-reason").value.trim();
+  if (!reason) { $("pin-problem").textContent = "Say why: whoever finds the switch like this will want to know."; return; }
+  const problem = await change("POST", pinning.name, { level: pinning.level, for: $("pin-for").value, reason, by: $("pin-by").value.trim() || "page" });
+  if (problem) $("pin-problem").textContent = problem; else $("pin").close();
+}
+$("pin-do").addEventListener("click", pinNow);
+$("pin-cancel").addEventListener("click", () => $("pin").close());
+$("pin").addEventListener("keydown", (event) => { if (event.key === "Enter" && event.target.tagName === "INPUT") pinNow(); });
 
 function conditionRow(condition, now) {
   const held = condition.since ? ` for ${ago(now, condition.since)}` : "";
-  const kind = condition.truth === "true" ? "bad" : condition.truth === "false" ? "good" : "warn";
-  return el("tr", {}, el("td", {}, condition.part), el("td", {}, el("code", {}, condition.expression)),
-    el("td", { class: "number" }, condition.value === null || condition.value === undefined ? "–" : number(condition.value)),
-    el("td", {}, el("span", { class: `tag ${kind}` }, `${condition.truth}${held}`)));
+  // A true condition degrades, unless it is the one that lets the switch climb back.
+  const kinds = condition.part === "recover" ? { true: "good", false: "" } : { true: "bad", false: "good" };
+  const value = condition.value === null || condition.value === undefined ? null : el("span", { class: "soft" }, `value ${number(condition.value)}`);
+  return el("div", { class: "rule" },
+    el("div", { class: "row" }, el("span", { class: "name" }, condition.part), value,
+      el("span", { class: `tag end ${kinds[condition.truth] ?? "warn"}` }, `${condition.truth}${held}`)),
+    el("code", {}, condition.expression));
 }
 
 function switchCard(item, now) {
   const rungs = item.ladder.map((level, depth) =>
-    el("div", { class: `rung${depth === item.depth ? (depth ? " now deep" : " now") : ""}`, title: `click to pin to ${level}`, onclick: () => pinDialog(item, level) }, level));
+    el("button", { class: `rung${depth === item.depth ? (depth ? " now deep" : " now") : ""}`, type: "button", title: `pin to ${level}`, "data-key": `${item.name} ${level}`, "aria-current": depth === item.depth && "true", onclick: () => pinDialog(item, level) }, level));
   const rules = item.rules.map((rule) => {
     const next = rule.next_climb ? `; next rung up in ${span(Date.parse(rule.next_climb) / 1000 - now)} if it stays quiet` : "";
     return el("details", {},
-      el("summary", { class: "soft" }, `rule ${rule.title} (${rule.mode}) asks for ${rule.level}${next}`),
-      el("table", {}, ...rule.conditions.map((condition) => conditionRow(condition, now))));
+      el("summary", { class: "soft", "data-key": rule.rule || rule.title }, `rule ${rule.title} (${rule.mode}) asks for ${rule.level}${next}`),
+      ...rule.conditions.map((condition) => conditionRow(condition, now)));
   });
   return el("div", { class: `item ${item.depth ? "bad" : "good"}` },
     el("div", { class: "row" }, el("span", { class: "name" }, item.name), el("span", { class: "soft" }, item.description),
       el("span", { class: "soft end" }, `for ${ago(now, item.since)}`)),
     el("div", { class: "ladder" }, ...rungs),
-    item.why ? el("div", { class: "soft" }, item.why) : null,
+    item.why && !item.pin ? el("div", { class: "soft clamp", title: item.why }, item.why) : null,
     item.pin ? el("div", { class: "row" },
       el("span", { class: "tag warn" }, `pinned by ${item.pin.by} for another ${span(Date.parse(item.pin.until) / 1000 - now)}: ${item.pin.reason}`),
-      el("button", { onclick: () => change("DELETE", item.name) }, "unpin")) : null,
+      el("button", { type: "button", "data-key": `${item.name} unpin`, onclick: () => change("DELETE", item.name) }, "unpin")) : null,
     ...rules);
 }
 
@@ -133,8 +153,9 @@ function alertsList(state) {
     return el("div", { class: `item ${alert.state === "firing" ? "bad" : "warn"}` },
       el("div", { class: "row" }, el("span", { class: "name" }, alertname), severity ? el("span", { class: "tag" }, severity) : null,
         el("span", { class: `tag ${alert.state === "firing" ? "bad" : "warn"} end` }, `${alert.state} ${ago(state.now, alert.activeAt)}`)),
-      el("div", {}, alert.annotations.summary || alert.annotations.description || ""),
-      el("div", { class: "row" }, el("span", { class: "soft" }, Object.entries(labels).map(([k, v]) => `${k}=${v}`).join(" ")), el("span", { class: "soft" }, `value ${number(alert.value)}`), link));
+      el("div", { class: "clamp" }, alert.annotations.summary || alert.annotations.description || ""),
+      el("div", { class: "labels" }, ...Object.entries(labels).map(([k, v]) => el("span", { class: "label", title: `${k}="${v}"` }, `${k} `, el("b", {}, v)))),
+      el("div", { class: "row" }, el("span", { class: "soft" }, `value ${number(alert.value)}`), link));
   }) : [el("div", { class: "soft" }, "No alert is pending or firing.")]));
 }
 
@@ -145,7 +166,7 @@ function decisions(state) {
       el("div", { class: "row" }, el("span", { class: "name" }, `${d.switch}: ${d.from} → ${d.to}`),
         d.mode === "observe" ? el("span", { class: "tag warn" }, "would have") : null,
         el("time", { class: "soft end", datetime: d.at, title: d.at }, `${ago(state.now, d.at)} ago`)),
-      el("div", { class: "soft" }, `${who}: ${d.reason}`));
+      el("div", { class: "soft clamp", title: d.reason }, `${who}: ${d.reason}`));
   }) : [el("li", { class: "soft" }, "Nothing has been decided yet.")]));
 }
 
@@ -154,11 +175,16 @@ function rules(state) {
     const bad = group.rules.filter((rule) => rule.health === "err").length;
     const firing = group.rules.filter((rule) => rule.state === "firing").length;
     const tag = bad ? el("span", { class: "tag bad" }, `${bad} failing`) : firing ? el("span", { class: "tag bad" }, `${firing} firing`) : el("span", { class: "tag good" }, "ok");
-    const rows = group.rules.map((rule) => el("tr", {},
-      el("td", {}, rule.name), el("td", {}, el("code", {}, rule.query || "")),
-      el("td", {}, el("span", { class: `tag ${rule.health === "err" ? "bad" : rule.state === "firing" ? "bad" : rule.state === "pending" ? "warn" : ""}` }, rule.health === "err" ? "error" : rule.state || rule.health),
-        rule.lastError ? el("div", { class: "soft" }, rule.lastError) : null)));
-    const details = el("details", { "data-key": `${group.file};${group.name}` }, el("summary", { class: "row" }, el("span", { class: "name" }, group.name), el("span", { class: "soft" }, `${group.rules.length} rules every ${group.interval}s, ${group.file}`), tag), el("table", {}, ...rows));
+    const rows = group.rules.map((rule) => {
+      const word = rule.health === "err" ? "error" : rule.state || (rule.health === "unknown" ? "not evaluated yet" : rule.health);
+      const kind = rule.health === "err" || rule.state === "firing" ? "bad" : rule.state === "pending" ? "warn" : "";
+      return el("div", { class: "rule" },
+        el("div", { class: "row" }, el("span", { class: "name" }, rule.name), el("span", { class: "soft" }, rule.type), el("span", { class: `tag end ${kind}` }, word)),
+        el("code", {}, rule.query || ""),
+        rule.lastError ? el("div", { class: "problem" }, rule.lastError) : null);
+    });
+    const details = el("details", {}, el("summary", { "data-key": `${group.file};${group.name}` }, el("div", { class: "row" },
+      el("span", { class: "name" }, group.name), el("span", { class: "soft" }, `${group.rules.length} rules every ${group.interval}s, ${group.file}`), el("span", { class: "end" }, tag))), ...rows);
     return details;
   }));
 }
@@ -177,7 +203,7 @@ const CHARTS = [
   { title: "Disk read + write", query: "sum(rate(node_disk_read_bytes_total[10s])) + sum(rate(node_disk_written_bytes_total[10s]))", show: (v) => `${bytes(v)}/s` },
   { title: "Network in + out", query: 'sum(rate(node_network_receive_bytes_total{device!="lo"}[10s])) + sum(rate(node_network_transmit_bytes_total{device!="lo"}[10s]))', show: (v) => `${bytes(v)}/s` },
   { title: "Fullest filesystem", query: "max(1 - node_filesystem_avail_bytes / (node_filesystem_size_bytes > 0))", show: percent, top: 1 },
-  { title: "Log lines", query: "sum(rate(brownout_log_lines_read_total[10s]))", show: (v) => `${number(v)}/s` },
+  { title: "Log lines", query: "sum(rate(brownout_log_lines_read_total[10s]))", show: (v) => `${short(v)}/s` },
 ];
 
 function chartCard(chart, points) {
@@ -219,22 +245,27 @@ async function sources(state) {
     return { job: r.metric.job, instance: r.metric.instance, good, time: time.get(key), isProbe };
   }).sort((a, b) => a.good - b.good || a.job.localeCompare(b.job) || a.instance.localeCompare(b.instance));
   put("sources", el("table", {}, el("tr", {}, el("th", {}, "job"), el("th", {}, "instance"), el("th", {}, ""), el("th", {}, "")),
-    ...rows.map((r) => el("tr", {}, el("td", {}, r.job), el("td", {}, r.instance), el("td", { class: "number" }, r.time === undefined ? "" : `${number(1000 * r.time)} ms`),
-      el("td", {}, el("span", { class: `tag ${r.good ? "good" : "bad"}` }, r.good ? "up" : "down"))))));
+    ...rows.map((r) => el("tr", {}, el("td", { class: "word", title: r.job }, r.job), el("td", {}, el("div", { class: "clamp", title: r.instance }, r.instance)), el("td", { class: "number" }, r.time === undefined ? "" : `${number(1000 * r.time)} ms`),
+      el("td", { class: "tight" }, el("span", { class: `tag ${r.good ? "good" : "bad"}` }, r.good ? "up" : "down"))))));
 }
 
-const open = () => new Set([...document.querySelectorAll("details[open]")].map((d) => d.querySelector("summary").textContent.split("(")[0]));
-function reopen(keys) {
-  for (const d of document.querySelectorAll("details")) if (keys.has(d.querySelector("summary").textContent.split("(")[0])) d.open = true;
+// What is open or has the focus stays so over a refresh: both are known by a key.
+const keyed = () => [...document.querySelectorAll("[data-key]")];
+function keep(draw) {
+  const open = new Set(keyed().filter((node) => node.parentElement.open).map((node) => node.dataset.key));
+  const focus = document.activeElement && document.activeElement.dataset.key;
+  draw();
+  for (const node of keyed()) {
+    if (node.tagName === "SUMMARY") node.parentElement.open = open.has(node.dataset.key);
+    if (focus && node.dataset.key === focus) node.focus({ preventScroll: true });
+  }
 }
 
 let round = 0;
 async function refresh() {
   try {
     const state = await ask("/api/v1/status/overview");
-    const keys = open();
-    verdict(state); header(state); switches(state); alertsList(state); decisions(state); rules(state); losses(state);
-    reopen(keys);
+    keep(() => { verdict(state); header(state); switches(state); alertsList(state); decisions(state); rules(state); losses(state); });
     if (round % 3 === 0) { await charts(state.now); await sources(state); }
     round += 1;
   } catch (error) {

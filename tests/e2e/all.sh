@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# The end-to-end tests at the size of a check that runs often. BROWNOUT_BIN names the daemon; without it target/release is taken.
+set -euo pipefail
+cd "$(dirname "$0")"
+export BROWNOUT_BIN="${BROWNOUT_BIN:-$(realpath -m ../../target/release/brownout)}"
+[ -x "$BROWNOUT_BIN" ] || { echo "no daemon at $BROWNOUT_BIN: build it, or set BROWNOUT_BIN"; exit 1; }
+
+# The peers live in an environment of their own beside the build, made again when what it needs has changed.
+venv="${BROWNOUT_VENV:-$(realpath -m ../../target/e2e-venv)}"
+if ! cmp -s requirements.txt "$venv/requirements.txt"; then
+  python3 -m venv --clear "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
+  cp requirements.txt "$venv/requirements.txt"
+fi
+
+failed=0
+run() {
+  local began=$SECONDS
+  echo "-- $*"
+  "$venv/bin/python" "$@" || failed=1
+  echo "   ($((SECONDS - began)) s)"
+}
+run loop.py --trials 5
+run logline.py --lines 25
+run crash.py --kills 8
+run reload.py
+exit "$failed"
