@@ -72,6 +72,8 @@ groups:
         levels: [{level: fewer, when: 'probe_success{job="links"} == 0', for: 1s}]
       - degrade: search_suggestions
         levels: [{level: "off", when: 'node_load1 > 1000'}]
+        recover: {when: 'node_load1 < 1000', for: 1s}
+        min_hold: 1s
       - scale: checkout
         desired: '4 + 2 * count(probe_success{job="links"} == 0) or vector(4)'
         min: 4
@@ -211,6 +213,34 @@ def look(checks, browser, agent, folder):
         browser.picture(folder / f"{which}.png")
 
 
+def pinned_by_hand(checks, browser, agent, folder):
+    """A person pins a switch by the page, and takes the pin away again."""
+    def level():
+        switch = agent.get("/api/v1/switches/search_suggestions")["data"]
+        return switch["level"], switch["pin"] and switch["pin"]["reason"]
+
+    for which, width, dark in (("pin-desk-light", 1440, False), ("pin-phone-dark", 390, True)):
+        browser.show(agent.url + "/", width, dark)
+        browser.value("[...document.querySelectorAll('.rung')].find((rung) => rung.dataset.key === 'search_suggestions off').click()")
+        browser.value("document.getElementById('pin-do').click()")
+        asks = browser.value("document.getElementById('pin').open && document.getElementById('pin-problem').textContent")
+        checks.check(f"a pin without a reason is not taken ({which})", asks and "why" in asks and level() == ("on", None), (asks, level()))
+        # It stays open over a refresh.
+        time.sleep(2.5)
+        data = browser.call("Page.captureScreenshot", format="png")["data"]
+        (folder / f"{which}.png").write_bytes(base64.b64decode(data))
+        browser.value("document.getElementById('pin-reason').value = 'a known deployment'; document.getElementById('pin-do').click()")
+        peers.wait_for("pin", lambda: level() == ("off", "a known deployment"), 5)
+        peers.wait_for("closed dialog", lambda: not browser.value("document.getElementById('pin').open"), 5)
+        unpin = "[...document.querySelectorAll('button')].find((button) => button.dataset.key === 'search_suggestions unpin')"
+        peers.wait_for("button", lambda: browser.value(f"Boolean({unpin})"), 5)
+        browser.value(unpin + ".click()")
+        peers.wait_for("end of the pin", lambda: level()[1] is None, 5)
+        checks.check(f"a switch can be pinned and unpinned by the page ({which})", True)
+        # Without its pin the rule brings the switch back.
+        peers.wait_for("healthy switch", lambda: level() == ("on", None), 60)
+
+
 def broken(checks, browser, agent, folder):
     """The page says so when the configuration on disk is broken."""
     (agent.folder / "rules.yaml").write_text(RULES.replace("avg(probe_success", "avg(probe_success("))
@@ -243,6 +273,7 @@ def main():
         checks.check("the pin is taken", answer["status"] == "success", answer)
         time.sleep(20)
         look(checks, browser, agent, args.folder)
+        pinned_by_hand(checks, browser, agent, args.folder)
         checks.check("the console is empty", not browser.problems, browser.problems[:5])
         elsewhere = [url for url in browser.requests if not url.startswith((agent.url, "data:", "about:"))]
         checks.check("nothing was asked from elsewhere", browser.requests and not elsewhere, elsewhere)
