@@ -63,7 +63,7 @@ own_metrics! {
     LogBytesLost Counter "brownout_log_bytes_lost_total" "Bytes of log files known to be lost (truncated before they were read), by log job.";
     LogLagBytes Gauge "brownout_log_lag_bytes" "Bytes of log files that are not read yet, by log job.";
     LogFilesFollowed Gauge "brownout_log_files" "Log files that are followed, by log job.";
-    LogFilesRefused Counter "brownout_log_files_refused_total" "Log files that are not followed, by log job and reason: limit, kind (no regular file), open (it cannot be opened), lost (it was moved out of sight before it was read to its end).";
+    LogFilesRefused Counter "brownout_log_files_refused_total" "Log files that are not followed, by log job and reason: limit, kind (no regular file) or open (it cannot be opened).";
     LogRotations Counter "brownout_log_rotations_total" "Rotations and truncations of log files, by log job and kind.";
     LogSeriesLimited Counter "brownout_log_series_limited_total" "Log matches counted under _other because their metric has too many series, by log job and metric.";
     LogValuesRefused Counter "brownout_log_values_refused_total" "Log matches without a usable number, by log job and metric.";

@@ -1,7 +1,9 @@
 //! Everything that crosses rooms, as one test binary.
 
 mod bad_configs;
+mod command_line;
 mod dashboards;
 mod generated;
+mod good_config;
 mod house;
 mod promqltest;

@@ -118,9 +118,10 @@ mod tests {
     #[test]
     fn the_welcome_is_short_and_names_commands_that_exist() {
         assert_eq!(WELCOME.lines().count(), 9);
-        let commands = Cli::command();
-        for name in ["demo", "run", "status"] {
-            assert!(WELCOME.contains(&format!("brownout {name} ")));
+        let mut commands = Cli::command();
+        commands.build();
+        for name in ["demo", "run", "status", "check", "help"] {
+            assert!(WELCOME.contains(&format!("brownout {name}")));
             assert!(commands.find_subcommand(name).is_some(), "{name}");
         }
         insta::assert_snapshot!(WELCOME);

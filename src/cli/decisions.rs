@@ -53,13 +53,12 @@ fn table(decisions: &[Decision], now: Timestamp, zone: &Zone, edge: usize) -> Ve
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::tests::overview;
+    use super::super::wire::tests::{decisions, overview};
     use super::*;
 
     #[test]
     fn decisions_say_who_and_why_and_what_was_only_observed() {
-        let overview = overview();
-        let lines = table(&overview.decisions, overview.now, &Zone::utc(), 120);
+        let lines = table(&decisions(), overview().now, &Zone::utc(), 120);
         insta::assert_snapshot!(lines.iter().map(|line| line.render(false)).collect::<Vec<_>>().join("\n"));
     }
 }

@@ -8,6 +8,8 @@ use super::text::{Text, neutral_json, neutral_lines};
 
 /// How wide a terminal is when nobody knows.
 const USUAL_WIDTH: usize = 100;
+/// How high a terminal is when nobody knows.
+const USUAL_HEIGHT: usize = 24;
 
 /// Where a command writes its answer to.
 pub(super) struct Out {
@@ -15,6 +17,7 @@ pub(super) struct Out {
     colours: bool,
     terminal: bool,
     width: usize,
+    height: usize,
 }
 
 impl Out {
@@ -25,12 +28,13 @@ impl Out {
         let size = terminal.then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
         let known = env::columns().or_else(|| size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0));
         let width = known.unwrap_or(USUAL_WIDTH);
-        Out { to: Box::new(stdout), colours: terminal && !env::no_colour(), terminal, width }
+        let height = size.map(|size| usize::from(size.ws_row)).filter(|rows| *rows > 0).unwrap_or(USUAL_HEIGHT);
+        Out { to: Box::new(stdout), colours: terminal && !env::no_colour(), terminal, width, height }
     }
 
     #[cfg(test)]
     pub(super) fn to(writer: impl Write + 'static) -> Out {
-        Out { to: Box::new(writer), colours: false, terminal: false, width: USUAL_WIDTH }
+        Out { to: Box::new(writer), colours: false, terminal: false, width: USUAL_WIDTH, height: USUAL_HEIGHT }
     }
 
     pub(super) fn is_terminal(&self) -> bool {
@@ -44,6 +48,11 @@ impl Out {
     /// Columns of the terminal.
     pub(super) fn width(&self) -> usize {
         self.width
+    }
+
+    /// Lines of the terminal.
+    pub(super) fn height(&self) -> usize {
+        self.height
     }
 
     /// Where lines must be cut: at the terminal's edge, and nowhere when the output goes on to a file or a program.

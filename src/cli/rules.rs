@@ -44,7 +44,7 @@ fn lines(groups: &[Group], edge: usize) -> Vec<Text> {
         let mut table = Table::new(["  STATE", "TYPE", "NAME", "EXPRESSION"]);
         for rule in &group.rules {
             let expression = match rule.last_error.is_empty() {
-                true => Text::styled(Style::Dim, one_line(&rule.query)),
+                true => Text::styled(Style::Dim, expression(rule)),
                 false => Text::styled(Style::Bad, one_line(&rule.last_error)),
             };
             let mut state_cell = Text::from("  ");
@@ -54,6 +54,16 @@ fn lines(groups: &[Group], edge: usize) -> Vec<Text> {
         lines.extend(table.render(edge));
     }
     lines
+}
+
+/// The expression; of an action rule each condition's, with what it decides.
+fn expression(rule: &Rule) -> String {
+    if rule.conditions.is_empty() {
+        return one_line(&rule.query);
+    }
+    let each =
+        rule.conditions.iter().map(|condition| format!("{}: {}", condition.part, one_line(&condition.expression)));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 fn one_line(text: &str) -> String {

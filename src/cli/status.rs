@@ -195,7 +195,7 @@ mod tests {
         }
         insta::assert_snapshot!(shown(&healthy), @r"
         web-7: all is well
-        brownout 0.1.0, up 2h 48m, 1234 series, 2 rules, 2 switches, actions: enforce, /etc/brownout/brownout.yaml
+        brownout 0.1.0, up 2h 48m, 1234 series, 3 rules, 2 switches, actions: enforce, /etc/brownout/brownout.yaml
         ");
         assert_eq!(troubles(&healthy), Vec::<String>::new());
     }

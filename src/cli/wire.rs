@@ -44,8 +44,6 @@ pub(super) struct Overview {
     #[serde(default)]
     pub(super) outbox: Outbox,
     #[serde(default)]
-    pub(super) decisions: Vec<Decision>,
-    #[serde(default)]
     pub(super) losses: Vec<Loss>,
 }
 
@@ -295,13 +293,21 @@ pub(super) mod tests {
       "groups":[{"name":"checkout","file":"rules/checkout.yaml","interval":1.0,"rules":[
         {"name":"checkout:latency_seconds:p99","type":"recording","query":"histogram_quantile(0.99, x)","health":"ok"},
         {"name":"CheckoutSlow","type":"alerting","query":"checkout:latency_seconds:p99 > 0.8","health":"ok","state":"firing"},
+        {"name":"recommendations","type":"degrade","query":"x > 1\ny","health":"ok","conditions":[
+          {"part":"cached","expression":"x\n > 1","truth":"no data"},{"part":"recover","expression":"y","truth":"false"}]},
         {"name":"Broken","type":"alerting","query":"a / b","health":"err","state":"inactive","lastError":"many-to-many matching"}]}],
       "outbox":{"waiting":3,"dropped":0},
-      "decisions":[{"switch":"recommendations","at":"2023-11-14T22:14:00.000Z","from":"full","to":"cached",
+      "losses":[{"metric":"brownout_log_lines_cut_total","help":"Log lines longer than the limit.","total":4.0}]}"#;
+
+    const DECISIONS: &str = r#"[{"switch":"recommendations","at":"2023-11-14T22:14:00.000Z","from":"full","to":"cached",
         "by":{"kind":"rule","rule":"checkout/recommendations","expression":"x > 1","value":1.5},"reason":"it was slow","mode":"enforce","revision":7,"scope":"fleet"},
        {"switch":"search","at":"2023-11-14T22:14:50.000Z","from":"on","to":"off","by":{"kind":"person","name":"ann"},"reason":"known deploy","mode":"enforce","revision":2,"scope":"fleet"},
-       {"switch":"search","at":"2023-11-14T22:13:50.000Z","from":"on","to":"off","by":{"kind":"system"},"reason":"a trial","mode":"observe","revision":0,"scope":"fleet"}],
-      "losses":[{"metric":"brownout_log_lines_cut_total","help":"Log lines longer than the limit.","total":4.0}]}"#;
+       {"switch":"search","at":"2023-11-14T22:13:50.000Z","from":"on","to":"off","by":{"kind":"system"},"reason":"a trial","mode":"observe","revision":0,"scope":"fleet"}]"#;
+
+    /// One of a rule, one of a person, and one that was only observed.
+    pub(in crate::cli) fn decisions() -> Vec<Decision> {
+        serde_json::from_str(DECISIONS).expect("decisions")
+    }
 
     /// A host in trouble.
     pub(in crate::cli) fn overview() -> Overview {

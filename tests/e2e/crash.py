@@ -44,6 +44,7 @@ logs:
       - {{counter: app_lines_total}}
       - {{counter: app_errors_total, match: 'ERROR'}}
 rule_files: [rules.yaml]
+shipped_rules: false
 switches:
   recommendations: {{feature: [full, cached, "off"]}}
 actions: {{mode: enforce, max_decisions_per_hour: 100000}}

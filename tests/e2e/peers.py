@@ -4,6 +4,7 @@ Everything listens on port 0 of the loopback interface and runs in this process;
 they were seen (time.monotonic()).
 """
 import asyncio
+import atexit
 import base64
 import email
 import email.policy
@@ -144,6 +145,7 @@ while True:
     def start(self):
         import sys
         self.process = subprocess.Popen([sys.executable, "-c", self.CODE, str(self.port)], stdout=subprocess.PIPE, text=True)
+        atexit.register(self.process.kill)
         self.port = int(self.process.stdout.readline())
 
     def kill(self):
@@ -230,6 +232,7 @@ class Agent:
         self.process = subprocess.Popen(
             [self.binary, "run", "--config", str(self.folder / "brownout.yaml"), "--data-dir", str(self.folder / "data"), "--listen", f"127.0.0.1:{self.port}"],
             stdout=self.log, stderr=self.log)
+        atexit.register(self.process.kill)
         if ready:
             self.until_ready()
 

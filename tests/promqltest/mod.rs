@@ -11,9 +11,12 @@ mod storage;
 use std::path::{Path, PathBuf};
 
 /// Passed and failed cases of one file.
+#[derive(Default)]
 struct Tally {
     passed: usize,
     failed: usize,
+    /// What went wrong, line by line.
+    report: Vec<String>,
 }
 
 #[test]
@@ -30,11 +33,12 @@ fn promql_conformance() {
         .filter(|path| path.extension().is_some_and(|ending| ending == "test"))
         .collect();
     files.sort();
-    let mut total = Tally { passed: 0, failed: 0 };
+    let mut total = Tally::default();
     for file in &files {
         let text = std::fs::read_to_string(file).expect("a readable test file");
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let tally = run_file(&text, &name, verbose);
+        let tally = run_file(&text, &name);
+        tally.report.iter().take(if verbose { usize::MAX } else { 5 }).for_each(|line| println!("{line}"));
         println!("{name:32} passed {:5}  failed {:5}", tally.passed, tally.failed);
         total.passed += tally.passed;
         total.failed += tally.failed;
@@ -44,8 +48,8 @@ fn promql_conformance() {
     assert_eq!(total.failed, 0, "{} cases failed", total.failed);
 }
 
-fn run_file(text: &str, name: &str, verbose: bool) -> Tally {
-    let mut tally = Tally { passed: 0, failed: 0 };
+fn run_file(text: &str, name: &str) -> Tally {
+    let mut tally = Tally::default();
     let mut storage = storage::Storage::default();
     for command in script::commands(text) {
         let outcome = match &command.kind {
@@ -55,7 +59,7 @@ fn run_file(text: &str, name: &str, verbose: bool) -> Tally {
             }
             Ok(script::Kind::Load(load)) => {
                 if let Err(why) = storage.load(load) {
-                    println!("{name}:{}: load: {why}", command.line);
+                    tally.report.push(format!("{name}:{}: load: {why}", command.line));
                 }
                 continue;
             }
@@ -66,9 +70,7 @@ fn run_file(text: &str, name: &str, verbose: bool) -> Tally {
             Ok(()) => tally.passed += 1,
             Err(why) => {
                 tally.failed += 1;
-                if verbose || tally.failed <= 5 {
-                    println!("{name}:{}: {}\n    {why}", command.line, command.text);
-                }
+                tally.report.push(format!("{name}:{}: {}\n    {why}", command.line, command.text));
             }
         }
     }
@@ -78,7 +80,7 @@ fn run_file(text: &str, name: &str, verbose: bool) -> Tally {
 #[test]
 fn the_runner_notices_wrong_answers() {
     let check = |text: &str, passed: usize, failed: usize| {
-        let tally = run_file(text, "inline", false);
+        let tally = run_file(text, "inline");
         assert_eq!((tally.passed, tally.failed), (passed, failed), "{text}");
     };
     let load = "load 10s\n  x{a=\"1\"} 0+1x10\n  x{a=\"2\"} 0+2x10\n\n";

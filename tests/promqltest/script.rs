@@ -14,7 +14,7 @@ pub struct Command {
 pub enum Kind {
     Clear,
     Load(Load),
-    Eval(Eval),
+    Eval(Box<Eval>),
 }
 
 /// Series to be loaded.
@@ -82,7 +82,7 @@ pub fn commands(text: &str) -> Vec<Command> {
             (load(line, &lines[at + 1..=at + length]).map(Kind::Load), length)
         } else if word.starts_with("eval") {
             let (eval, used) = eval(line, &lines[at + 1..=at + length]);
-            (eval.map(Kind::Eval), used)
+            (eval.map(|eval| Kind::Eval(Box::new(eval))), used)
         } else {
             (Err(format!("invalid command {line:?}")), 0)
         };

@@ -217,7 +217,7 @@ impl Show {
 
     fn update(&mut self, at: Duration, stage: &Stage, seen: &Seen, out: &mut Out) -> Result<(), Failure> {
         if out.is_terminal() {
-            let lines = screen::screen(at, &self.live, seen, &stage.page);
+            let lines = screen::screen(at, &self.live, seen, &stage.page, out.height());
             out.redraw(self.drawn, &lines)?;
             self.drawn = lines.len();
         } else if at >= self.figures_at {

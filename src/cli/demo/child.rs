@@ -116,7 +116,8 @@ impl DaemonProcess {
     pub(super) async fn end(mut self) {
         let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(pid) = pid {
-            drop(rustix::process::kill_process(pid, Signal::TERM));
+            // One that has just ended by itself is gone: all the better.
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
         }
         if tokio::time::timeout(ENDING, self.child.wait()).await.is_err() {
             drop(self.child.kill().await);

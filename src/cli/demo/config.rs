@@ -77,6 +77,21 @@ pub(super) fn rules() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{FilesInMemory, load};
+
+    #[test]
+    fn the_configuration_is_good_and_enforces() {
+        let shop = "127.0.0.1:1234".parse().expect("an address");
+        let log = Path::new("/tmp/brownout demo/\"access\".log");
+        let files = [("demo/brownout.yaml", config(shop, log)), ("demo/rules.yaml", rules())];
+        let files = FilesInMemory::new(files.iter().map(|(name, text)| (*name, text.as_str())));
+        let loaded = load(Some(Path::new("demo/brownout.yaml")), &files);
+        assert!(loaded.problems.is_empty(), "{}", crate::yaml::render_problems(&loaded.problems));
+        let checked = loaded.checked.expect("good");
+        assert_eq!(checked.actions.mode.as_str(), "enforce");
+        assert_eq!(checked.groups.len(), 1, "no shipped rules");
+        assert_eq!((checked.scrapes.len(), checked.logs.len(), checked.receivers.len()), (1, 1, 1));
+    }
 
     #[test]
     fn the_rules_are_rules_and_their_expressions_are_promql() {

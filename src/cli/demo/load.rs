@@ -91,7 +91,10 @@ mod tests {
         let (rate, rates) = watch::channel(0);
         let sent = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&sent);
-        let _running = Running::spawn(send(rates, move || drop(counted.fetch_add(1, Ordering::Relaxed))));
+        let request = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
+        let _running = Running::spawn(send(rates, request));
         for (per_second, all) in [(0, 0), (25, 50), (300, 650), (0, 650)] {
             rate.send_replace(per_second);
             tokio::time::sleep(Duration::from_secs(2)).await;

@@ -11,8 +11,6 @@ use crate::cli::text::{Style, Text};
 
 /// Values of the small curves.
 const CURVE: usize = 48;
-/// Events on the live screen.
-const EVENTS: usize = 14;
 
 /// What is shown besides what was seen.
 #[derive(Clone, Debug, Default)]
@@ -86,8 +84,8 @@ fn named(name: &str) -> Text {
     Text::styled(Style::Dim, format!("  {name:<9}"))
 }
 
-/// The live lines, to be drawn over the ones before.
-pub(super) fn screen(at: Duration, live: &Live, seen: &Seen, page: &str) -> Vec<Text> {
+/// The live lines, to be drawn over the ones before; as many of the latest events as there is room for.
+pub(super) fn screen(at: Duration, live: &Live, seen: &Seen, page: &str, height: usize) -> Vec<Text> {
     let slow = seen.latency.is_some_and(|latency| latency > SLOW);
     let capacity = Mode::capacity;
     let can = match seen.level.as_str() {
@@ -133,8 +131,10 @@ pub(super) fn screen(at: Duration, live: &Live, seen: &Seen, page: &str) -> Vec<
         rungs,
         Text::new(),
     ];
-    let shown = live.events.len().saturating_sub(EVENTS);
-    lines.extend(live.events[shown..].iter().map(event_line));
+    // The cursor has a line of its own below.
+    let room = height.saturating_sub(lines.len() + 1).max(1);
+    let first = live.events.len().saturating_sub(room);
+    lines.extend(live.events[first..].iter().map(event_line));
     lines
 }
 
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn the_live_screen_shows_load_latency_alert_and_ladder() {
         let (live, seen) = live();
-        insta::assert_snapshot!(plain(&screen(Duration::from_secs(12), &live, &seen, "http://127.0.0.1:1")));
+        insta::assert_snapshot!(plain(&screen(Duration::from_secs(12), &live, &seen, "http://127.0.0.1:1", 24)));
         insta::assert_snapshot!(
             plain(&[figures_line(Duration::from_secs(12), &live, &seen)]),
             @" 12.0 s  110 requests/s, 99 % within 1.2 s, alert firing, recommendations cached, 500 answered, 7 not"

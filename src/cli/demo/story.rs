@@ -211,13 +211,18 @@ impl Story {
             }
         }
         for told in seen.told.iter().skip(before.told.len()) {
-            let mood = if told.status == "resolved" { Mood::Good } else { Mood::Bad };
-            let turn = if told.status == "resolved" { &mut turns.resolved } else { &mut turns.told };
-            // A resolved message counts only after the last firing one.
-            *turn = Some(at);
-            if told.status != "resolved" {
-                turns.resolved = None;
-            }
+            let mood = match told.status.as_str() {
+                "resolved" => {
+                    turns.resolved = Some(at);
+                    Mood::Good
+                }
+                _ => {
+                    turns.told.get_or_insert(at);
+                    // What was resolved before does not count any more.
+                    turns.resolved = None;
+                    Mood::Bad
+                }
+            };
             tell(mood, format!("webhook received: {} is {} ({})", told.alert, told.status, told.summary));
         }
         if seen.level != before.level {

@@ -33,6 +33,7 @@ pub struct Alertmanager {
     pub receivers: Vec<Receiver>,
     pub time_intervals: Vec<NamedIntervals>,
     pub templates: Vec<Spanned<String>>,
+    pub resolve_when_muted: bool,
     pub refused: Vec<Problem>,
 }
 
@@ -49,6 +50,11 @@ impl Decode for Alertmanager {
         let older: Vec<NamedIntervals> = fields.or("mute_time_intervals", "[]", "older spelling of `time_intervals`");
         time_intervals.extend(older);
         let templates = fields.or("templates", "[]", "files with templates; the last name may have `*`");
+        let resolve_when_muted = fields.or(
+            "resolve_when_muted",
+            "false",
+            "not in Alertmanager: the end of an alert that was told is told too while it is silenced, inhibited or muted",
+        );
         let mut refused = Vec::new();
         let keys = ["tracing", "event_recorder"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", "remove it", &mut refused);
@@ -56,6 +62,15 @@ impl Decode for Alertmanager {
             check::all(&mut fields, global.as_ref(), route, &receivers, &time_intervals);
         }
         fields.finish();
-        Some(Alertmanager { global, route: route?, inhibit_rules, receivers, time_intervals, templates, refused })
+        Some(Alertmanager {
+            global,
+            route: route?,
+            inhibit_rules,
+            receivers,
+            time_intervals,
+            templates,
+            resolve_when_muted,
+            refused,
+        })
     }
 }

@@ -53,6 +53,8 @@ pub struct Route {
     pub group_wait: Option<Duration>,
     pub group_interval: Option<Spanned<Duration>>,
     pub repeat_interval: Option<Spanned<Duration>>,
+    pub resolve_wait: Option<Duration>,
+    pub labels: LabelPairs,
     pub mute_time_intervals: Vec<Spanned<String>>,
     pub active_time_intervals: Vec<Spanned<String>>,
     pub routes: Vec<Route>,
@@ -85,9 +87,18 @@ impl Decode for Route {
         }
         let mute_time_intervals = fields.or("mute_time_intervals", "[]", "nothing is told within these, by name");
         let active_time_intervals = fields.or("active_time_intervals", "[]", "something is told only within these");
+        let resolve_wait = fields.optional(
+            "resolve_wait",
+            "not in Alertmanager: how soon the end of an alert is told, where that is before the next `group_interval`",
+        );
+        let labels: LabelPairs = fields.or("labels", "{}", "labels of the route itself, shown with its groups");
         let routes = fields.or("routes", "[]", "the children");
         let mut refused = Vec::new();
-        refuse(&mut fields, &["labels"], "`{}` of a route is not supported in this version", "remove it", &mut refused);
+        if labels.0.iter().any(|(_, value)| value.contains("{{")) {
+            let help = Some("write the values out".to_owned());
+            let place = fields.place_of("labels");
+            refused.push(place.error("templates in `labels` of a route are not supported in this version", help));
+        }
         fields.finish();
         Some(Route {
             place,
@@ -98,6 +109,8 @@ impl Decode for Route {
             group_wait,
             group_interval,
             repeat_interval,
+            resolve_wait,
+            labels,
             mute_time_intervals,
             active_time_intervals,
             routes,

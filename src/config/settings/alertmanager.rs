@@ -47,7 +47,7 @@ pub fn settings(check: &mut Checker<'_>, external_url: &str, section: Option<&Al
             .collect(),
         external_url,
         resolve_timeout: section.global.as_ref().map_or(usual.resolve_timeout, |global| global.resolve_timeout),
-        ..usual
+        resolve_when_muted: section.resolve_when_muted,
     };
     let templates = templates(check, &section.templates);
     Told { alerts, receivers, templates }
@@ -67,10 +67,11 @@ fn route(check: &mut Checker<'_>, node: &written::Route) -> Route {
         group_wait: node.group_wait,
         group_interval: node.group_interval.as_ref().map(|span| span.value),
         repeat_interval: node.repeat_interval.as_ref().map(|span| span.value),
+        resolve_wait: node.resolve_wait,
+        labels: node.labels.0.iter().cloned().collect(),
         mute_time_intervals: names(&node.mute_time_intervals),
         active_time_intervals: names(&node.active_time_intervals),
         routes: node.routes.iter().map(|child| route(check, child)).collect(),
-        ..Route::default()
     }
 }
 

@@ -25,6 +25,8 @@ mod smooth;
 mod statistics;
 mod stats_only;
 mod subquery;
+#[cfg(test)]
+mod tests;
 mod top;
 mod value;
 mod windows;

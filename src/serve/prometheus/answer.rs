@@ -188,7 +188,7 @@ fn seconds(text: &mut String, at: Timestamp) {
 }
 
 /// A float as Go's `FormatFloat(v, 'f', -1, 64)`: the shortest digits, never an exponent.
-pub(in crate::serve) fn number(value: f64) -> String {
+fn number(value: f64) -> String {
     match value {
         v if v.is_nan() => "NaN".into(),
         f64::INFINITY => "+Inf".into(),

@@ -13,8 +13,6 @@ use axum::routing::{any, get};
 
 use super::Shared;
 
-pub(super) use answer::number;
-
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/api/v1/query", any(query::instant))

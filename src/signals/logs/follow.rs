@@ -243,14 +243,18 @@ impl Follower {
     }
 
     fn check_path(&mut self, path: &Path, now: Timestamp, polled: &mut Polled) {
-        let wanted = self.wanted(path);
+        let (wanted, known) = (self.wanted(path), self.paths.contains_key(path));
+        if !wanted && !known {
+            return;
+        }
         let stat = match Stat::of_path(path) {
             Ok(stat) if wanted => stat,
             _ => {
                 self.refused.remove(path);
                 self.detach(path, now, polled);
-                let busy = self.files.values().any(|file| file.path == *path);
-                if self.started && !busy {
+                // The last generation under this path is still read: then the path is kept in mind.
+                let busy = || self.files.values().any(|file| file.path == *path);
+                if self.started && known && !busy() {
                     self.paths.remove(path);
                 }
                 return;
@@ -397,10 +401,14 @@ impl Follower {
         marks.sort_by_key(|mark| mark.changed);
         for mark in marks {
             let key = Key { dev: mark.dev, ino: mark.ino };
-            if Stat::of_path(&mark.path).is_ok_and(|stat| stat.key == key) && self.wanted(&mark.path) {
+            let wanted = self.wanted(&mark.path);
+            if wanted && Stat::of_path(&mark.path).is_ok_and(|stat| stat.key == key) {
                 continue;
             }
             self.resume.remove(&key);
+            if !wanted {
+                continue;
+            }
             let found = siblings(&mark.path, false).into_iter().find(|(_, stat)| stat.key == key);
             let opened = found.and_then(|(at, _)| Tracked::open(&at, &mark.path, key, now).ok());
             let resumed = opened.and_then(|mut file| file.resume(&mark).then_some(file));

@@ -30,6 +30,8 @@ const DRAIN: Duration = Duration::from_millis(50);
 /// How often the patterns are searched anew, in the same two cases.
 const SEARCH: Duration = Duration::from_secs(10);
 const POLL_SEARCH: Duration = Duration::from_millis(900);
+/// Turns that are taken after the stop, while there is more to read.
+const LAST_TURNS: u32 = 64;
 /// The waits before a job that panicked is started again.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -96,20 +98,21 @@ async fn follow(
     mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
 ) -> Ended {
     let hints = tail.hints.clone();
-    let mut stopping = false;
+    // The turns that are left, once the job stops.
+    let mut stopping: Option<u32> = None;
     let mut next_turn = job.clock.now();
     loop {
-        if !stopping {
+        if stopping.is_none() {
             let until = job.clock.instant(next_turn);
             tokio::select! {
                 biased;
-                () = stop.as_mut() => stopping = true,
+                () = stop.as_mut() => stopping = Some(LAST_TURNS),
                 () = tokio::time::sleep_until(until) => {}
                 () = hints.woken() => {
                     // Together with the lines that follow at once.
                     let breath = job.clock.instant(tail.last_turn + BREATH);
                     tokio::select! {
-                        () = stop.as_mut() => stopping = true,
+                        () = stop.as_mut() => stopping = Some(LAST_TURNS),
                         () = tokio::time::sleep_until(breath) => {}
                     }
                 }
@@ -130,8 +133,11 @@ async fn follow(
                 return Ended::Stopped;
             }
         }
-        if stopping && !tail.more {
-            return Ended::Stopped;
+        if let Some(left) = &mut stopping {
+            if *left == 0 || !tail.more {
+                return Ended::Stopped;
+            }
+            *left -= 1;
         }
         next_turn = tail.next_turn();
     }
@@ -178,13 +184,13 @@ impl Tail {
         if self.more { self.last_turn } else { self.next_sweep.min(self.desk.next_whole()) }
     }
 
-    fn turn(&mut self, now: Timestamp, last: bool) -> Option<Output> {
+    fn turn(&mut self, now: Timestamp, stopping: Option<u32>) -> Option<Output> {
         self.last_turn = now;
         let Hint { paths, search } = self.hints.take();
         let search = search || now >= self.next_search;
         let look = match search {
             true => Look::Search,
-            false if last || now >= self.next_sweep => Look::Sweep,
+            false if stopping.is_some() || now >= self.next_sweep => Look::Sweep,
             false => Look::Paths(&paths),
         };
         let (desk, mut unparsed) = (&mut self.desk, 0_u64);
@@ -210,9 +216,10 @@ impl Tail {
         }
         self.more = polled.more;
         self.count(&polled, unparsed);
+        let last = stopping.is_some_and(|left| left == 0 || !polled.more);
         let whole = now >= self.desk.next_whole();
         let follower = &self.follower;
-        let output = self.desk.output(now, polled.moved, last && !polled.more, || (follower.marks(), None));
+        let output = self.desk.output(now, polled.moved, last, || (follower.marks(), None));
         if whole || last {
             let job = [("log", self.settings.job_name.as_str())];
             self.telemetry.set(Metric::LogFilesFollowed, &job, self.follower.count() as f64);

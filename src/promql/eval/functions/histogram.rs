@@ -73,7 +73,11 @@ impl Evaluator<'_> {
         for mut element in vector {
             let Some(value) = element.value.histogram().map(|histogram| number(histogram)) else { continue };
             element.value = SampleValue::Float(value);
-            self.drop_name(&mut element);
+            element.drop_name = true;
+            if !self.options.delayed_name_removal {
+                // These alone keep `__type__` and `__unit__`, as in Prometheus.
+                element.labels = element.labels.without_name();
+            }
             out.push(element);
         }
         Ok(out)
