@@ -1,7 +1,8 @@
 //! The daemon's own metrics: one enum of names with their help, and one table of values.
 //!
 //! Whatever is dropped, refused or cut anywhere in the house is counted here, and the table is sampled like any other
-//! source, so that rules can read it.
+//! source, so that rules can read it. `job` and `instance` of our own series name the daemon; what a
+//! value is about stands in other labels (`log`, `scrape`, `switch`, ...).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,19 +56,19 @@ own_metrics! {
     CollectorSuccess Gauge "brownout_collector_success" "1 when a system collector's last run succeeded, else 0, by collector.";
     CollectorStuck Gauge "brownout_collector_stuck" "1 while a collector does not come back, by collector.";
     CollectorTicksMissed Counter "brownout_collector_ticks_missed_total" "Collections that were skipped because the one before took too long, by source.";
-    LogLinesRead Counter "brownout_log_lines_read_total" "Log lines read, by job.";
-    LogLinesCut Counter "brownout_log_lines_cut_total" "Log lines longer than the limit, of which only the beginning was looked at, by job.";
-    LogLinesUnparsed Counter "brownout_log_lines_unparsed_total" "Log lines that do not have the job's format, by job.";
-    LogBytesRead Counter "brownout_log_bytes_read_total" "Bytes read from log files, by job.";
-    LogBytesLost Counter "brownout_log_bytes_lost_total" "Bytes of log files known to be lost (truncated before they were read), by job.";
-    LogLagBytes Gauge "brownout_log_lag_bytes" "Bytes of log files that are not read yet, by job.";
-    LogFilesFollowed Gauge "brownout_log_files" "Log files that are followed, by job.";
-    LogFilesRefused Counter "brownout_log_files_refused_total" "Log files that are not followed, by job and reason: limit, kind (no regular file) or open (it cannot be opened).";
-    LogRotations Counter "brownout_log_rotations_total" "Rotations and truncations of log files, by job and kind.";
-    LogSeriesLimited Counter "brownout_log_series_limited_total" "Log matches counted under _other because their metric has too many series, by job and metric.";
-    LogValuesRefused Counter "brownout_log_values_refused_total" "Log matches without a usable number, by job and metric.";
-    ScrapeBodyTooLarge Counter "brownout_scrape_body_too_large_total" "Scrapes refused because of their size, by job.";
-    ScrapeSamplesDropped Counter "brownout_scrape_samples_dropped_total" "Scraped samples that were dropped, by job and reason: duplicate (the series had one already) or ahead (too far in the future).";
+    LogLinesRead Counter "brownout_log_lines_read_total" "Log lines read, by log job.";
+    LogLinesCut Counter "brownout_log_lines_cut_total" "Log lines longer than the limit, of which only the beginning was looked at, by log job.";
+    LogLinesUnparsed Counter "brownout_log_lines_unparsed_total" "Log lines that do not have the job's format, by log job.";
+    LogBytesRead Counter "brownout_log_bytes_read_total" "Bytes read from log files, by log job.";
+    LogBytesLost Counter "brownout_log_bytes_lost_total" "Bytes of log files known to be lost (truncated before they were read), by log job.";
+    LogLagBytes Gauge "brownout_log_lag_bytes" "Bytes of log files that are not read yet, by log job.";
+    LogFilesFollowed Gauge "brownout_log_files" "Log files that are followed, by log job.";
+    LogFilesRefused Counter "brownout_log_files_refused_total" "Log files that are not followed, by log job and reason: limit, kind (no regular file) or open (it cannot be opened).";
+    LogRotations Counter "brownout_log_rotations_total" "Rotations and truncations of log files, by log job and kind.";
+    LogSeriesLimited Counter "brownout_log_series_limited_total" "Log matches counted under _other because their metric has too many series, by log job and metric.";
+    LogValuesRefused Counter "brownout_log_values_refused_total" "Log matches without a usable number, by log job and metric.";
+    ScrapeBodyTooLarge Counter "brownout_scrape_body_too_large_total" "Scrapes refused because of their size, by scrape job.";
+    ScrapeSamplesDropped Counter "brownout_scrape_samples_dropped_total" "Scraped samples that were dropped, by scrape job and reason: duplicate (the series had one already) or ahead (too far in the future).";
     // rules
     RuleEvaluations Counter "brownout_rule_evaluations_total" "Rule evaluations.";
     RuleEvaluationFailures Counter "brownout_rule_evaluation_failures_total" "Rule evaluations that failed.";
@@ -180,6 +181,7 @@ fn key(metric: Metric, labels: &[(&str, &str)]) -> (Metric, Labels) {
     let mut builder = LabelsBuilder::new();
     builder.set(NAME, metric.name());
     for (name, value) in labels {
+        debug_assert!(!matches!(*name, "job" | "instance"), "{}: {name} names the daemon itself", metric.name());
         builder.set(name, value);
     }
     (metric, builder.build())
@@ -215,12 +217,12 @@ mod tests {
     #[test]
     fn counters_add_and_gauges_set() {
         let table = Telemetry::new();
-        table.count(Metric::LogLinesRead, &[("job", "a")]);
-        table.add(Metric::LogLinesRead, &[("job", "a")], 2.0);
+        table.count(Metric::LogLinesRead, &[("log", "a")]);
+        table.add(Metric::LogLinesRead, &[("log", "a")], 2.0);
         table.set(Metric::SeriesCount, &[], 7.0);
-        assert_eq!(table.get(Metric::LogLinesRead, &[("job", "a")]), Some(3.0));
+        assert_eq!(table.get(Metric::LogLinesRead, &[("log", "a")]), Some(3.0));
         assert_eq!(table.samples().len(), 2);
-        table.forget(Metric::LogLinesRead, "job", "a");
+        table.forget(Metric::LogLinesRead, "log", "a");
         assert_eq!(table.samples().len(), 1);
     }
 }

@@ -176,7 +176,7 @@ impl Reader {
             self.partial.clear();
             self.cutting = true;
         }
-        let job = [("job", self.job.settings.job_name.as_str())];
+        let job = [("log", self.job.settings.job_name.as_str())];
         for (metric, count) in [
             (Metric::LogLinesRead, lines),
             (Metric::LogLinesCut, cut),

@@ -237,7 +237,7 @@ impl Metrics {
     /// Hands what was refused and limited over to the telemetry.
     pub fn report(&mut self) {
         for family in &mut self.families {
-            let labels = [("job", self.job.as_str()), ("metric", &*family.name)];
+            let labels = [("log", self.job.as_str()), ("metric", &*family.name)];
             for (metric, count) in
                 [(Metric::LogSeriesLimited, &mut family.limited), (Metric::LogValuesRefused, &mut family.refused)]
             {

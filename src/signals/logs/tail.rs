@@ -221,7 +221,7 @@ impl Tail {
         let follower = &self.follower;
         let output = self.desk.output(now, polled.moved, last, || (follower.marks(), None));
         if whole || last {
-            let job = [("job", self.settings.job_name.as_str())];
+            let job = [("log", self.settings.job_name.as_str())];
             self.telemetry.set(Metric::LogFilesFollowed, &job, self.follower.count() as f64);
             self.telemetry.set(Metric::LogLagBytes, &job, self.follower.lag() as f64);
             self.desk.metrics.report();
@@ -236,16 +236,16 @@ impl Tail {
                 self.telemetry.add(metric, labels, count as f64);
             }
         };
-        add(Metric::LogLinesRead, polled.lines, &[("job", job)]);
-        add(Metric::LogLinesCut, polled.cut, &[("job", job)]);
-        add(Metric::LogLinesUnparsed, unparsed, &[("job", job)]);
-        add(Metric::LogBytesRead, polled.bytes, &[("job", job)]);
-        add(Metric::LogBytesLost, polled.lost, &[("job", job)]);
-        add(Metric::LogRotations, polled.renames, &[("job", job), ("kind", "rename")]);
-        add(Metric::LogRotations, polled.truncations, &[("job", job), ("kind", "truncate")]);
-        add(Metric::LogRotations, polled.deletions, &[("job", job), ("kind", "delete")]);
+        add(Metric::LogLinesRead, polled.lines, &[("log", job)]);
+        add(Metric::LogLinesCut, polled.cut, &[("log", job)]);
+        add(Metric::LogLinesUnparsed, unparsed, &[("log", job)]);
+        add(Metric::LogBytesRead, polled.bytes, &[("log", job)]);
+        add(Metric::LogBytesLost, polled.lost, &[("log", job)]);
+        add(Metric::LogRotations, polled.renames, &[("log", job), ("kind", "rename")]);
+        add(Metric::LogRotations, polled.truncations, &[("log", job), ("kind", "truncate")]);
+        add(Metric::LogRotations, polled.deletions, &[("log", job), ("kind", "delete")]);
         for reason in &polled.refused {
-            add(Metric::LogFilesRefused, 1, &[("job", job), ("reason", reason)]);
+            add(Metric::LogFilesRefused, 1, &[("log", job), ("reason", reason)]);
         }
     }
 }

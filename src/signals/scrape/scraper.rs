@@ -313,13 +313,13 @@ impl Scraper {
         let job = self.job.settings.job_name.as_str();
         for (reason, count) in [("duplicate", ingested.duplicates), ("ahead", ingested.ahead)] {
             if count > 0 {
-                let labels = [("job", job), ("reason", reason)];
+                let labels = [("scrape", job), ("reason", reason)];
                 self.job.telemetry.add(Metric::ScrapeSamplesDropped, &labels, count as f64);
             }
         }
         match failure {
             Some(Failure::Net(NetError::TooLarge(_))) => {
-                self.job.telemetry.count(Metric::ScrapeBodyTooLarge, &[("job", job)]);
+                self.job.telemetry.count(Metric::ScrapeBodyTooLarge, &[("scrape", job)]);
             }
             Some(Failure::Panic) => {
                 self.job.telemetry.count(Metric::TaskPanics, &[("task", &format!("scrape/{job}"))]);

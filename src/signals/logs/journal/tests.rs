@@ -67,7 +67,7 @@ async fn entries_are_counted_and_the_cursor_is_kept() {
             break;
         }
     }
-    assert_eq!(telemetry.get(Metric::LogLinesRead, &[("job", "j")]), Some(1.0));
+    assert_eq!(telemetry.get(Metric::LogLinesRead, &[("log", "j")]), Some(1.0));
 }
 
 #[tokio::test]
@@ -88,5 +88,5 @@ async fn an_endless_entry_is_cut_and_the_next_one_counts() {
             break;
         }
     }
-    assert_eq!(telemetry.get(Metric::LogLinesCut, &[("job", "j")]), Some(1.0));
+    assert_eq!(telemetry.get(Metric::LogLinesCut, &[("log", "j")]), Some(1.0));
 }

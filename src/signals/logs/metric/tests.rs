@@ -90,7 +90,7 @@ fn values_add_up_are_scaled_and_refused() {
         ["b_total{c=\"4xx\"} 2"]
     );
     metrics.report();
-    assert_eq!(metrics.telemetry.get(Metric::LogValuesRefused, &[("job", "j"), ("metric", "b_total")]), Some(3.0));
+    assert_eq!(metrics.telemetry.get(Metric::LogValuesRefused, &[("log", "j"), ("metric", "b_total")]), Some(3.0));
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn too_many_label_sets_go_to_other_and_idle_ones_end() {
         ["u_total{k=\"const\", u=\"a\"} 2", "u_total{k=\"const\", u=\"b\"} 1", "u_total{k=\"const\", u=\"_other\"} 2"]
     );
     metrics.report();
-    assert_eq!(metrics.telemetry.get(Metric::LogSeriesLimited, &[("job", "j"), ("metric", "u_total")]), Some(2.0));
+    assert_eq!(metrics.telemetry.get(Metric::LogSeriesLimited, &[("log", "j"), ("metric", "u_total")]), Some(2.0));
     let later = NOW + Duration::from_secs(60);
     metrics.line(b"u=b", "/l", later);
     assert_eq!(text(metrics.all(later)), ["u_total{k=\"const\", u=\"b\"} 2", "u_total{k=\"const\", u=\"_other\"} 2"]);

@@ -112,7 +112,7 @@ async fn a_line_is_out_at_once_and_all_series_each_interval() {
     assert_eq!((whole.batch.completeness, whole.batch.urgent), (Completeness::Whole, false));
     let last = running.stop().await;
     assert_eq!(last.checkpoint.expect("a checkpoint").files.len(), 2);
-    let job = [("job", "j")];
+    let job = [("log", "j")];
     assert_eq!(running.telemetry.get(Metric::LogLinesRead, &job), Some(4.0));
     assert_eq!(running.telemetry.get(Metric::LogFilesFollowed, &job), Some(2.0));
     assert_eq!(running.telemetry.get(Metric::LogLagBytes, &job), Some(0.0));

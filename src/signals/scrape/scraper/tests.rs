@@ -101,7 +101,7 @@ async fn a_gzip_bomb_and_a_long_body_are_refused_by_size() {
     let mut running = start(address, |s| s.body_size_limit = 1 << 20);
     running.next_with_up(0.0).await;
     assert!(running.board.targets()[0].last_error.contains("larger than"), "{}", running.board.targets()[0].last_error);
-    assert_eq!(running.telemetry.get(Metric::ScrapeBodyTooLarge, &[("job", "j")]), Some(1.0));
+    assert_eq!(running.telemetry.get(Metric::ScrapeBodyTooLarge, &[("scrape", "j")]), Some(1.0));
 }
 
 #[tokio::test]
