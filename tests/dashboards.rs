@@ -9,7 +9,8 @@ use brownout::telemetry::Metric;
 use serde_json::Value;
 
 /// Names that are put together from what the kernel says, so that no source file has them as a whole.
-const FROM_THE_KERNEL: [&str; 17] = [
+const FROM_THE_KERNEL: [&str; 18] = [
+    "node_memory_MemTotal_bytes",
     "node_memory_MemAvailable_bytes",
     "node_memory_MemFree_bytes",
     "node_netstat_TcpExt_ListenOverflows",
