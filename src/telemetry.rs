@@ -1,7 +1,8 @@
 //! The daemon's own metrics: one enum of names with their help, and one table of values.
 //!
 //! Whatever is dropped, refused or cut anywhere in the house is counted here, and the table is sampled like any other
-//! source, so that rules can read it.
+//! source, so that rules can read it. `job` and `instance` of our own series name the daemon; what a
+//! value is about stands in other labels (`log`, `scrape`, `switch`, ...).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -180,6 +181,7 @@ fn key(metric: Metric, labels: &[(&str, &str)]) -> (Metric, Labels) {
     let mut builder = LabelsBuilder::new();
     builder.set(NAME, metric.name());
     for (name, value) in labels {
+        debug_assert!(!matches!(*name, "job" | "instance"), "{}: {name} names the daemon itself", metric.name());
         builder.set(name, value);
     }
     (metric, builder.build())
@@ -215,12 +217,12 @@ mod tests {
     #[test]
     fn counters_add_and_gauges_set() {
         let table = Telemetry::new();
-        table.count(Metric::LogLinesRead, &[("job", "a")]);
-        table.add(Metric::LogLinesRead, &[("job", "a")], 2.0);
+        table.count(Metric::LogLinesRead, &[("log", "a")]);
+        table.add(Metric::LogLinesRead, &[("log", "a")], 2.0);
         table.set(Metric::SeriesCount, &[], 7.0);
-        assert_eq!(table.get(Metric::LogLinesRead, &[("job", "a")]), Some(3.0));
+        assert_eq!(table.get(Metric::LogLinesRead, &[("log", "a")]), Some(3.0));
         assert_eq!(table.samples().len(), 2);
-        table.forget(Metric::LogLinesRead, "job", "a");
+        table.forget(Metric::LogLinesRead, "log", "a");
         assert_eq!(table.samples().len(), 1);
     }
 }

@@ -41,7 +41,7 @@ const IMPURE: [&str; 12] = [
     "std::fs",
     "std::net::Tcp",
     "std::net::Udp",
-    "std::os::unix",
+    "std::os::unix::net",
     "std::env",
     "std::thread",
     "std::process",

@@ -28,7 +28,7 @@ pub struct RunArgs {
 
 pub(super) async fn run(args: &RunArgs) -> Result<(), Failure> {
     let loaded = config::load(args.config.as_deref(), &run::DiskFiles);
-    let log = loaded.checked.as_ref().map(|checked| checked.log.clone());
+    let log = loaded.checked.as_ref().map(|checked| checked.log);
     let level = match (args.log_level, &log) {
         (Some(level), _) => level.as_str(),
         (None, Some(log)) => log.level.as_str(),
@@ -39,5 +39,8 @@ pub(super) async fn run(args: &RunArgs) -> Result<(), Failure> {
     let _logging = Logging::start(level, format);
     let given =
         run::RunArgs { config: args.config.clone(), data_dir: args.data_dir.clone(), listen: args.listen.clone() };
-    run::run(given, loaded).await.map_err(|error| Failure::said(error.to_string()))
+    run::run(given, loaded).await.map_err(|error| match error {
+        run::RunError::Config(problems) => Failure::said(format!("the configuration is not usable\n\n{problems}")),
+        error => Failure::said(error.to_string()),
+    })
 }

@@ -11,6 +11,7 @@ use crate::engine::{self, ActionSettings};
 use crate::notify;
 use crate::rules;
 use crate::series;
+use crate::signals::logs::JobSettings;
 use crate::switches::{Declaration, Guards, OnSilence};
 use crate::time::Clock;
 
@@ -36,7 +37,7 @@ pub(super) fn plan(checked: &Checked) -> Plan {
         .cloned()
         .map(Job::System)
         .chain(checked.probes.iter().cloned().map(Job::Probe))
-        .chain(checked.logs.iter().cloned().map(Job::Log))
+        .chain(checked.logs.iter().cloned().map(log_job))
         .chain(checked.scrapes.iter().cloned().map(Job::Scrape))
         .collect();
     let exposed = |job: &Job| match job {
@@ -71,6 +72,14 @@ pub(super) fn plan(checked: &Checked) -> Plan {
         mode: mode.as_str(),
         allowed_hosts: checked.serve.allowed_hosts.clone(),
     }
+}
+
+/// Series of logs carry the host's name where the configuration gives no other.
+fn log_job(mut settings: JobSettings) -> Job {
+    if settings.instance.is_empty() {
+        settings.instance = crate::net::host_name();
+    }
+    Job::Log(settings)
 }
 
 fn declaration(name: crate::model::SwitchName, switch: &FeatureSwitch) -> Declaration {
