@@ -9,18 +9,21 @@ use brownout::telemetry::Metric;
 use serde_json::Value;
 
 /// Names that are put together from what the kernel says, so that no source file has them as a whole.
-const FROM_THE_KERNEL: [&str; 17] = [
+const FROM_THE_KERNEL: [&str; 20] = [
     "node_memory_MemAvailable_bytes",
     "node_memory_MemFree_bytes",
+    "node_memory_MemTotal_bytes",
     "node_netstat_TcpExt_ListenOverflows",
     "node_netstat_Tcp_InErrs",
     "node_netstat_Tcp_OutSegs",
     "node_netstat_Tcp_RetransSegs",
+    "node_network_receive_bytes_total",
     "node_network_receive_drop_total",
     "node_network_receive_errs_total",
     "node_network_transmit_bytes_total",
     "node_network_transmit_drop_total",
     "node_network_transmit_errs_total",
+    "node_sockstat_TCP_inuse",
     "node_sockstat_TCP_orphan",
     "node_sockstat_TCP_tw",
     "node_vmstat_oom_kill",
