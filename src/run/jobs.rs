@@ -109,10 +109,10 @@ impl Jobs {
             self.sources.retain(|source, ()| !of_job(source));
         }
         for (key, job) in wanted {
-            if !self.running.contains_key(&key) {
-                let task = start(&key, job.clone(), tools.clone());
-                self.running.insert(key, (job, task));
-            }
+            self.running.entry(key).or_insert_with_key(|key| {
+                let task = start(key, job.clone(), tools.clone());
+                (job, task)
+            });
         }
         batches
     }

@@ -41,8 +41,15 @@ pub(super) enum Input {
     Deadline,
     /// A file of the configuration changed, or SIGHUP came.
     Reload,
-    Loaded(Box<Loaded>, Receivers, Option<oneshot::Sender<Result<(), String>>>),
+    Loaded(Reading),
     Stop,
+}
+
+/// A configuration that was read again, and who waits for the verdict.
+pub(super) struct Reading {
+    pub loaded: Box<Loaded>,
+    pub receivers: Receivers,
+    pub reply: Option<oneshot::Sender<Result<(), String>>>,
 }
 
 /// The receiving ends of everything that the loop waits for.
@@ -53,7 +60,7 @@ pub(super) struct Inputs {
     pub asks: mpsc::Receiver<Ask>,
     pub table: watch::Receiver<Arc<Table>>,
     pub reloads: mpsc::Receiver<()>,
-    pub loaded: mpsc::Receiver<(Box<Loaded>, Receivers, Option<oneshot::Sender<Result<(), String>>>)>,
+    pub loaded: mpsc::Receiver<Reading>,
     pub stop: mpsc::Receiver<()>,
 }
 
@@ -66,7 +73,7 @@ pub(super) struct Shell {
     pub work: mpsc::Sender<Work>,
     pub jobs: Jobs,
     pub tools: Tools,
-    pub loaded: mpsc::Sender<(Box<Loaded>, Receivers, Option<oneshot::Sender<Result<(), String>>>)>,
+    pub loaded: mpsc::Sender<Reading>,
     pub config: Option<PathBuf>,
     pub watched: watch::Sender<Vec<PathBuf>>,
     pub receivers: watch::Sender<Arc<Receivers>>,
@@ -115,7 +122,7 @@ impl Shell {
             Input::Ask(ask) => self.answer(ask).await,
             Input::Deadline => self.deadline().await,
             Input::Reload => self.start_loading(None),
-            Input::Loaded(loaded, receivers, reply) => self.loaded(*loaded, receivers, reply).await,
+            Input::Loaded(reading) => self.loaded(*reading.loaded, reading.receivers, reading.reply).await,
             Input::Stop => {}
         }
     }
@@ -216,7 +223,7 @@ impl Shell {
         tokio::task::spawn_blocking(move || {
             let result = load(config.as_deref(), &super::DiskFiles);
             let receivers = result.checked.as_deref().map(|checked| receivers(checked, clock)).unwrap_or_default();
-            drop(loaded.blocking_send((Box::new(result), receivers, reply)));
+            drop(loaded.blocking_send(Reading { loaded: Box::new(result), receivers, reply }));
         });
     }
 
@@ -310,7 +317,7 @@ async fn next(inputs: &mut Inputs, clock: Clock, deadline: Timestamp) -> Input {
         Ok(()) = inputs.table.changed() => Input::Table(Arc::clone(&inputs.table.borrow_and_update())),
         Some(event) = inputs.events.recv() => Input::Event(event),
         Some(ask) = inputs.asks.recv() => Input::Ask(ask),
-        Some((loaded, receivers, reply)) = inputs.loaded.recv() => Input::Loaded(loaded, receivers, reply),
+        Some(reading) = inputs.loaded.recv() => Input::Loaded(reading),
         Some(output) = inputs.logs.recv() => Input::Log(output),
         Some(batch) = inputs.batches.recv() => Input::Batch(batch),
         Some(()) = inputs.reloads.recv() => Input::Reload,

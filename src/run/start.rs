@@ -8,19 +8,20 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
-use super::jobs::{Checkpoints, Jobs, LOGS, Tools};
+use super::jobs::{Checkpoints, Jobs, LOGS, LogOutput, Tools};
 use super::own::{self, OwnMetrics};
 use super::perform::{Performer, Work};
 use super::plan::{Plan, plan, receivers};
-use super::shell::{Inputs, Shell, tell_taken};
+use super::shell::{Inputs, Reading, Shell, tell_taken};
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
 use crate::config::{Checked, Files, Loaded, default_data_dir};
-use crate::engine::{Effects, Engine, Restored};
+use crate::engine::{Effects, Engine, Event, Restored};
 use crate::journal::{Journal, JournalError, Opened};
 use crate::limits;
+use crate::model::Batch;
 use crate::net;
-use crate::serve::{self, About, Parts, ServeError, Shared, Switchboard};
+use crate::serve::{self, About, Ask, Parts, ServeError, Shared, Switchboard};
 use crate::signals::scrape;
 use crate::store::{Embedded, Store, StoreError};
 use crate::telemetry::{Metric, Telemetry};
@@ -107,27 +108,22 @@ struct Daemon {
 }
 
 impl Daemon {
+    #[expect(clippy::too_many_lines, reason = "wiring: one statement a part, and nothing is decided")]
     async fn run(self, checked: &Checked) -> Result<(), RunError> {
         let Daemon { args, clock, telemetry, folder, opened, store, listener, watched } = self;
         let now = clock.now();
-        let Opened { journal, state, torn_bytes, last_written_millis } = opened;
-        telemetry.add(Metric::JournalRecovered, &[], torn_bytes as f64);
-        let (checkpoints, entries): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            state.into_iter().partition(|(key, _)| key.starts_with(LOGS));
-        let table = Arc::clone(&store.watch().borrow());
+        telemetry.add(Metric::JournalRecovered, &[], opened.torn_bytes as f64);
         let snapshot_path = folder.join("series.snapshot");
-        let restored = Restored {
-            entries,
-            last_alive: last_written_millis.map(Timestamp::from_millis),
-            switches: table.switches.clone(),
-            decisions: store.decisions(limits::DECISIONS_KEPT).await?,
-            series: tokio::fs::read(&snapshot_path).await.ok(),
-        };
+        let (journal, checkpoints, restored) = remembered(opened, &store, &snapshot_path).await?;
         let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked);
+        let table = Arc::clone(&store.watch().borrow());
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
         let engine = Engine::restore(now, engine, restored, seed, &mut effects);
-        let host = crate::net::host_name();
+        for damage in &effects.damaged {
+            tracing::error!(damage, "a record of the journal is left out");
+        }
+        let host = net::host_name();
         let about = About {
             host: host.clone(),
             version: env!("CARGO_PKG_VERSION"),
@@ -138,15 +134,7 @@ impl Daemon {
             allowed_hosts,
             exposed_jobs,
         };
-
-        let (batches_in, batches) = mpsc::channel(limits::ENGINE_QUEUE);
-        let (logs_in, logs) = mpsc::channel(limits::ENGINE_QUEUE);
-        let (events_in, events) = mpsc::channel(limits::ENGINE_QUEUE);
-        let (asks_in, asks) = mpsc::channel(limits::ENGINE_QUEUE);
-        let (reloads_in, reloads) = mpsc::channel(1);
-        let (loaded_in, loaded) = mpsc::channel(4);
-        let (stop_in, stop) = mpsc::channel(1);
-        let (work_in, work) = mpsc::channel(limits::EFFECT_QUEUE);
+        let (senders, inputs, work) = channels(&store);
         let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock)));
         let (about_in, about_out) = watch::channel(Arc::new(about));
         let (ready_in, ready_out) = watch::channel(false);
@@ -157,17 +145,16 @@ impl Daemon {
 
         let performer = Performer {
             journal: Arc::new(Mutex::new(journal)),
-            store: store.clone(),
+            store,
             receivers: receivers_out,
-            events: events_in,
+            events: senders.events,
             telemetry: telemetry.clone(),
             clock,
             places: HashMap::new(),
         };
-        let performing = tokio::spawn(performer.run(work));
         let shown = targets.clone();
         let shared = Shared::new(Parts {
-            asks: asks_in,
+            asks: senders.asks,
             switchboard,
             ready: ready_out,
             telemetry: telemetry.clone(),
@@ -176,31 +163,33 @@ impl Daemon {
             targets: Box::new(move || shown.targets().iter().map(target_json).collect()),
             queries: Arc::new(Semaphore::new(limits::QUERIES_AT_ONCE)),
         });
-        let serving = tokio::spawn(serve::serve(listener, shared));
-        let watching = tokio::spawn(files::watch(watched_out, reloads_in.clone()));
-        let signals = tokio::spawn(signals(reloads_in, stop_in)?);
-
+        let tasks = [
+            tokio::spawn(performer.run(work)),
+            tokio::spawn(serve::serve(listener, shared)),
+            tokio::spawn(files::watch(watched_out, senders.reloads.clone())),
+            tokio::spawn(signals(senders.reloads, senders.stop)?),
+        ];
         let tools = Tools {
             clock,
             telemetry: telemetry.clone(),
             board: targets,
-            batches: batches_in,
-            logs: logs_in,
+            batches: senders.batches,
+            logs: senders.logs,
             checkpoints: Checkpoints::new(checkpoints),
         };
         let mut running = Jobs::default();
         running.apply(now, jobs, &tools).await;
         tell_taken(&telemetry, now, 1);
-        drop(work_in.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
+        drop(senders.work.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
         let shell = Shell {
             engine,
             clock,
             telemetry,
             own: OwnMetrics::new(host),
-            work: work_in,
+            work: senders.work,
             jobs: running,
             tools,
-            loaded: loaded_in,
+            loaded: senders.loaded,
             config: args.config,
             watched: watched_in,
             receivers: receivers_in,
@@ -218,13 +207,61 @@ impl Daemon {
             snapshot_path,
             started: now,
         };
-        shell.run(Inputs { batches, logs, events, asks, table: store.watch(), reloads, loaded, stop }).await;
-        serving.abort();
-        watching.abort();
-        signals.abort();
-        performing.abort();
+        shell.run(inputs).await;
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
         Ok(())
     }
+}
+
+/// The sending ends of everything that the loop waits for, and of what it asks to be performed.
+struct Senders {
+    batches: mpsc::Sender<Batch>,
+    logs: mpsc::Sender<LogOutput>,
+    events: mpsc::Sender<Event>,
+    asks: mpsc::Sender<Ask>,
+    reloads: mpsc::Sender<()>,
+    loaded: mpsc::Sender<Reading>,
+    stop: mpsc::Sender<()>,
+    work: mpsc::Sender<Work>,
+}
+
+fn channels(store: &Embedded) -> (Senders, Inputs, mpsc::Receiver<Work>) {
+    let (batches_in, batches) = mpsc::channel(limits::ENGINE_QUEUE);
+    let (logs_in, logs) = mpsc::channel(limits::ENGINE_QUEUE);
+    let (events_in, events) = mpsc::channel(limits::ENGINE_QUEUE);
+    let (asks_in, asks) = mpsc::channel(limits::ENGINE_QUEUE);
+    let (reloads_in, reloads) = mpsc::channel(1);
+    let (loaded_in, loaded) = mpsc::channel(4);
+    let (stop_in, stop) = mpsc::channel(1);
+    let (work_in, work) = mpsc::channel(limits::EFFECT_QUEUE);
+    let senders = Senders {
+        batches: batches_in,
+        logs: logs_in,
+        events: events_in,
+        asks: asks_in,
+        reloads: reloads_in,
+        loaded: loaded_in,
+        stop: stop_in,
+        work: work_in,
+    };
+    (senders, Inputs { batches, logs, events, asks, table: store.watch(), reloads, loaded, stop }, work)
+}
+
+/// What was kept over the restart: for the engine, and the checkpoints of log jobs.
+async fn remembered(
+    opened: Opened,
+    store: &Embedded,
+    snapshot_path: &Path,
+) -> Result<(Journal, BTreeMap<String, serde_json::Value>, Restored), RunError> {
+    let (checkpoints, entries) = opened.state.into_iter().partition(|(key, _)| key.starts_with(LOGS));
+    let restored = Restored {
+        entries,
+        last_alive: opened.last_written_millis.map(Timestamp::from_millis),
+        switches: store.watch().borrow().switches.clone(),
+        decisions: store.decisions(limits::DECISIONS_KEPT).await?,
+        series: tokio::fs::read(snapshot_path).await.ok(),
+    };
+    Ok((opened.journal, checkpoints, restored))
 }
 
 /// SIGHUP loads the configuration again; SIGTERM and SIGINT stop.

@@ -233,8 +233,8 @@ class World:
         (self.folder / "logs").mkdir()
         moods, self.puts_off = random.Random(seed + 1), random.Random(seed + 2)
         self.mail, self.hooks = peers.MailServer(self.events), peers.Webhooks(self.events)
-        self.mail.puts_off = lambda: self.puts_off.random() < 0.25
-        self.hooks.mood = lambda kind: moods.choices(["ok", "503", "hang"], [0.65, 0.2, 0.15])[0]
+        self.mail.puts_off = lambda: self.puts_off.random() < 0.2
+        self.hooks.mood = lambda kind: moods.choices(["ok", "503", "hang"], [0.7, 0.2, 0.1])[0]
         self.service, self.nervous = peers.TcpService(), peers.TcpService()
         self.writer = Writer(self.folder / "logs", random.Random(seed + 3))
         ports = dict(service=self.service.port, flapping=self.nervous.port, hooks=self.hooks.port, smtp=self.mail.port)
@@ -393,7 +393,7 @@ def main():
     try:
         world.story.start()
         for _ in range(args.kills):
-            time.sleep(rng.uniform(0.2, 5))
+            time.sleep(rng.uniform(0.3, 6))
             world.die(checks, rng.choice([0, 0, rng.uniform(0, 1.5)]))
         world.story.over = world.flapping.over = True
         world.story.join(240)

@@ -28,7 +28,7 @@ const span = (seconds) => {
 const number = (value) => {
   const v = Number(value);
   if (!Number.isFinite(v)) return String(value);
-  if (v !== 0 && Math.abs(v) < 0.001) return v.toExponential(2);
+  if (v !== 0 && (Math.abs(v) < 0.001 || Math.abs(v) >= 1e9)) return v.toExponential(2);
   return new Intl.NumberFormat("en", { maximumSignificantDigits: 4 }).format(v);
 };
 const short = (v) => new Intl.NumberFormat("en", { maximumSignificantDigits: 3 }).format(v);
@@ -235,6 +235,7 @@ async function charts(now) {
 async function sources(state) {
   const ups = await ask(`/api/v1/query?${new URLSearchParams({ query: "up" })}`);
   const probes = await ask(`/api/v1/query?${new URLSearchParams({ query: "probe_success" })}`);
+  const lines = await ask(`/api/v1/query?${new URLSearchParams({ query: "sum by (log) (rate(brownout_log_lines_read_total[10s]))" })}`);
   const times = await ask(`/api/v1/query?${new URLSearchParams({ query: "probe_duration_seconds" })}`);
   const time = new Map(times.data.result.map((r) => [`${r.metric.job}/${r.metric.instance}`, Number(r.value[1])]));
   const probed = new Map(probes.data.result.map((r) => [`${r.metric.job}/${r.metric.instance}`, r.value[1] === "1"]));
@@ -243,10 +244,12 @@ async function sources(state) {
     const isProbe = probed.has(key);
     const good = r.value[1] === "1" && (!isProbe || probed.get(key));
     return { job: r.metric.job, instance: r.metric.instance, good, time: time.get(key), isProbe };
-  }).sort((a, b) => a.good - b.good || a.job.localeCompare(b.job) || a.instance.localeCompare(b.instance));
+  });
+  for (const r of lines.data.result) rows.push({ job: r.metric.log, instance: "log files", good: true, rate: Number(r.value[1]) });
+  rows.sort((a, b) => a.good - b.good || a.job.localeCompare(b.job) || a.instance.localeCompare(b.instance));
   put("sources", el("table", {}, el("tr", {}, el("th", {}, "job"), el("th", {}, "instance"), el("th", {}, ""), el("th", {}, "")),
-    ...rows.map((r) => el("tr", {}, el("td", { class: "word", title: r.job }, r.job), el("td", {}, el("div", { class: "clamp", title: r.instance }, r.instance)), el("td", { class: "number" }, r.time === undefined ? "" : `${number(1000 * r.time)} ms`),
-      el("td", { class: "tight" }, el("span", { class: `tag ${r.good ? "good" : "bad"}` }, r.good ? "up" : "down"))))));
+    ...rows.map((r) => el("tr", {}, el("td", { class: "word", title: r.job }, r.job), el("td", {}, el("div", { class: "clamp", title: r.instance }, r.instance)), el("td", { class: "number" }, r.rate !== undefined ? `${short(r.rate)} lines/s` : r.time === undefined ? "" : `${short(1000 * r.time)} ms`),
+      el("td", { class: "tight" }, el("span", { class: `tag ${r.good ? "good" : "bad"}` }, r.rate !== undefined ? "read" : r.good ? "up" : "down"))))));
 }
 
 // What is open or has the focus stays so over a refresh: both are known by a key.

@@ -149,7 +149,10 @@ fn next_slot(after: Timestamp, interval: Duration, offset: u64) -> Timestamp {
 }
 
 fn tell(job: &ProbeJob, target: &ProbeTarget, result: &ProbeResult, changed: bool) {
-    let (job, target) = (job.job_name.as_str(), crate::net::redact_url(&target.address));
+    // Only a URL can have a password in it: host:port is shown as it is.
+    let address = &target.address;
+    let target = if address.contains("://") { crate::net::redact_url(address) } else { address.clone() };
+    let job = job.job_name.as_str();
     if !result.success {
         let reason = result.log.last().map_or("", String::as_str);
         tracing::warn!(job, target, reason, "probe failed");

@@ -145,7 +145,7 @@ fn a_write_that_failed_is_given_again_until_the_store_has_it() {
     s.write_failed(at(1), &name());
     let (mut writes, mut calls) = (Vec::new(), Vec::new());
     s.tick(at(2), &mut writes, &mut calls);
-    assert_eq!(writes, [write.clone()]);
+    assert_eq!(writes, std::slice::from_ref(&write));
     s.store_has(at(3), &BTreeMap::from([(name(), write.record)]));
     writes.clear();
     s.tick(at(10), &mut writes, &mut calls);
