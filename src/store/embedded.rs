@@ -138,8 +138,17 @@ impl Store for Embedded {
         match tokio::fs::read_to_string(&path).await {
             Ok(text) => {
                 // A line that was torn by a crash is no decision; the record beside it still has the latest.
-                let mut latest: Vec<Decision> =
-                    text.lines().rev().filter_map(|line| serde_json::from_str(line).ok()).take(most).collect();
+                // One that was appended right before a crash, and never came into force, has the revision of the one
+                // that did, or none that the switch has reached.
+                let table = Arc::clone(&self.inner.table.borrow());
+                let mut seen = std::collections::BTreeSet::new();
+                let mut came_true = |decision: &Decision| {
+                    let named = table.switches.iter().find(|(name, _)| name.as_str() == decision.switch);
+                    let reached = named.is_none_or(|(_, record)| decision.revision <= record.revision);
+                    reached && seen.insert((decision.switch.clone(), decision.revision))
+                };
+                let lines = text.lines().rev().filter_map(|line| serde_json::from_str(line).ok());
+                let mut latest: Vec<Decision> = lines.filter(|d| came_true(d)).take(most).collect();
                 latest.reverse();
                 Ok(latest)
             }
@@ -216,6 +225,13 @@ mod tests {
         let before = Arc::clone(&store.watch().borrow());
         let again = Embedded::open(&folder).expect("opens");
         assert_eq!(**again.watch().borrow(), *before);
+        // A crash between the decision and the switch: the decision never came into force.
+        let lost = write("a", 3, "off").record.decision.expect("a decision");
+        again.append_decision(&lost).expect("appended");
+        assert_eq!(again.decisions(9).await.expect("decisions").len(), 3);
+        again.compare_and_put(write("a", 3, "cached")).await.expect("taken");
+        let decisions = again.decisions(9).await.expect("decisions");
+        assert_eq!(decisions.iter().map(|d| d.to.as_str()).collect::<Vec<_>>(), ["off", "full", "off", "cached"]);
         std::fs::remove_dir_all(&folder).expect("removed");
     }
 
