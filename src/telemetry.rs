@@ -48,6 +48,8 @@ own_metrics! {
     TaskPanics Counter "brownout_task_panics_total" "Collectors and edges that panicked and were started again, by task.";
     ClockSteps Counter "brownout_clock_steps_total" "Steps of the system clock that were noticed.";
     TickLatenessSeconds Gauge "brownout_tick_lateness_seconds" "How late the last evaluation tick began, in seconds.";
+    ProcessCpuSeconds Counter "brownout_process_cpu_seconds_total" "Processor time that the daemon has used, in seconds.";
+    ProcessResidentBytes Gauge "brownout_process_resident_bytes" "Memory of the daemon that is resident, in bytes.";
     // series
     SeriesCount Gauge "brownout_series" "Series in the store.";
     SamplesAppended Counter "brownout_samples_appended_total" "Samples taken into the store.";
@@ -73,14 +75,13 @@ own_metrics! {
     RuleEvaluations Counter "brownout_rule_evaluations_total" "Rule evaluations.";
     RuleEvaluationFailures Counter "brownout_rule_evaluation_failures_total" "Rule evaluations that failed.";
     RuleGroupIterationsMissed Counter "brownout_rule_group_iterations_missed_total" "Ticks of rule groups that were skipped because the host was too slow.";
-    RuleGroupLastDuration Gauge "brownout_rule_group_last_duration_seconds" "How long a group's last evaluation took, in seconds, by group.";
     RuleNoData Gauge "brownout_rule_no_data" "1 while an action rule's input is missing and its switch holds, by switch.";
     // alerts and notifications
     AlertsFiring Gauge "brownout_alerts" "Alerts by state.";
     Notifications Counter "brownout_notifications_total" "Notifications that receivers accepted, by receiver and integration.";
     NotificationsFailed Counter "brownout_notifications_failed_total" "Deliveries that failed and will be tried again, by receiver and integration.";
     NotificationsGivenUp Counter "brownout_notifications_given_up_total" "Notifications that a receiver refused for good, by receiver and integration.";
-    NotificationsDropped Counter "brownout_notifications_dropped_total" "Repeated notifications dropped because the outbox was full, by receiver.";
+    NotificationsDropped Counter "brownout_notifications_dropped_total" "Repeated notifications that were dropped, because one was still on its way or the outbox was full.";
     NotificationsPending Gauge "brownout_notifications_pending" "Notifications in the outbox.";
     // switches and the store
     SwitchLevel Gauge "brownout_switch_level" "1 for the level that a feature switch is at, else 0, by switch and level.";
@@ -95,7 +96,6 @@ own_metrics! {
     JournalBytes Gauge "brownout_journal_bytes" "Size of the journal, in bytes.";
     JournalRecovered Counter "brownout_journal_torn_bytes_total" "Bytes of a torn journal tail that were set aside at start.";
     // serve
-    HttpRequests Counter "brownout_http_requests_total" "Requests to our HTTP server, by path and code.";
     HttpRefused Counter "brownout_http_connections_refused_total" "Connections past the limit.";
     FlagEvaluations Counter "brownout_flag_evaluations_total" "Switch reads over OFREP, by switch.";
 }

@@ -3,6 +3,7 @@
 mod bad_configs;
 mod command_line;
 mod dashboards;
+mod deploy;
 mod generated;
 mod good_config;
 mod house;

@@ -22,11 +22,21 @@ pub(super) struct OwnMetrics {
     told_meta: bool,
     counted: Counters,
     decided: usize,
+    dropped: u64,
+    cpu_seconds: f64,
 }
 
 impl OwnMetrics {
     pub(super) fn new(instance: String) -> OwnMetrics {
-        OwnMetrics { instance, named: LabelsMap::default(), told_meta: false, counted: Counters::default(), decided: 0 }
+        OwnMetrics {
+            instance,
+            named: LabelsMap::default(),
+            told_meta: false,
+            counted: Counters::default(),
+            decided: 0,
+            dropped: 0,
+            cpu_seconds: 0.0,
+        }
     }
 
     /// Brings the engine's counters into the table and the table into a batch.
@@ -67,7 +77,24 @@ impl OwnMetrics {
         for state in [crate::rules::AlertState::Pending, crate::rules::AlertState::Firing] {
             telemetry.set(Metric::AlertsFiring, &[("state", state.as_str())], engine.rules().alerts_in(state) as f64);
         }
+        let dropped = engine.alerts().outbox_counts().repeats_dropped;
+        telemetry.add(Metric::NotificationsDropped, &[], (dropped - self.dropped) as f64);
+        self.dropped = dropped;
+        self.count_process(telemetry);
         self.count_switches(engine, telemetry);
+    }
+
+    /// What this process costs, from `/proc/self`; nothing where there is none.
+    fn count_process(&mut self, telemetry: &Telemetry) {
+        let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+        if let Some(seconds) = cpu_seconds(&read("/proc/self/stat"), rustix::param::clock_ticks_per_second()) {
+            telemetry.add(Metric::ProcessCpuSeconds, &[], (seconds - self.cpu_seconds).max(0.0));
+            self.cpu_seconds = seconds;
+        }
+        let pages = read("/proc/self/statm").split(' ').nth(1).and_then(|pages| pages.parse::<f64>().ok());
+        if let Some(pages) = pages {
+            telemetry.set(Metric::ProcessResidentBytes, &[], pages * rustix::param::page_size() as f64);
+        }
     }
 
     fn count_switches(&mut self, engine: &Engine, telemetry: &Telemetry) {
@@ -95,6 +122,14 @@ impl OwnMetrics {
     }
 }
 
+/// User and system time out of `/proc/<pid>/stat`: the 14th and 15th field, counted behind the command's name.
+fn cpu_seconds(stat: &str, ticks_per_second: u64) -> Option<f64> {
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ').skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / ticks_per_second as f64)
+}
+
 /// The word for a refusal in `brownout_samples_refused_total`.
 pub(super) fn refusal_word(why: Refusal) -> &'static str {
     match why {
@@ -111,5 +146,17 @@ pub(super) fn tell_build(telemetry: &Telemetry) {
     telemetry.set(Metric::BuildInfo, &[("version", &version)], 1.0);
     for metric in [Metric::StoreWriteFailures, Metric::JournalWriteFailures, Metric::HttpRefused, Metric::ClockSteps] {
         telemetry.add(metric, &[], 0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_read_behind_any_command_name() {
+        let stat = "42 (a) b (c) S 1 1 1 0 -1 4194560 500 0 0 0 150 50 7 8 20 0 1 0 100 1000 200";
+        assert_eq!(cpu_seconds(stat, 100), Some(2.0));
+        assert_eq!(cpu_seconds("", 100), None);
     }
 }

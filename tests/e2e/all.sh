@@ -24,4 +24,5 @@ run loop.py --trials 5
 run logline.py --lines 25
 run crash.py --kills 8
 run reload.py
+run dashboards.py
 exit "$failed"

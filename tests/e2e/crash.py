@@ -437,7 +437,7 @@ def main():
         world.writer.end()
         peers.wait_for("empty outbox", lambda: world.agent.get("/api/v1/status/overview")["outbox"]["waiting"] == 0, 90)
         # The flapping service stays up: its last resolved message is on its way at the latest now.
-        peers.wait_for("quiet", lambda: not world.agent.get("/api/v1/alerts")["data"]["alerts"], 30)
+        peers.wait_for("quiet", lambda: not world.agent.get("/api/v1/alerts")["data"]["alerts"], 75)
         time.sleep(2.5)
         peers.wait_for("empty outbox", lambda: world.agent.get("/api/v1/status/overview")["outbox"]["waiting"] == 0, 90)
         whole = [outage for outage in world.story.outages if outage.ended]

