@@ -10,6 +10,7 @@ mod actions;
 mod core;
 mod durable;
 mod event;
+mod news;
 mod picture;
 
 pub use self::core::{Engine, Settings};

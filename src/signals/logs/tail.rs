@@ -15,6 +15,7 @@ use super::desk::{Desk, Output};
 use super::follow::{Follower, Look, Polled};
 use super::journal;
 use super::metric::Metrics;
+use super::pace::Pace;
 use super::settings::{Format, JobSettings, LogError};
 use super::watch::{Hint, Hints, Watcher};
 use crate::telemetry::{Metric, Telemetry};
@@ -22,6 +23,10 @@ use crate::time::{Clock, Timestamp};
 
 /// Turns are at least this far apart.
 const BREATH: Duration = Duration::from_millis(5);
+/// Turns that find little: so many a breath apart, then one each so often. Turns that find much (at least
+/// [`MUCH`] bytes) are always a breath apart, as it is their work that costs then, and not their number.
+const SMALL_TURNS: (u32, Duration) = (10, Duration::from_millis(40));
+const MUCH: u64 = 16 << 10;
 /// How often everything is looked at: when all directories are watched, when some are not, and while a rotated file may
 /// still be written under a name that no hint tells.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -110,7 +115,7 @@ async fn follow(
                 () = tokio::time::sleep_until(until) => {}
                 () = hints.woken() => {
                     // Together with the lines that follow at once.
-                    let breath = job.clock.instant(tail.last_turn + BREATH);
+                    let breath = job.clock.instant(tail.next_hinted());
                     tokio::select! {
                         () = stop.as_mut() => stopping = Some(LAST_TURNS),
                         () = tokio::time::sleep_until(breath) => {}
@@ -155,6 +160,7 @@ struct Tail {
     watched: bool,
     more: bool,
     last_turn: Timestamp,
+    small_turns: Pace,
     next_sweep: Timestamp,
     next_search: Timestamp,
 }
@@ -175,13 +181,20 @@ impl Tail {
             watched: false,
             more: false,
             last_turn: Timestamp::MIN,
+            small_turns: Pace::new(SMALL_TURNS.0, SMALL_TURNS.1),
             next_sweep: now,
             next_search: now,
         })
     }
 
     fn next_turn(&self) -> Timestamp {
-        if self.more { self.last_turn } else { self.next_sweep.min(self.desk.next_whole()) }
+        if self.more { self.last_turn } else { self.next_sweep.min(self.desk.next_due()) }
+    }
+
+    /// When a hint may lead to a turn.
+    fn next_hinted(&self) -> Timestamp {
+        let breath = self.last_turn + BREATH;
+        self.small_turns.free_at().map_or(breath, |free| free.max(breath))
     }
 
     fn turn(&mut self, now: Timestamp, stopping: Option<u32>) -> Option<Output> {
@@ -215,6 +228,9 @@ impl Tail {
             self.next_sweep = self.next_sweep.min(now + DRAIN);
         }
         self.more = polled.more;
+        if polled.bytes < MUCH {
+            self.small_turns.take(now);
+        }
         self.count(&polled, unparsed);
         let last = stopping.is_some_and(|left| left == 0 || !polled.more);
         let whole = now >= self.desk.next_whole();

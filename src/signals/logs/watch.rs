@@ -1,7 +1,7 @@
 //! Wake-ups from the kernel, by `notify`, on directories. They are hints only: a lost one costs a second, never a line.
 //!
-//! A fast writer must not make us busy: once some hints wait to be taken, the watching thread stands still, and the kernel
-//! folds what follows into one event.
+//! A fast writer must not make us busy: once some hints wait to be taken, or the same one twice, the watching thread
+//! stands still, and the kernel folds what follows into one event.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -82,13 +82,16 @@ impl Hints {
         let search = event.need_rescan() || folder || (renamed && event.paths.iter().any(|path| path.is_dir()));
         let mut open = self.lock();
         open.search |= search || open.paths.len() > PATHS;
+        let mut known = !search;
         if open.paths.len() <= PATHS {
-            open.paths.extend(event.paths);
+            for path in event.paths {
+                known &= !open.paths.insert(path);
+            }
         }
         open.waiting += 1;
         self.shared.wake.notify_one();
-        if open.waiting >= AHEAD {
-            let stand = |open: &mut Box_| open.waiting >= AHEAD && !open.busy;
+        if known || open.waiting >= AHEAD {
+            let stand = |open: &mut Box_| open.waiting > 0 && !open.busy;
             drop(self.shared.taken.wait_timeout_while(open, STAND_STILL, stand));
         }
     }
