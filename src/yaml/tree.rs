@@ -54,6 +54,50 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Takes out the smallest entry of a mapping or list that holds this place; gives where it stood, and every text
+    /// in it, keys too.
+    pub fn prune(&mut self, place: &Span) -> Option<(Span, Vec<String>)> {
+        let holds = |start: usize, end: usize| start <= place.start && place.end <= end;
+        match &mut self.value {
+            Value::Map(entries) => {
+                let at = entries.iter().position(|(_, key, node)| holds(key.start, node.span.end.max(key.end)))?;
+                entries[at].2.prune(place).or_else(|| {
+                    let (key, key_span, node) = entries.remove(at);
+                    let span = key_span.start..node.span.end.max(key_span.end);
+                    let mut texts = vec![key];
+                    node.texts(&mut texts);
+                    Some((span, texts))
+                })
+            }
+            Value::Seq(items) => {
+                let at = items.iter().position(|item| holds(item.span.start, item.span.end))?;
+                items[at].prune(place).or_else(|| {
+                    let (item, mut texts) = (items.remove(at), Vec::new());
+                    let span = item.span.clone();
+                    item.texts(&mut texts);
+                    Some((span, texts))
+                })
+            }
+            Value::Null | Value::Scalar { .. } => None,
+        }
+    }
+
+    fn texts(self, into: &mut Vec<String>) {
+        match self.value {
+            Value::Null => {}
+            Value::Scalar { text, .. } => into.push(text),
+            Value::Seq(items) => items.into_iter().for_each(|item| item.texts(into)),
+            Value::Map(entries) => {
+                for (key, _, node) in entries {
+                    into.push(key);
+                    node.texts(into);
+                }
+            }
+        }
+    }
+}
+
 /// Parses one document.
 ///
 /// # Errors

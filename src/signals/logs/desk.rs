@@ -114,3 +114,42 @@ impl Desk {
         Some(Output { batch, checkpoint })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::{JobSettings, Kind, MetricSettings};
+    use super::*;
+    use crate::telemetry::Telemetry;
+
+    fn desk(now: Timestamp) -> Desk {
+        let counter = |name: &str, pattern: &str| MetricSettings {
+            pattern: Some(pattern.into()),
+            ..MetricSettings::named(Kind::Counter, name)
+        };
+        let metrics = vec![counter("requests_total", "GET"), counter("errors_total", "ERROR")];
+        let settings = JobSettings { metrics, ..JobSettings::named("j", "h") };
+        let metrics = Metrics::new(&settings, Telemetry::new(), now).expect("metrics");
+        Desk::new(metrics, "j", Duration::from_secs(1))
+    }
+
+    #[test]
+    fn changes_of_a_busy_log_are_sent_some_times_a_second_and_a_rare_line_at_once() {
+        let at = Timestamp::from_millis;
+        let mut desk = desk(at(0));
+        let mut sent = Vec::new();
+        for millis in (0..4_000).step_by(10) {
+            desk.metrics.line(b"GET /", "a", at(millis));
+            if millis == 3_550 {
+                desk.metrics.line(b"ERROR", "a", at(millis));
+            }
+            let output = desk.output(at(millis), true, false, Default::default);
+            let partial = output.filter(|output| output.batch.completeness == Completeness::Partial);
+            sent.extend(partial.map(|output| (millis, output.batch.samples.len())));
+            assert!(desk.next_due() > at(millis), "a desk that has just sent what it may is not due");
+        }
+        let late = |from: i64, to: i64| sent.iter().filter(|(at, _)| (from..to).contains(at)).count();
+        assert!(late(0, 100) >= 8, "the first ones go out at once: {sent:?}");
+        assert!((8..=11).contains(&late(2_000, 3_000)), "then ten a second: {sent:?}");
+        assert!(sent.contains(&(3_550, 2)), "what was quiet does not wait: {sent:?}");
+    }
+}

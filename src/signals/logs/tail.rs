@@ -17,7 +17,7 @@ use super::journal;
 use super::metric::Metrics;
 use super::pace::Pace;
 use super::settings::{Format, JobSettings, LogError};
-use super::watch::{Hint, Hints, Watcher};
+use super::watch::{Hint, Watcher};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Timestamp};
 
@@ -102,7 +102,6 @@ async fn follow(
     checkpoint: &mut Checkpoint,
     mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
 ) -> Ended {
-    let hints = tail.hints.clone();
     // The turns that are left, once the job stops.
     let mut stopping: Option<u32> = None;
     let mut next_turn = job.clock.now();
@@ -113,7 +112,7 @@ async fn follow(
                 biased;
                 () = stop.as_mut() => stopping = Some(LAST_TURNS),
                 () = tokio::time::sleep_until(until) => {}
-                () = hints.woken() => {
+                () = tail.watcher.woken() => {
                     // Together with the lines that follow at once.
                     let breath = job.clock.instant(tail.next_hinted());
                     tokio::select! {
@@ -124,8 +123,9 @@ async fn follow(
             }
         }
         let now = job.clock.now();
+        let hint = tail.watcher.take();
         let turn = tokio::task::spawn_blocking(move || {
-            let output = tail.turn(now, stopping);
+            let output = tail.turn(now, hint, stopping);
             (tail, output)
         });
         let Ok((back, output)) = turn.await else { return Ended::Panicked };
@@ -154,7 +154,6 @@ struct Tail {
     follower: Follower,
     desk: Desk,
     watcher: Watcher,
-    hints: Hints,
     telemetry: Telemetry,
     /// All directories are watched.
     watched: bool,
@@ -170,13 +169,11 @@ impl Tail {
         let now = job.clock.now();
         let mut metrics = Metrics::new(&job.settings, job.telemetry.clone(), now)?;
         metrics.restore(&checkpoint.metrics);
-        let hints = Hints::default();
         Ok(Tail {
             settings: Arc::clone(&job.settings),
             follower: Follower::new(&job.settings, &checkpoint.files)?,
             desk: Desk::new(metrics, &job.settings.job_name, job.settings.scrape_interval),
-            watcher: Watcher::new(hints.clone()),
-            hints,
+            watcher: Watcher::new(),
             telemetry: job.telemetry.clone(),
             watched: false,
             more: false,
@@ -197,9 +194,9 @@ impl Tail {
         self.small_turns.free_at().map_or(breath, |free| free.max(breath))
     }
 
-    fn turn(&mut self, now: Timestamp, stopping: Option<u32>) -> Option<Output> {
+    fn turn(&mut self, now: Timestamp, hint: Hint, stopping: Option<u32>) -> Option<Output> {
         self.last_turn = now;
-        let Hint { paths, search } = self.hints.take();
+        let Hint { paths, search } = hint;
         let search = search || now >= self.next_search;
         let look = match search {
             true => Look::Search,
