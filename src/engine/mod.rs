@@ -11,6 +11,8 @@ mod core;
 mod durable;
 mod event;
 mod picture;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::{Engine, Settings};
 pub use actions::ActionSettings;

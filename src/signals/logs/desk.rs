@@ -68,6 +68,10 @@ impl Desk {
         places: impl FnOnce() -> Places,
     ) -> Option<Output> {
         self.moved |= moved;
+        if self.last_at.since(now) > self.interval.max(Duration::from_secs(1)) {
+            // The clock was set back.
+            (self.next_whole, self.last_at, self.last_checkpoint) = (now, Timestamp::MIN, None);
+        }
         let changed = self.metrics.changed();
         let whole = last || now >= self.next_whole;
         let urgent = !changed.is_empty();

@@ -110,7 +110,8 @@ async fn follow(
                 () = tokio::time::sleep_until(until) => {}
                 () = hints.woken() => {
                     // Together with the lines that follow at once.
-                    let breath = job.clock.instant(tail.last_turn + BREATH);
+                    let last_turn = tail.last_turn.min(job.clock.now());
+                    let breath = job.clock.instant(last_turn + BREATH);
                     tokio::select! {
                         () = stop.as_mut() => stopping = Some(LAST_TURNS),
                         () = tokio::time::sleep_until(breath) => {}
@@ -185,6 +186,10 @@ impl Tail {
     }
 
     fn turn(&mut self, now: Timestamp, stopping: Option<u32>) -> Option<Output> {
+        if self.last_turn > now {
+            // The clock was set back.
+            (self.next_sweep, self.next_search) = (now, now);
+        }
         self.last_turn = now;
         let Hint { paths, search } = self.hints.take();
         let search = search || now >= self.next_search;
