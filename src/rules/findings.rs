@@ -28,18 +28,23 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// What is wrong, in short.
+    pub fn summary(&self) -> String {
+        format!("`{}` matches no series", self.selector)
+    }
+
     /// What is wrong, and what could be meant instead, by the series that are there. For the threads of readers: it
     /// looks at every metric name.
     pub fn message(&self, view: &View) -> String {
         let selector = &self.selector;
         let Some(name) = self.matchers.iter().find(|m| m.name == NAME && m.op == MatchOp::Equal) else {
-            return format!("`{selector}` matches no series");
+            return self.summary();
         };
         let known = view.label_values(NAME);
         if !known.contains(&name.value.as_str()) {
             let longer =
                 |known: &&str| known.len() > 4 && (known.starts_with(&name.value) || name.value.starts_with(known));
-            return match nearest(&name.value, known.iter().copied()).or(known.iter().copied().find(|k| longer(&k))) {
+            return match nearest(&name.value, known.iter().copied()).or(known.iter().copied().find(|k| longer(k))) {
                 Some(near) => {
                     format!(
                         "`{selector}` matches no series: there is no metric `{}`, did you mean `{near}`?",
@@ -95,10 +100,18 @@ impl Missing {
         }
     }
 
+    fn late(&self) -> impl Iterator<Item = &(usize, usize, Timestamp)> {
+        let is_late = |since: Timestamp| self.looked_at.is_some_and(|at| at.since(since) >= limits::FINDING_GRACE);
+        self.since.iter().filter(move |(.., since)| is_late(*since))
+    }
+
+    /// How many selectors have been missing for long enough.
+    pub fn count(&self) -> usize {
+        self.late().count()
+    }
+
     /// What has been missing for long enough.
     pub fn findings(&self, rule: &RuleId, asked: &[Asked]) -> Vec<Finding> {
-        let Some(looked) = self.looked_at else { return Vec::new() };
-        let late = self.since.iter().filter(|(.., since)| looked.since(*since) >= limits::FINDING_GRACE);
         let finding = |(number, place, since): &(usize, usize, Timestamp)| {
             let asked = asked.get(*number)?;
             let input = asked.inputs.0.get(*place)?;
@@ -111,7 +124,7 @@ impl Missing {
                 matchers: input.matchers.clone(),
             })
         };
-        late.filter_map(finding).collect()
+        self.late().filter_map(finding).collect()
     }
 
     /// The system's clock was set.

@@ -143,6 +143,11 @@ impl Rules {
         rules.flat_map(|rule| rule.missing.findings(&rule.id, &rule.asked)).collect()
     }
 
+    /// How many findings there are.
+    pub fn findings_count(&self) -> usize {
+        self.groups().iter().flat_map(|group| &group.rules).map(|rule| rule.missing.count()).sum()
+    }
+
     /// The last evaluations of the rules of this name, oldest first; of all groups when none is named.
     pub fn evaluations(&self, group: Option<&str>, name: &str) -> Vec<(RuleId, Vec<Evaluation>)> {
         let groups = self.groups().iter().filter(|known| group.is_none_or(|group| *known.name == *group));

@@ -92,7 +92,7 @@ impl OwnMetrics {
         }
         self.counted = now;
         telemetry.set(Metric::AlertsHeldUnknown, &[], engine.rules().unknown_alerts() as f64);
-        telemetry.set(Metric::RuleFindings, &[], engine.rules().findings().len() as f64);
+        telemetry.set(Metric::RuleFindings, &[], engine.rules().findings_count() as f64);
         telemetry.set(Metric::SeriesCount, &[], engine.series_count() as f64);
         telemetry.set(Metric::NotificationsPending, &[], engine.alerts().outbox_len() as f64);
         for state in [crate::rules::AlertState::Pending, crate::rules::AlertState::Firing] {
@@ -173,6 +173,23 @@ pub(super) fn tell_build(telemetry: &Telemetry) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refused_samples_are_counted_under_the_name_of_their_source() {
+        let (mut own, telemetry) = (OwnMetrics::new("here".into()), Telemetry::new());
+        let web = Source::new("scrape", "web");
+        own.refused(&telemetry, &web, Refusal::TooManySeriesOfSource, 3);
+        for number in 0..limits::REFUSED_SOURCES {
+            own.refused(&telemetry, &Source::new("log", &number.to_string()), Refusal::TooManySeries, 1);
+        }
+        own.refused(&telemetry, &web, Refusal::TooManySeriesOfSource, 4);
+        let of = |reason: &str, source: &str| {
+            telemetry.get(Metric::SamplesRefused, &[("reason", reason), ("source", source)])
+        };
+        assert_eq!(of("too_many_series_of_source", "scrape/web"), Some(7.0));
+        assert_eq!(of("too_many_series", "log/0"), Some(1.0));
+        assert_eq!(of("too_many_series", "_other"), Some(1.0), "only so many are named");
+    }
 
     #[test]
     fn processor_time_is_read_behind_any_command_name() {

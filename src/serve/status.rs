@@ -1,5 +1,6 @@
 //! Groups, rules, alerts and ladders as the JSON that Prometheus' API and the page show.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
@@ -19,23 +20,45 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// The groups as `/api/v1/rules` has them.
 pub(super) fn groups(picture: &Picture) -> Vec<Value> {
-    picture.groups.iter().map(|status| group(status, &picture.view)).collect()
+    let explain = Explain { view: &picture.view, left: Cell::new(EXPLAINED) };
+    picture.groups.iter().map(|status| group(status, &explain)).collect()
 }
 
-fn group(group: &GroupStatus, view: &View) -> Value {
+/// So many findings of one answer say what may be meant: to find that out takes a look at every metric name.
+const EXPLAINED: usize = 50;
+
+/// Explains findings as long as it may.
+struct Explain<'a> {
+    view: &'a View,
+    left: Cell<usize>,
+}
+
+impl Explain<'_> {
+    fn message(&self, finding: &Finding) -> String {
+        match self.left.get().checked_sub(1) {
+            Some(left) => {
+                self.left.set(left);
+                finding.message(self.view)
+            }
+            None => finding.summary(),
+        }
+    }
+}
+
+fn group(group: &GroupStatus, explain: &Explain<'_>) -> Value {
     json!({
         "name": &*group.name,
         "file": &*group.file,
         "interval": group.interval.as_secs_f64(),
         "limit": group.limit,
-        "rules": group.rules.iter().map(|status| rule(status, view)).collect::<Vec<_>>(),
+        "rules": group.rules.iter().map(|status| rule(status, explain)).collect::<Vec<_>>(),
         "evaluationTime": group.evaluation_seconds,
         "lastEvaluation": time_or_never(group.last_evaluation),
         "missedEvaluations": group.missed,
     })
 }
 
-fn rule(rule: &RuleStatus, view: &View) -> Value {
+fn rule(rule: &RuleStatus, explain: &Explain<'_>) -> Value {
     let mut value = json!({
         "name": &*rule.id.name,
         "query": rule.query,
@@ -52,7 +75,7 @@ fn rule(rule: &RuleStatus, view: &View) -> Value {
         let finding = |finding: &Finding| {
             json!({
                 "selector": finding.selector,
-                "message": finding.message(view),
+                "message": explain.message(finding),
                 "since": finding.since.to_rfc3339(),
                 "line": finding.place.line(),
             })
