@@ -12,6 +12,8 @@ mod durable;
 mod event;
 mod news;
 mod picture;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::{Engine, Settings};
 pub use actions::ActionSettings;

@@ -131,7 +131,8 @@ impl Daemon {
         let table = Arc::clone(&store.watch().borrow());
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
-        let engine = Engine::restore(now, engine, restored, seed, &mut effects);
+        let mut engine = Engine::restore(now, engine, restored, seed, &mut effects);
+        engine.measure_with(Arc::new(move || clock.elapsed()));
         for damage in &effects.damaged {
             tracing::error!(damage, "a record of the journal is left out");
         }
