@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::SwitchKind;
 use super::guards::{Guards, HOUR, HeldBack};
 use super::ladder::{Ladder, LadderMemory, LadderSettings, Move, Truth};
 use super::scale::{ScaleCall, ScaleRule, ScaleSettings, ScaleVerdict};
@@ -68,8 +69,8 @@ pub struct PinRequest {
 pub enum Refused {
     #[error("there is no switch `{0}`; declared are: {1}")]
     UnknownSwitch(String, String),
-    #[error("switch `{switch}` has no level `{level}`; its ladder is: {ladder}")]
-    UnknownLevel { switch: String, level: String, ladder: String },
+    #[error("switch `{switch}` has no level `{level}`; {help}")]
+    BadLevel { switch: String, level: String, help: String },
     #[error("a pin needs a reason: say why, for whoever finds it later")]
     NoReason,
     #[error("a pin must end in the future, within {}", format_duration(limits::PIN_TIME))]
@@ -153,6 +154,9 @@ impl Switches {
     /// Brings the asks of one switch in line with its rules' ladders.
     fn reconcile(&mut self, now: Timestamp, name: &SwitchName) -> Option<Write> {
         let declaration = self.declarations.get(name)?;
+        if declaration.kind != SwitchKind::Feature {
+            return self.reconcile_value(now, name);
+        }
         let mut asks = BTreeMap::new();
         let record = self.records.get(name)?;
         for arm in self.ladders.values().filter(|arm| arm.rule.switch == *name && arm.rule.mode == Mode::Enforce) {
@@ -291,6 +295,9 @@ impl Switches {
         reason: String,
         scope: String,
     ) -> Option<Write> {
+        if self.declarations.get(name)?.kind != SwitchKind::Feature {
+            return self.settle_value(now, name, by, reason, scope);
+        }
         let recent = self.decisions_in_hour(now, name);
         let others = self.degraded_by_rules(name);
         let declaration = self.declarations.get(name)?;
@@ -332,7 +339,7 @@ impl Switches {
 
     fn degraded_by_rules(&self, but: &SwitchName) -> usize {
         let degraded = |(name, record): &(&SwitchName, &Record)| {
-            let depth = self.declarations.get(*name).and_then(|d| d.depth(&record.level)).unwrap_or(0);
+            let depth = self.declarations.get(*name).map_or(0, |d| d.depth_of(&d.value(Some(record))));
             *name != but && depth > 0 && record.pin.is_none()
         };
         self.records().filter(degraded).count()
@@ -415,17 +422,18 @@ impl Switches {
     /// [`Refused`], with what to say instead.
     pub fn pin(&mut self, now: Timestamp, request: PinRequest) -> Result<Write, Refused> {
         let (name, declaration) = self.declared(&request.switch)?;
-        if declaration.depth(&request.level).is_none() {
-            let ladder = declaration.ladder.join(", ");
-            return Err(Refused::UnknownLevel { switch: request.switch, level: request.level, ladder });
-        }
+        let in_force = declaration.value(self.records.get(&name));
+        let level = match declaration.kind.read(&request.level, &declaration.ladder, &in_force) {
+            Ok(value) => value.text(),
+            Err(help) => return Err(Refused::BadLevel { switch: request.switch, level: request.level, help }),
+        };
         if request.reason.trim().is_empty() {
             return Err(Refused::NoReason);
         }
         if request.until <= now || request.until.since(now) > limits::PIN_TIME {
             return Err(Refused::BadEnd);
         }
-        let PinRequest { level, until, reason, by, .. } = request;
+        let PinRequest { until, reason, by, .. } = request;
         let why = format!("pinned until {}: {reason}", until.to_rfc3339());
         let actor = Actor::Person { name: by.clone() };
         if let Some(record) = self.records.get_mut(&name) {
@@ -590,5 +598,6 @@ fn rounded(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+mod dials;
 #[cfg(test)]
 mod tests;

@@ -8,9 +8,11 @@ mod guards;
 mod ladder;
 mod scale;
 mod state;
+mod value;
 
 pub use arbiter::{Judged, LadderRule, PinRequest, Refused, Settings, Switches};
 pub use guards::{Guards, HeldBack};
 pub use ladder::{Ladder, LadderMemory, LadderSettings, Level, Move, Truth};
 pub use scale::{ScaleCall, ScaleMemory, ScaleRule, ScaleSettings, ScaleVerdict};
 pub use state::{Actor, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
+pub use value::{LimitUnit, RolloutState, SwitchKind, SwitchValue, read_share};

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::switches::FeatureSwitch;
+use super::switches::SwitchSettings;
 use crate::config::checker::Checker;
 use crate::config::files::is_pattern;
 use crate::config::shipped::SHIPPED;
 use crate::model::SwitchName;
 use crate::rules::{DegradeSpec, GroupSpec, RuleSpec, parse_file};
+use crate::switches::SwitchKind;
 use crate::yaml::{SourceFile, Spanned, nearest};
 
 /// What rule files gave.
@@ -74,7 +75,7 @@ fn one(check: &mut Checker<'_>, rules: &mut RuleFiles, file: &Arc<SourceFile>) {
 pub fn cross_check(
     check: &mut Checker<'_>,
     groups: &[GroupSpec],
-    switches: &BTreeMap<SwitchName, FeatureSwitch>,
+    switches: &BTreeMap<SwitchName, SwitchSettings>,
     webhooks: &[&str],
 ) {
     for rule in groups.iter().flat_map(|group| &group.rules) {
@@ -88,12 +89,17 @@ pub fn cross_check(
     }
 }
 
-fn degrade(check: &mut Checker<'_>, rule: &DegradeSpec, switches: &BTreeMap<SwitchName, FeatureSwitch>) {
+fn degrade(check: &mut Checker<'_>, rule: &DegradeSpec, switches: &BTreeMap<SwitchName, SwitchSettings>) {
     let Some(switch) = switches.get(&rule.switch.value) else {
         let name = Spanned { value: rule.switch.as_str().to_owned(), place: rule.switch.place.clone() };
         check.unknown("switch", &name, switches.keys().map(SwitchName::as_str));
         return;
     };
+    if switch.kind != SwitchKind::Feature {
+        let message = format!("`{}` is a {}, not a feature: it has no levels", rule.switch.value, switch.kind.as_str());
+        check.error(&rule.switch.place, message, "name a switch with `feature: [...]`, or use another kind of rule");
+        return;
+    }
     let mut deepest = 0;
     for level in &rule.levels {
         let Some(depth) = switch.levels.iter().position(|known| *known == level.level.value) else {

@@ -30,7 +30,8 @@ fn rule(rule: &str, depth: usize, mode: Mode) -> LadderRule {
 fn settings(ladders: Vec<LadderRule>) -> Settings {
     let ladder = ["full", "cached", "off"].map(String::from).to_vec();
     let on_silence = OnSilence::Hold;
-    let declarations = vec![Declaration { name: name(), description: String::new(), ladder, on_silence }];
+    let declarations =
+        vec![Declaration { name: name(), description: String::new(), kind: SwitchKind::Feature, ladder, on_silence }];
     Settings { declarations, ladders, scales: Vec::new(), guards: Guards::default() }
 }
 
