@@ -220,11 +220,13 @@ pub struct Actions {
     pub max_degraded: Option<u32>,
     /// The most decisions of rules for one switch in an hour.
     pub max_decisions_per_hour: Option<u32>,
+    /// And for all together.
+    pub max_decisions_per_hour_overall: Option<u32>,
 }
 
 impl Decode for Actions {
     fn decode(at: &mut At<'_>) -> Option<Actions> {
-        let mut fields = at.record("actions", "What action rules (degrade, scale) may do.")?;
+        let mut fields = at.record("actions", "What action rules (degrade, dim, limit, scale, rollout) may do.")?;
         let mode: ModeWord = fields.or(
             "mode",
             "observe",
@@ -238,7 +240,11 @@ impl Decode for Actions {
             "max_decisions_per_hour",
             "past this many decisions in an hour a switch only goes deeper, not back; if missing no bound",
         );
+        let max_decisions_per_hour_overall = fields.optional(
+            "max_decisions_per_hour_overall",
+            "past this many decisions in an hour over all switches they only go deeper; if missing no bound",
+        );
         fields.finish();
-        Some(Actions { mode: mode.0, max_degraded, max_decisions_per_hour })
+        Some(Actions { mode: mode.0, max_degraded, max_decisions_per_hour, max_decisions_per_hour_overall })
     }
 }

@@ -9,6 +9,7 @@ mod action_file;
 mod alerting;
 #[cfg(test)]
 mod alerting_tests;
+mod dim;
 mod durable;
 mod evaluate;
 mod file;
@@ -21,6 +22,7 @@ mod outcome;
 mod promql_evaluate;
 mod query;
 mod recording;
+mod rollout;
 mod rule;
 mod ruler;
 #[cfg(test)]
@@ -37,10 +39,12 @@ mod unit_test_file;
 mod unit_test_tests;
 mod urgent;
 
+pub use dim::{ControlSpec, DimSpec, Input, LawName, LimitSource, LimitSpec};
 pub use file::parse_file;
 pub use id::{ActionRuleId, RuleId, RuleType};
 pub use outcome::{AlertEvent, AlertState, Condition, Judgement, Outcome, Part, Truth};
 pub use query::Query;
+pub use rollout::{CompareSpec, RolloutSpec, StepSpec};
 pub use rule::Health;
 pub use ruler::{Counters, Rules, Settings};
 pub use spec::{

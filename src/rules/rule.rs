@@ -78,7 +78,7 @@ impl Rule {
         let body = match &spec {
             RuleSpec::Record(rule) => Body::Record(RecordRule::new(&rule.record, &rule.labels)),
             RuleSpec::Alert(rule) => Body::Alert(alert_rule(rule, shared)),
-            RuleSpec::Degrade(_) | RuleSpec::Scale(_) => Body::Action(ActionRule::of(&spec)),
+            _ => Body::Action(ActionRule::of(&spec)),
         };
         let (outputs, health) = (LabelsMap::default(), Health::Unknown);
         Rule { id, spec, asked, body, health, last_at: None, outputs, round: 0 }
@@ -229,6 +229,9 @@ fn rule_id(group: &GroupSpec, spec: &RuleSpec, nth: u32) -> RuleId {
         }
         RuleSpec::Degrade(_) => (RuleType::Degrade, "".into()),
         RuleSpec::Scale(_) => (RuleType::Scale, "".into()),
+        RuleSpec::Dim(_) => (RuleType::Dim, "".into()),
+        RuleSpec::Limit(_) => (RuleType::Limit, "".into()),
+        RuleSpec::Rollout(_) => (RuleType::Rollout, "".into()),
     };
     let (file, name) = (Arc::clone(&group.file), spec.name().into());
     RuleId { file, group: group.name.as_str().into(), kind, name, labels, nth }

@@ -64,6 +64,7 @@ pub(super) fn plan(checked: &Checked) -> Plan {
                 guards: Guards {
                     max_degraded: checked.actions.max_degraded,
                     max_decisions_per_hour: checked.actions.max_decisions_per_hour,
+                    max_decisions_per_hour_overall: checked.actions.max_decisions_per_hour_overall,
                 },
             },
         },

@@ -24,6 +24,7 @@ fn rule(rule: &str, depth: usize, mode: Mode) -> LadderRule {
         recover_expression: None,
         mode,
         scope: "fleet".into(),
+        min_samples: 0,
     }
 }
 
@@ -32,7 +33,7 @@ fn settings(ladders: Vec<LadderRule>) -> Settings {
     let on_silence = OnSilence::Hold;
     let declarations =
         vec![Declaration { name: name(), description: String::new(), kind: SwitchKind::Feature, ladder, on_silence }];
-    Settings { declarations, ladders, scales: Vec::new(), guards: Guards::default() }
+    Settings { declarations, ladders, ..Settings::default() }
 }
 
 fn switches(ladders: Vec<LadderRule>) -> Switches {
