@@ -48,7 +48,7 @@ impl Store {
         let number = |source: u32| numbers.get(&source).copied().unwrap_or(0);
         out.count(self.series_count());
         for (slot, place) in self.places.iter().enumerate() {
-            let Some(series) = &self.pages[slot / PAGE].slots[slot % PAGE] else { continue };
+            let Some(series) = &self.shared.pages[slot / PAGE].slots[slot % PAGE] else { continue };
             out.series(series, number(place.creator), number(place.source));
         }
         let checksum = crc32fast::hash(&out.0);
@@ -106,7 +106,9 @@ impl Store {
         if self.series_count() != slot + 1 {
             return Err(SnapshotError::Broken("a series is there twice"));
         }
-        if let Some(series) = &mut Arc::make_mut(&mut self.pages[slot / PAGE]).slots[slot % PAGE] {
+        if let Some(series) =
+            &mut Arc::make_mut(&mut Arc::make_mut(&mut self.shared).pages[slot / PAGE]).slots[slot % PAGE]
+        {
             Arc::make_mut(series).history = history;
         }
         if let Some(at) = source.checked_sub(1) {
