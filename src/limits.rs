@@ -20,6 +20,8 @@ pub const PROMQL_DEPTH: usize = 512;
 pub const PROMQL_REGEXES: usize = 128;
 /// Label sets that the evaluations of one PromQL expression remember.
 pub const PROMQL_REMEMBERED: usize = 20_000;
+/// Series of one range selector of a rule whose windows are followed; of more each window is read whole.
+pub const PROMQL_WINDOWS: usize = 50_000;
 /// A compiled regular expression, in bytes.
 pub const REGEX_BYTES: usize = 4 << 20;
 /// The source of one template, in bytes.
