@@ -175,5 +175,11 @@ pub const RULE_FILES: usize = 4_096;
 
 /// An answer of the daemon that the command line reads, in bytes.
 pub const CLI_ANSWER_BYTES: usize = 256 << 20;
-/// A file of samples that `brownout query --data` reads, in bytes.
-pub const CLI_DATA_BYTES: u64 = 512 << 20;
+/// Samples of one file that the command line holds at one time; those that no selector asks for are not held.
+pub const CLI_SAMPLES: usize = 50_000_000;
+/// Series of one file that the command line holds at one time.
+pub const CLI_SERIES: usize = 1_000_000;
+/// One line of a file of samples, in bytes.
+pub const CLI_LINE_BYTES: usize = 1 << 20;
+/// Samples of such a file that may be out of order: they are held as they are while they are sorted.
+pub const CLI_UNSORTED: usize = 20_000_000;

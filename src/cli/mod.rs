@@ -23,6 +23,7 @@ mod plot;
 mod query;
 mod rules;
 mod run;
+mod samples;
 mod schema;
 mod status;
 mod switch;
