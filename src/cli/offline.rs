@@ -159,7 +159,7 @@ pub(super) fn load_for(path: &Path, expr: &Expr) -> Result<Data, Failure> {
 }
 
 /// What an expression selects; `None`: it may look at anything.
-fn selectors(expr: &Expr) -> Option<Vec<&[Matcher]>> {
+pub(super) fn selectors(expr: &Expr) -> Option<Vec<&[Matcher]>> {
     let (mut found, mut anything) = (Vec::new(), false);
     expr.walk(&mut |expr| match &expr.kind {
         Kind::Selector(selector) => found.push(selector.matchers.as_slice()),
