@@ -128,6 +128,8 @@ pub const ALERTS_PER_RULE: usize = 10_000;
 pub const URGENT_GAP: Duration = Duration::from_millis(10);
 /// How long after a restart a restored alert waits for its inputs, beyond what its expression and interval ask for.
 pub const RESTORE_GRACE: Duration = Duration::from_secs(30);
+/// How far back a rule may read: series are kept as long as a rule reads them, and no longer than this.
+pub const RULE_WINDOW: Duration = Duration::from_secs(31 * 24 * 3600);
 /// Evaluations of all groups in one unit test.
 pub const UNIT_TEST_STEPS: u128 = 10_000_000;
 /// Label sets of a recording rule whose results' names are kept ready.

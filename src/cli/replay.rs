@@ -399,3 +399,6 @@ impl Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

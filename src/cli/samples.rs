@@ -79,7 +79,11 @@ pub(super) fn read_file(
     format: Format,
     each: &mut dyn FnMut(&Sample<'_>) -> Result<(), String>,
 ) -> Result<Extent, Trouble> {
-    let cannot = |error: std::io::Error| Trouble::Other(format!("cannot be read: {error}"));
+    let cannot = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => Trouble::Other("there is no such file".into()),
+        std::io::ErrorKind::IsADirectory => Trouble::Other("it is a directory".into()),
+        _ => Trouble::Other(format!("cannot be read: {error}")),
+    };
     if path == Path::new("-") {
         return read(&mut std::io::stdin().lock(), format, each);
     }
