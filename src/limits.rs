@@ -10,11 +10,11 @@ pub const CONFIG_FILE_BYTES: usize = 4 << 20;
 pub const WATCHED_ENTRIES: usize = 1_000;
 /// Nodes of one YAML document, aliases expanded.
 pub const YAML_NODES: usize = 200_000;
-/// Nesting of one YAML document.
-pub const YAML_DEPTH: usize = 64;
+/// Nesting of one YAML document: what reading it takes of an ordinary thread's stack (2 MiB), in a debug build too.
+pub const YAML_DEPTH: usize = 48;
 /// A PromQL expression, in bytes.
 pub const PROMQL_BYTES: usize = 64 << 10;
-/// Nesting of one PromQL expression.
+/// Nesting of one PromQL expression; calls and aggregations count twice, subqueries 16 times.
 pub const PROMQL_DEPTH: usize = 512;
 /// Matchers with a regular expression in one PromQL expression; alternations of plain texts do not count.
 pub const PROMQL_REGEXES: usize = 128;

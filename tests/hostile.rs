@@ -352,7 +352,7 @@ fn templates_that_are_nested_or_mutated_are_answered() {
             }
         }
         let mut rng = Rng::seeded(0x7e3);
-        for _ in 0..20_000 {
+        for _ in 0..5_000 {
             read(&mutated(&mut rng, TEXT, TEXT, &PARTS));
         }
     });
@@ -366,7 +366,8 @@ fn hostile_expositions_are_answered() {
             let mut parser = Parser::new(format, body);
             while let Ok(Some(entry)) = parser.next_entry() {
                 if let Entry::Sample(sample) = entry {
-                    drop(series_labels(sample.series, parser.kind(), &mut LabelsBuilder::new()));
+                    // Labels or a reason; either is an answer.
+                    let _ = series_labels(sample.series, parser.kind(), &mut LabelsBuilder::new());
                 }
             }
         }
