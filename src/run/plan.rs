@@ -26,6 +26,11 @@ pub(super) struct Plan {
     pub exposed_jobs: Vec<String>,
 }
 
+/// The engine's settings alone: for simulations, which run no jobs.
+pub fn engine_settings(checked: &Checked) -> engine::Settings {
+    plan(checked).engine
+}
+
 /// Puts the settings together.
 pub(super) fn plan(checked: &Checked) -> Plan {
     let declarations: Vec<Declaration> =
