@@ -120,6 +120,19 @@ pub const REPLY_CHARS: usize = 200;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 
+// ---- remote write
+
+/// Batches that wait to be gathered for one receiver.
+pub const REMOTE_BATCHES: usize = 4_096;
+/// One request in the queue, in bytes.
+pub const REMOTE_REQUEST_BYTES: usize = 64 << 20;
+/// A segment of the queue is full at some size between these two, in bytes.
+pub const REMOTE_SEGMENT_LEAST: u64 = 64 << 10;
+/// See [`REMOTE_SEGMENT_LEAST`].
+pub const REMOTE_SEGMENT_MOST: u64 = 8 << 20;
+/// The pause before a disk that failed is tried again.
+pub const REMOTE_DISK_PAUSE: Duration = Duration::from_secs(5);
+
 // ---- rules
 
 /// Alerts of one alerting rule; a result with more elements is an error of the rule.

@@ -11,6 +11,7 @@ use super::jobs::{Jobs, LogOutput, Tools};
 use super::own::{OwnMetrics, refusal_word};
 use super::perform::{Receivers, Work};
 use super::plan::{Plan, plan, receivers};
+use super::remotes::Remotes;
 use super::systemd::Systemd;
 use crate::config::{Checked, Loaded, load};
 use crate::engine::{Effects, Engine, Event, Reply};
@@ -73,6 +74,7 @@ pub(super) struct Shell {
     pub work: mpsc::Sender<Work>,
     pub jobs: Jobs,
     pub tools: Tools,
+    pub remotes: Remotes,
     pub loaded: mpsc::Sender<Reading>,
     pub config: Option<PathBuf>,
     pub watched: watch::Sender<Vec<PathBuf>>,
@@ -134,7 +136,10 @@ impl Shell {
         self.perform(effects).await;
     }
 
-    async fn perform(&mut self, effects: Effects) {
+    async fn perform(&mut self, mut effects: Effects) {
+        if !effects.recorded.is_empty() {
+            self.remotes.write(std::mem::take(&mut effects.recorded));
+        }
         for (why, count) in &effects.refused {
             self.telemetry.add(Metric::SamplesRefused, &[("reason", refusal_word(*why))], *count as f64);
         }
@@ -159,6 +164,7 @@ impl Shell {
             self.notice_clock_step().await;
             let batch = self.own.batch(self.clock.now(), &self.engine, &self.telemetry);
             self.handle(Event::Samples(batch), Vec::new()).await;
+            self.remotes.describe(|| self.engine.meta());
             self.systemd.tell("WATCHDOG=1");
             if !*self.ready.borrow() && now.since(self.started) > 2 * OWN_INTERVAL {
                 self.ready.send_replace(true);
@@ -265,10 +271,11 @@ impl Shell {
     }
 
     async fn adopt(&mut self, checked: &Checked, receivers: Receivers) {
-        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked);
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes } = plan(checked);
         self.generation += 1;
         self.declarations = declarations;
         self.receivers.send_replace(Arc::new(receivers));
+        self.remotes.apply(remotes).await;
         self.handle(Event::Reloaded(Box::new(engine)), Vec::new()).await;
         let ended = self.jobs.apply(self.clock.now(), jobs, &self.tools).await;
         for batch in ended {
@@ -298,6 +305,7 @@ impl Shell {
         while let Ok(output) = inputs.logs.try_recv() {
             self.take(Input::Log(output)).await;
         }
+        self.remotes.stop().await;
         let (flushed, done) = oneshot::channel();
         let last = Work { effects: Effects::default(), waiting: BTreeMap::new(), flushed: Some(flushed) };
         if self.work.send(last).await.is_ok() {

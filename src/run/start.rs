@@ -12,6 +12,7 @@ use super::jobs::{Checkpoints, Jobs, LOGS, LogOutput, Tools};
 use super::own::{self, OwnMetrics};
 use super::perform::{Performer, Work};
 use super::plan::{Plan, plan, receivers};
+use super::remotes::Remotes;
 use super::shell::{Inputs, Reading, Shell, tell_taken};
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
@@ -115,7 +116,7 @@ impl Daemon {
         telemetry.add(Metric::JournalRecovered, &[], opened.torn_bytes as f64);
         let snapshot_path = folder.join("series.snapshot");
         let (journal, checkpoints, restored) = remembered(opened, &store, &snapshot_path).await?;
-        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked);
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes: wanted } = plan(checked);
         let table = Arc::clone(&store.watch().borrow());
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
@@ -179,6 +180,8 @@ impl Daemon {
         };
         let mut running = Jobs::default();
         running.apply(now, jobs, &tools).await;
+        let mut remotes = Remotes::new(folder.join("remote"), clock, telemetry.clone());
+        remotes.apply(wanted).await;
         tell_taken(&telemetry, now, 1);
         drop(senders.work.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
         let shell = Shell {
@@ -189,6 +192,7 @@ impl Daemon {
             work: senders.work,
             jobs: running,
             tools,
+            remotes,
             loaded: senders.loaded,
             config: args.config,
             watched: watched_in,

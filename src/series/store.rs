@@ -119,6 +119,8 @@ pub struct Store {
     pub(super) sources: HashMap<Source, SourceState>,
     sources_seen: u32,
     needs: Option<Needs>,
+    /// Floats that were taken since they were last asked for; `None` while nobody wants to know.
+    recorded: Option<Vec<(Labels, Timestamp, f64)>>,
 }
 
 /// The number of no source.
@@ -186,10 +188,16 @@ impl Store {
     fn write(&mut self, slot: Slot, at: Timestamp, value: Value) -> Result<(), Refusal> {
         let Some(page) = self.pages.get_mut(slot as usize / PAGE) else { return Ok(()) };
         let Some(series) = &mut Arc::make_mut(page).slots[slot as usize % PAGE] else { return Ok(()) };
-        let history = &mut Arc::make_mut(series).history;
+        let series = Arc::make_mut(series);
         match value {
-            Value::Float(value) => history.push(at.as_millis(), value),
-            Value::Histogram(value) => history.push_histogram(at.as_millis(), value),
+            Value::Float(value) => {
+                series.history.push(at.as_millis(), value)?;
+                if let Some(recorded) = &mut self.recorded {
+                    recorded.push((series.labels.clone(), at, value));
+                }
+                Ok(())
+            }
+            Value::Histogram(value) => series.history.push_histogram(at.as_millis(), value),
         }
     }
 
@@ -369,6 +377,21 @@ impl Store {
             source.listed.retain(|slot| places.get(*slot as usize).is_some_and(|p| p.source == source.number));
             source.created > 0 || !source.listed.is_empty()
         });
+    }
+
+    /// From now on, keeps what it takes for [`Store::take_recorded`], or keeps it no longer.
+    pub fn record(&mut self, wanted: bool) {
+        match (wanted, &self.recorded) {
+            (true, None) => self.recorded = Some(Vec::new()),
+            (false, _) => self.recorded = None,
+            (true, Some(_)) => {}
+        }
+    }
+
+    /// The floats taken since the last call, staleness markers included, each series in order of time. Empty unless
+    /// [`Store::record`] asked for them.
+    pub fn take_recorded(&mut self) -> Vec<(Labels, Timestamp, f64)> {
+        self.recorded.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// How many series there are.

@@ -137,8 +137,14 @@ fn points(item: &Json) -> Vec<(i64, Number)> {
 
 fn histogram(json: &Json) -> Number {
     let bucket = |b: &Json| [b[0].as_f64().unwrap_or(-1.0), number(&b[1]), number(&b[2]), number(&b[3])];
-    let buckets = json["buckets"].as_array().into_iter().flatten().map(bucket).collect();
+    let buckets = json["buckets"].as_array().into_iter().flatten().map(bucket).filter(known).collect();
     Number::Histogram(number(&json["count"]), number(&json["sum"]), buckets)
+}
+
+/// Buckets without a number do not count: an empty one times infinity is such a one, and a TSDB adds empty buckets
+/// where other histograms of a chunk have some.
+fn known(bucket: &[f64; 4]) -> bool {
+    !bucket[3].is_nan()
 }
 
 fn native(histogram: &FloatHistogram) -> Number {
@@ -150,7 +156,8 @@ fn native(histogram: &FloatHistogram) -> Number {
     };
     let all = histogram.all_buckets();
     let filled = all.iter().filter(|b| b.count != 0.0);
-    let buckets = filled.map(|b| [ends(b.lower_inclusive, b.upper_inclusive), b.lower, b.upper, b.count]).collect();
+    let buckets = filled.map(|b| [ends(b.lower_inclusive, b.upper_inclusive), b.lower, b.upper, b.count]);
+    let buckets = buckets.filter(known).collect();
     Number::Histogram(histogram.count, histogram.sum, buckets)
 }
 
@@ -191,14 +198,28 @@ fn short(value: &impl std::fmt::Debug) -> String {
     format!("{value:?}").chars().take(600).collect()
 }
 
-fn vectors(a: &[(String, Number)], b: &[(String, Number)], ordered: bool) -> Option<String> {
-    let (mut a, mut b): (Vec<_>, Vec<_>) = (a.iter().collect(), b.iter().collect());
-    if !ordered {
-        a.sort_by(|x, y| x.0.cmp(&y.0));
-        b.sort_by(|x, y| x.0.cmp(&y.0));
+/// What `sort` orders by.
+fn rank(value: &Number) -> f64 {
+    match value {
+        Number::Float(value) => *value,
+        Number::Histogram(..) => f64::NAN,
     }
+}
+
+fn vectors(first: &[(String, Number)], second: &[(String, Number)], ordered: bool) -> Option<String> {
+    let (mut a, mut b): (Vec<_>, Vec<_>) = (first.iter().collect(), second.iter().collect());
+    a.sort_by(|x, y| x.0.cmp(&y.0));
+    b.sort_by(|x, y| x.0.cmp(&y.0));
     if a.len() != b.len() {
         return Some(format!("{} elements / {}: {} / {}", a.len(), b.len(), short(&a), short(&b)));
+    }
+    if ordered {
+        // Equal values come in any order, with Prometheus even in another one each time.
+        let falls = |list: &[(String, Number)]| list.iter().map(|(_, value)| rank(value)).collect::<Vec<_>>();
+        let (a, b) = (falls(first), falls(second));
+        if let Some(at) = (0..a.len()).find(|at| !same_float(a[*at], b[*at])) {
+            return Some(format!("order: at {at} {} / {}", a[at], b[at]));
+        }
     }
     let mut pairs = a.iter().zip(&b);
     pairs.find(|(x, y)| x.0 != y.0 || !same(&x.1, &y.1)).map(|(x, y)| format!("{x:?} / {y:?}"))

@@ -187,6 +187,14 @@ impl Generator {
             "histogram_quantile" if self.chance(2) => {
                 return format!("histogram_quantile({}, rate(lat_bucket[{}]))", self.scalar(0), self.window());
             }
+            // A newer version gives NaN where there is one.
+            "mad_over_time" => {
+                return format!("mad_over_time({}[{}])", self.pick(&["walk", "few", "lat_sum"]), self.window());
+            }
+            // Of large numbers the last digit decides.
+            "sin" | "cos" | "tan" => {
+                return format!("{}(clamp({}, -100, 100))", function.name, self.vector(depth - 1));
+            }
             "info" => return format!("info({})", self.vector(depth - 1)),
             _ => {}
         }
@@ -234,7 +242,11 @@ impl Generator {
             "limitk",
             "limit_ratio",
         ]);
-        let inner = self.vector(depth - 1);
+        let inner = match op {
+            // The text of a number shows its last digit, and that of a histogram those of its bounds.
+            "count_values" => self.pick(&FLOATS).to_owned(),
+            _ => self.vector(depth - 1),
+        };
         let parameter = match op {
             "topk" | "bottomk" | "limitk" => {
                 self.pick(&["1, ", "2, ", "3, ", "0, ", "100, ", "1.9, ", "-1, "]).to_owned()
@@ -244,6 +256,10 @@ impl Generator {
             "count_values" => self.pick(&["\"value\", ", "\"job\", "]).to_owned(),
             _ => String::new(),
         };
+        if op == "limitk" {
+            // Which ones is left open.
+            return format!("count(limitk {} ({parameter}{inner}))", self.grouping());
+        }
         match self.rng.below(4) {
             0 => format!("{op}({parameter}{inner})"),
             1 => format!("{op}({parameter}{inner}) {}", self.grouping()),
