@@ -45,6 +45,10 @@ pub const SERIES_PER_SOURCE: usize = 50_000;
 pub const LABELS_BYTES: usize = 16 << 10;
 /// Samples that one query may touch.
 pub const QUERY_SAMPLES: usize = 10_000_000;
+/// Points of one answer to a query, all series together.
+pub const QUERY_ANSWER_POINTS: usize = 2_000_000;
+/// Series that `/federate` shows in one answer.
+pub const FEDERATED_SERIES: usize = 100_000;
 /// Points a series in a range query, as in Prometheus.
 pub const QUERY_POINTS: i64 = 11_000;
 /// Time that one query may take.

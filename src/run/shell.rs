@@ -252,7 +252,8 @@ impl Shell {
         }
         let answer = match loaded.checked {
             Some(checked) => {
-                self.adopt(&checked, receivers).await;
+                let text = loaded.sources.first().map(|source| source.text.clone()).unwrap_or_default();
+                self.adopt(&checked, receivers, text).await;
                 Ok(())
             }
             None => {
@@ -270,13 +271,14 @@ impl Shell {
         }
     }
 
-    async fn adopt(&mut self, checked: &Checked, receivers: Receivers) {
+    async fn adopt(&mut self, checked: &Checked, receivers: Receivers, config_text: String) {
         let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes } = plan(checked);
         self.generation += 1;
         self.declarations = declarations;
         self.receivers.send_replace(Arc::new(receivers));
         self.remotes.apply(remotes).await;
         self.handle(Event::Reloaded(Box::new(engine)), Vec::new()).await;
+        let now = self.clock.now();
         let ended = self.jobs.apply(self.clock.now(), jobs, &self.tools).await;
         for batch in ended {
             self.handle(Event::Samples(batch), Vec::new()).await;
@@ -288,6 +290,10 @@ impl Shell {
             about.config_problem = None;
             about.allowed_hosts = allowed_hosts;
             about.exposed_jobs = exposed_jobs;
+            about.external_labels = checked.external_labels.clone();
+            about.cors_origin = checked.serve.cors_origin.clone();
+            about.config_text = config_text;
+            about.config_taken = now;
         });
         tell_taken(&self.telemetry, self.clock.now(), self.generation);
         tracing::info!(

@@ -64,7 +64,8 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let clock = Clock::start();
     let telemetry = Telemetry::new();
     own::tell_build(&telemetry);
-    let Loaded { checked, problems, watched, .. } = loaded;
+    let Loaded { checked, problems, watched, sources } = loaded;
+    let config_text = sources.first().map(|source| source.text.clone()).unwrap_or_default();
     let Some(checked) = checked else { return Err(RunError::Config(render_problems(&problems))) };
     for problem in &problems {
         tracing::warn!("{}", problem.one_line());
@@ -77,7 +78,7 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let listener = TcpListener::bind(&address).await;
     let listener = listener.map_err(|error| ServeError::Listen { address: address.clone(), error })?;
     announce(&checked, &folder, &listener, args.config.as_deref());
-    let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched };
+    let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text };
     daemon.run(&checked).await
 }
 
@@ -106,12 +107,13 @@ struct Daemon {
     store: Embedded,
     listener: TcpListener,
     watched: Vec<PathBuf>,
+    config_text: String,
 }
 
 impl Daemon {
     #[expect(clippy::too_many_lines, reason = "wiring: one statement a part, and nothing is decided")]
     async fn run(self, checked: &Checked) -> Result<(), RunError> {
-        let Daemon { args, clock, telemetry, folder, opened, store, listener, watched } = self;
+        let Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text } = self;
         let now = clock.now();
         telemetry.add(Metric::JournalRecovered, &[], opened.torn_bytes as f64);
         let snapshot_path = folder.join("series.snapshot");
@@ -134,6 +136,10 @@ impl Daemon {
             config_problem: None,
             allowed_hosts,
             exposed_jobs,
+            external_labels: checked.external_labels.clone(),
+            cors_origin: checked.serve.cors_origin.clone(),
+            config_text,
+            config_taken: now,
         };
         let (senders, inputs, work) = channels(&store);
         let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock)));

@@ -4,36 +4,64 @@ use std::fmt::Write as _;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::model::Labels;
-use crate::promql::{MatrixSeries, SampleValue, Value, VectorSample};
+use crate::promql::{MatrixSeries, SampleValue, Span, Value, VectorSample};
 use crate::series::Point;
 use crate::time::Timestamp;
 
 /// What goes wrong, in Prometheus' types.
 #[derive(Debug)]
-pub(super) enum ApiError {
+pub(in crate::serve) enum ApiError {
     BadData(String),
-    Execution(String),
+    /// An expression that is none, with the place in its text: Prometheus' words begin with it, and clients of ours get it
+    /// as numbers too.
+    Expression(Placed),
+    Execution(Placed),
     Timeout(String),
     Canceled(String),
     Unavailable,
     Internal(String),
 }
 
+/// A message about a part of an expression.
+#[derive(Debug)]
+pub(in crate::serve) struct Placed {
+    pub message: String,
+    /// Bytes of the expression's text, where that is known.
+    pub span: Option<Span>,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let mut place = None;
         let (code, kind, message) = match self {
             ApiError::BadData(message) => (400, "bad_data", message),
-            ApiError::Execution(message) => (422, "execution", message),
+            ApiError::Expression(placed) => {
+                place = Some((placed.span, placed.help));
+                (400, "bad_data", placed.message)
+            }
+            ApiError::Execution(placed) => {
+                place = Some((placed.span, placed.help));
+                (422, "execution", placed.message)
+            }
             ApiError::Timeout(message) => (503, "timeout", message),
             ApiError::Canceled(message) => (499, "canceled", message),
             ApiError::Unavailable => (503, "unavailable", "the daemon is shutting down".into()),
             ApiError::Internal(message) => (500, "internal", message),
         };
         let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (code, axum::Json(json!({ "status": "error", "errorType": kind, "error": message }))).into_response()
+        let mut body = json!({ "status": "error", "errorType": kind, "error": message });
+        if let Some((Some(span), help)) = place {
+            body["position"] = json!({ "start": span.start, "end": span.end });
+            if let Some(help) = help {
+                body["help"] = json!(help);
+            }
+        }
+        (code, axum::Json(body)).into_response()
     }
 }
 
@@ -56,8 +84,8 @@ pub(super) fn with_notes(data: &str, warnings: &[String], infos: &[String]) -> R
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-/// A query's value: `{"resultType": ..., "result": ...}`.
-pub(super) fn query_data(value: &Value, at: Timestamp) -> String {
+/// A query's value: `{"resultType": ..., "result": ...}`, with `"stats"` when they are given.
+pub(super) fn query_data(value: &Value, at: Timestamp, stats: Option<&Json>) -> String {
     let mut text = String::new();
     match value {
         Value::Scalar(number) => {
@@ -79,6 +107,9 @@ pub(super) fn query_data(value: &Value, at: Timestamp) -> String {
             join(&mut text, series, matrix_series);
             text.push(']');
         }
+    }
+    if let Some(stats) = stats {
+        let _ = write!(text, ",\"stats\":{stats}");
     }
     text.push('}');
     text
@@ -188,7 +219,7 @@ fn seconds(text: &mut String, at: Timestamp) {
 }
 
 /// A float as Go's `FormatFloat(v, 'f', -1, 64)`: the shortest digits, never an exponent.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value {
         v if v.is_nan() => "NaN".into(),
         f64::INFINITY => "+Inf".into(),
