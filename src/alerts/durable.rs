@@ -5,6 +5,7 @@
 //! end has passed meanwhile gets `resolve_timeout` to be heard of again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,9 +36,10 @@ impl Alerts {
         let mut out = Vec::new();
         for changed in std::mem::take(&mut self.changed) {
             out.push(match changed {
-                Changed::Alert(labels) => {
-                    (format!("alert/{}", labels.fingerprint()), record(self.alerts.get(&labels).map(AlertRecord::from)))
-                }
+                Changed::Alert(labels) => (
+                    format!("alert/{}", labels.fingerprint()),
+                    record(self.alerts.get(&labels).map(|alert| AlertRecord::from(&**alert))),
+                ),
                 Changed::Group(id) => {
                     let timers = |g: &super::machine::Group| Timers { next_flush: g.next_flush, flushed: g.flushed };
                     let value = record(self.groups.get(&id).map(timers));
@@ -69,7 +71,7 @@ impl Alerts {
             let result = match kind {
                 "alert" => serde_json::from_value::<AlertRecord>(value).map(|record| {
                     let alert = record.alert(now, self.settings.resolve_timeout);
-                    self.alerts.insert(alert.labels.clone(), alert);
+                    self.alerts.insert(alert.labels.clone(), Arc::new(alert));
                 }),
                 "group" => serde_json::from_value::<Timers>(value).map(|record| {
                     timers.insert(name.to_owned(), record);

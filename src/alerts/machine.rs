@@ -14,6 +14,7 @@
 //!   be in the journal before the messages of the same tick are sent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::alert::{Alert, AlertError, AlertIn, text_map};
@@ -24,7 +25,7 @@ use super::notification::{AlertStatus, DeliveryId, Notification, NotifiedAlert, 
 use super::outbox::{Outbox, OutboxCounts, Outcome, Settled};
 use super::route::{Node, Tree, group_labels, label_set};
 use super::settings::{IntegrationSpec, Settings};
-use super::silence::{Silence, SilenceError, SilenceIn, Silences};
+use super::silence::{Silence, SilenceError, SilenceIn, SilenceState, Silences};
 use crate::limits;
 use crate::model::{Labels, LabelsMap};
 use crate::rng::Rng;
@@ -35,7 +36,8 @@ use crate::time::Timestamp;
 pub struct Alerts {
     pub(super) settings: Settings,
     pub(super) tree: Tree,
-    pub(super) alerts: LabelsMap<Alert>,
+    /// Shared with the copies that are made for readers.
+    pub(super) alerts: LabelsMap<Arc<Alert>>,
     /// By route id and group labels.
     pub(super) groups: BTreeMap<String, Group>,
     /// When each group is flushed next.
@@ -82,7 +84,7 @@ pub(super) enum Changed {
 
 /// One alert of a group at the instant of a flush.
 struct Snapshot {
-    alert: Alert,
+    alert: Arc<Alert>,
     fingerprint: String,
     resolved: bool,
     muted: bool,
@@ -103,6 +105,23 @@ impl Alerts {
             changed: BTreeSet::new(),
             rng: Rng::seeded(seed),
             next_sweep: Timestamp::MIN,
+        }
+    }
+
+    /// A copy to read from on another thread: everything but the messages on their way. What is large is shared.
+    pub fn to_read(&self) -> Alerts {
+        Alerts {
+            settings: self.settings.clone(),
+            tree: self.tree.clone(),
+            alerts: self.alerts.clone(),
+            groups: self.groups.clone(),
+            queue: BTreeSet::new(),
+            log: self.log.clone(),
+            silences: self.silences.clone(),
+            outbox: Outbox::new(0),
+            changed: BTreeSet::new(),
+            rng: Rng::seeded(0),
+            next_sweep: Timestamp::MAX,
         }
     }
 
@@ -132,7 +151,7 @@ impl Alerts {
         all.sort();
         for labels in &all {
             if let Some(alert) = self.alerts.get_mut(labels) {
-                alert.holders = 0;
+                Arc::make_mut(alert).holders = 0;
             }
             self.assign(now, labels, &timers);
         }
@@ -164,7 +183,7 @@ impl Alerts {
         if news {
             self.changed.insert(Changed::Alert(labels.clone()));
         }
-        self.alerts.insert(labels.clone(), alert);
+        self.alerts.insert(labels.clone(), Arc::new(alert));
         self.assign(now, &labels, &BTreeMap::new());
         Ok(())
     }
@@ -212,7 +231,7 @@ impl Alerts {
             if group.members.insert(labels.clone())
                 && let Some(alert) = self.alerts.get_mut(labels)
             {
-                alert.holders += 1;
+                Arc::make_mut(alert).holders += 1;
             }
             self.schedule(&id);
         }
@@ -272,7 +291,7 @@ impl Alerts {
                     || !self.silences.covering(&alert.labels, now).is_empty(),
                 resolved: alert.resolved(now),
                 fingerprint: alert.labels.fingerprint().to_string(),
-                alert: alert.clone(),
+                alert: Arc::clone(alert),
             })
             .collect();
         let receiver = self.settings.receivers.iter().find(|receiver| receiver.name == node.receiver);
@@ -392,7 +411,7 @@ impl Alerts {
 
     /// A group lets go of an alert; one that none holds is forgotten.
     fn release(&mut self, labels: &Labels) {
-        let Some(alert) = self.alerts.get_mut(labels) else { return };
+        let Some(alert) = self.alerts.get_mut(labels).map(Arc::make_mut) else { return };
         alert.holders = alert.holders.saturating_sub(1);
         if alert.holders == 0 {
             self.alerts.remove(labels);
@@ -466,6 +485,11 @@ impl Alerts {
     /// A silence by its id.
     pub fn silence(&self, id: &str) -> Option<&Silence> {
         self.silences.all.get(id)
+    }
+
+    /// Where a silence stands.
+    pub fn silence_state(&self, silence: &Silence, now: Timestamp) -> SilenceState {
+        silence.state(now)
     }
 
     /// All silences, by id.

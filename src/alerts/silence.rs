@@ -54,13 +54,13 @@ pub enum SilenceError {
     NotFound(String),
     #[error("silence {0} already expired")]
     AlreadyExpired(String),
-    #[error("a silence needs at least one matcher")]
+    #[error("invalid silence: at least one matcher required")]
     NoMatchers,
-    #[error("at least one matcher must not match the empty text, or the silence would cover every alert")]
+    #[error("invalid silence: at least one matcher must not match the empty string, or it would cover every alert")]
     MatchesEverything,
-    #[error("start time must be before end time")]
+    #[error("Failed to create silence: start time must be before end time")]
     EndsBeforeStart,
-    #[error("end time can't be in the past")]
+    #[error("Failed to create silence: end time can't be in the past")]
     EndsInThePast,
     #[error("there are {0} silences already: expire some, or wait until expired ones are removed")]
     TooMany(usize),

@@ -6,7 +6,7 @@ use super::alert::Alert;
 use super::inhibit::Inhibitor;
 use super::machine::Alerts;
 use super::outbox::DeliveryView;
-use super::settings::ReceiverSpec;
+use super::settings::{ReceiverSpec, Settings};
 use crate::model::Labels;
 use crate::time::Timestamp;
 
@@ -68,6 +68,11 @@ pub struct GroupView {
 }
 
 impl Alerts {
+    /// The configuration.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// All alerts that fire, sorted by labels.
     pub fn alerts(&self, now: Timestamp) -> Vec<AlertView> {
         let (inhibitor, seen) = (self.inhibitor(now), self.flushed());
@@ -129,7 +134,7 @@ impl Alerts {
     }
 
     fn firing(&self, now: Timestamp) -> impl Iterator<Item = &Alert> + Clone {
-        self.alerts.values().filter(move |alert| !alert.resolved(now))
+        self.alerts.values().map(|alert| &**alert).filter(move |alert| !alert.resolved(now))
     }
 
     /// The alerts that a flush has seen.

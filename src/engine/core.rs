@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::actions::{self, ActionSettings};
 use super::durable::Restored;
 use super::event::{Command, DeliveryOutcome, Effects, Event, Reply};
+use super::people;
 use super::picture::{LadderPicture, OutboxPicture, Picture, ScalePicture};
 use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
 use crate::model::{Batch, MetricMeta};
@@ -166,6 +167,7 @@ impl Engine {
         let result = match command {
             Command::Pin(request) => self.switches.pin(now, request),
             Command::Unpin { switch, by } => self.switches.unpin(now, &switch, &by),
+            other => return people::command(&mut self.alerts, now, other),
         };
         match result {
             Ok(write) => {

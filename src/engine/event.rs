@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::core::Settings;
-use crate::alerts::{DeliveryId, Notification};
+use crate::alerts::{AlertIn, DeliveryId, Notification, SilenceIn};
 use crate::model::{Batch, SwitchName};
 use crate::series::Refusal;
 use crate::switches::{PinRequest, Record, ScaleCall, Write};
@@ -51,7 +51,14 @@ pub enum DeliveryOutcome {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     Pin(PinRequest),
-    Unpin { switch: String, by: String },
+    Unpin {
+        switch: String,
+        by: String,
+    },
+    /// Alerts of others: those that are valid are taken even when others are not.
+    PutAlerts(Vec<AlertIn>),
+    SetSilence(Box<SilenceIn>),
+    ExpireSilence(String),
 }
 
 /// The answer to a command.
@@ -60,6 +67,10 @@ pub enum Reply {
     Done,
     /// Why not, and what to do instead.
     Refused(String),
+    /// There is nothing of this name.
+    NotFound(String),
+    /// The id of what was made or changed.
+    Made(String),
 }
 
 /// A change of one durable key; `None` removes it.

@@ -10,6 +10,7 @@ mod actions;
 mod core;
 mod durable;
 mod event;
+mod people;
 mod picture;
 
 pub use self::core::{Engine, Settings};

@@ -1,9 +1,10 @@
-//! HTTP: `/metrics`, the Prometheus API, OFREP, control, the page.
+//! HTTP: `/metrics`, the Prometheus API, Alertmanager's API, OFREP, control, the page.
 //!
 //! Applications' reads are answered from a [`Switchboard`] in memory. Questions about series get a [`crate::series::View`] and
 //! are worked out on the blocking pool, a few at a time, so that they never delay a tick. Nothing here changes state:
 //! a wish to change something is handed to the shell as an [`Ask`] and answered by the engine.
 
+mod alertmanager;
 mod control;
 mod exposition;
 mod guard;
@@ -21,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 pub use server::{ServeError, serve};
 pub use switchboard::{Flag, Switchboard};
 
+use crate::alerts::Alerts;
 use crate::engine::{Command, Picture, Reply};
 use crate::series::View;
 use crate::telemetry::Telemetry;
@@ -32,6 +34,8 @@ pub enum Ask {
     Picture(oneshot::Sender<Picture>),
     /// The series as they are now: cheaper than a picture.
     View(oneshot::Sender<View>),
+    /// The alerts, groups and silences as they are now, to be read elsewhere.
+    Alerts(oneshot::Sender<Box<Alerts>>),
     /// To change something.
     Command(Command, oneshot::Sender<Reply>),
     /// To load the configuration again; the answer says what is wrong with it, if anything.
@@ -85,6 +89,20 @@ impl Shared {
     async fn view(&self) -> Option<View> {
         let (reply, answer) = oneshot::channel();
         self.asks.send(Ask::View(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// The alerts as they are now; `None` while the daemon shuts down.
+    async fn alerts(&self) -> Option<Box<Alerts>> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Alerts(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// What the engine says to a command; `None` while the daemon shuts down.
+    async fn command(&self, command: Command) -> Option<Reply> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Command(command, reply)).await.ok()?;
         answer.await.ok()
     }
 

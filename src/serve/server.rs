@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Ask, Shared, control, exposition, guard, ofrep, page, prometheus};
+use super::{Ask, Shared, alertmanager, control, exposition, guard, ofrep, page, prometheus};
 use crate::limits;
 use crate::telemetry::Metric;
 
@@ -68,6 +68,7 @@ fn router(shared: Shared) -> Router {
         .route("/metrics", get(exposition::metrics))
         .merge(ofrep::routes())
         .merge(prometheus::routes())
+        .merge(alertmanager::routes())
         .merge(control::routes())
         .merge(page::routes())
         .fallback(async || (StatusCode::NOT_FOUND, "nothing here; the page is at /\n"))
