@@ -59,6 +59,11 @@ pub enum Command {
     PutAlerts(Vec<AlertIn>),
     SetSilence(Box<SilenceIn>),
     ExpireSilence(String),
+    /// Does what a link of a message says.
+    UseLink {
+        token: String,
+        by: String,
+    },
 }
 
 /// The answer to a command.
@@ -71,6 +76,8 @@ pub enum Reply {
     NotFound(String),
     /// The id of what was made or changed.
     Made(String),
+    /// What was done, in words.
+    Said(String),
 }
 
 /// A change of one durable key; `None` removes it.

@@ -17,6 +17,10 @@ pub(super) fn command(alerts: &mut Alerts, now: Timestamp, command: Command) -> 
             Ok(()) => Reply::Done,
             Err(error) => refused(&error),
         },
+        Command::UseLink { token, by } => match alerts.use_link(now, &token, &by) {
+            Ok(said) => Reply::Said(said),
+            Err(error) => Reply::Refused(error.to_string()),
+        },
         Command::Pin(_) | Command::Unpin { .. } => Reply::Refused("alerts know no pins".to_owned()),
     }
 }

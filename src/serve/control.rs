@@ -146,7 +146,7 @@ async fn unpin(State(shared): State<Shared>, Path(name): Path<String>, Query(que
 
 async fn command(shared: &Shared, command: Command) -> Response {
     match shared.command(command).await {
-        Some(Reply::Done | Reply::Made(_)) => done(Value::Null),
+        Some(Reply::Done | Reply::Made(_) | Reply::Said(_)) => done(Value::Null),
         Some(Reply::Refused(message) | Reply::NotFound(message)) => failed(StatusCode::UNPROCESSABLE_ENTITY, message),
         None => closing(),
     }

@@ -168,7 +168,7 @@ pub(super) async fn post(State(shared): State<Shared>, body: Bytes) -> Answer {
     let body::PostedAlerts { good, mut refused } = body::alerts(&body)?;
     if !good.is_empty() {
         match shared.command(Command::PutAlerts(good)).await {
-            Some(Reply::Done | Reply::Made(_)) => {}
+            Some(Reply::Done | Reply::Made(_) | Reply::Said(_)) => {}
             Some(Reply::Refused(message) | Reply::NotFound(message)) => refused.push(message),
             None => return Err(ApiError::Closing),
         }

@@ -128,7 +128,7 @@ pub(super) async fn post(State(shared): State<Shared>, body: Bytes) -> Answer {
         Some(Reply::Made(id)) => Ok(json_answer(json!({ "silenceID": id }).to_string())),
         Some(Reply::NotFound(message)) => Err(ApiError::NotFound(message)),
         Some(Reply::Refused(message)) => Err(ApiError::Bad(message)),
-        Some(Reply::Done) => Ok(StatusCode::OK.into_response()),
+        Some(Reply::Done | Reply::Said(_)) => Ok(StatusCode::OK.into_response()),
         None => Err(ApiError::Closing),
     }
 }
@@ -152,7 +152,7 @@ pub(super) async fn one(State(shared): State<Shared>, Path(id): Path<String>) ->
 pub(super) async fn expire(State(shared): State<Shared>, Path(id): Path<String>) -> Answer {
     checked(&id)?;
     match shared.command(Command::ExpireSilence(id)).await {
-        Some(Reply::Done | Reply::Made(_)) => Ok(StatusCode::OK.into_response()),
+        Some(Reply::Done | Reply::Made(_) | Reply::Said(_)) => Ok(StatusCode::OK.into_response()),
         Some(Reply::NotFound(message)) => Err(ApiError::NotFound(message)),
         Some(Reply::Refused(message)) => Err(ApiError::Failed(message)),
         None => Err(ApiError::Closing),
