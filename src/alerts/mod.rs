@@ -10,6 +10,7 @@ mod alert;
 mod durable;
 mod explain;
 mod flap;
+mod forward;
 mod inhibit;
 mod interval;
 mod links;
@@ -31,6 +32,7 @@ mod tests;
 mod view;
 
 pub use alert::{AlertError, AlertIn};
+pub use forward::{ForwardQueue, Forwarded};
 pub use interval::{
     Location, TimeEntry, TimeInterval, TimeRange, parse_days_of_month, parse_months, parse_times, parse_weekdays,
     parse_years,

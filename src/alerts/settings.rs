@@ -26,6 +26,8 @@ pub struct Settings {
     pub links: Option<LinkSettings>,
     pub silence_reminders: Option<ReminderSettings>,
     pub digest: Option<DigestSettings>,
+    /// Whether alerts of our own rules go to real Alertmanagers too.
+    pub forward: bool,
 }
 
 /// When an alert flaps, and how often that is told (see `flap.rs`).
@@ -78,6 +80,7 @@ impl Default for Settings {
             links: None,
             silence_reminders: None,
             digest: None,
+            forward: false,
         }
     }
 }

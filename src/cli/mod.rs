@@ -4,6 +4,7 @@
 //! shown is made by pure functions that return [`text::Text`]; only [`out`] writes, and only [`env`] reads the environment.
 //! Nothing here decides anything.
 
+mod alert;
 mod alerts;
 mod app;
 mod check;
@@ -24,6 +25,7 @@ mod query;
 mod rules;
 mod run;
 mod schema;
+mod silence;
 mod status;
 mod switch;
 mod table;

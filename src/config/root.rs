@@ -1,7 +1,8 @@
 //! The whole file, as it was written.
 
 use super::alertmanager::Alertmanager;
-use super::edges::{Forwarding, Log, ScaleWebhook, Serve, Store};
+use super::edges::{Log, ScaleWebhook, Serve, Store};
+use super::forward::{Alerting, Alertmanagers, Heartbeat};
 use super::global::Global;
 use super::logs::LogJob;
 use super::modules::Module;
@@ -27,6 +28,9 @@ pub struct Root {
     pub actions: Actions,
     pub store: Store,
     pub alertmanager: Option<Alertmanager>,
+    pub alertmanagers: Vec<Alertmanagers>,
+    pub alerting: Option<Alerting>,
+    pub heartbeat: Option<Heartbeat>,
     pub webhooks: Entries<ScaleWebhook>,
     pub serve: Serve,
     pub data_dir: Option<String>,
@@ -51,6 +55,10 @@ impl Decode for Root {
         let actions = fields.or("actions", "{}", "what action rules may do");
         let store = fields.or("store", "{}", "where switches are kept");
         let alertmanager = fields.optional("alertmanager", "who is told; without it alerts are only shown");
+        let alertmanagers =
+            fields.or("alertmanagers", "[]", "real Alertmanagers that are told what fires, besides or instead of it");
+        let alerting = fields.optional("alerting", "Prometheus' own section with the same content");
+        let heartbeat = fields.optional("heartbeat", "a sign of life to an outside dead man's switch");
         let webhooks = fields.or("webhooks", "{}", "where scale rules post their wishes, by name");
         let serve = fields.or("serve", "{}", "the page, the metrics and every API");
         let data_dir = fields.optional(
@@ -59,7 +67,7 @@ impl Decode for Root {
              ~/.local/state/brownout or /var/lib/brownout, whichever comes first",
         );
         let log = fields.or("log", "{}", "the daemon's own log");
-        let mut refused = Forwarding::read(&mut fields).refused;
+        let mut refused = Vec::new();
         misplaced(&mut fields, &mut refused);
         fields.finish();
         Some(Root {
@@ -75,6 +83,9 @@ impl Decode for Root {
             actions,
             store,
             alertmanager,
+            alertmanagers,
+            alerting,
+            heartbeat,
             webhooks,
             serve,
             data_dir,

@@ -132,7 +132,11 @@ impl Engine {
         for outcome in outcomes.drain(..) {
             match outcome {
                 Outcome::Alert(event) => {
-                    if self.alerts.put(now, alert_in(event, now)).is_err() {
+                    let alert = alert_in(event, now);
+                    if self.alerts.settings().forward {
+                        out.forward.push(alert.clone());
+                    }
+                    if self.alerts.put(now, alert).is_err() {
                         out.alerts_refused += 1;
                     }
                 }

@@ -88,6 +88,8 @@ pub type Entry = (String, Option<Value>);
 pub struct Effects {
     pub journal: Vec<Entry>,
     pub notifications: Vec<Notification>,
+    /// What our own rules say of their alerts, for real Alertmanagers.
+    pub forward: Vec<AlertIn>,
     pub writes: Vec<Write>,
     pub calls: Vec<ScaleCall>,
     pub replies: Vec<(u64, Reply)>,
@@ -106,6 +108,7 @@ impl Effects {
     pub fn is_empty(&self) -> bool {
         self.journal.is_empty()
             && self.notifications.is_empty()
+            && self.forward.is_empty()
             && self.writes.is_empty()
             && self.calls.is_empty()
             && self.replies.is_empty()

@@ -45,6 +45,7 @@ pub(super) struct Performer {
     pub telemetry: Telemetry,
     pub clock: Clock,
     pub places: HashMap<String, Arc<Semaphore>>,
+    pub forwarder: notify::Forwarder,
 }
 
 impl Performer {
@@ -94,6 +95,9 @@ impl Performer {
         }
         for notification in work.effects.notifications {
             self.notify(notification);
+        }
+        if !work.effects.forward.is_empty() {
+            self.forwarder.push(&work.effects.forward);
         }
         for call in work.effects.calls {
             self.call(call);

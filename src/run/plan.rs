@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::jobs::Job;
 use super::perform::Receivers;
 use super::render::renderer;
+use crate::alerts::LinkKey;
 use crate::config::{Checked, FeatureSwitch};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
@@ -27,7 +28,7 @@ pub(super) struct Plan {
 }
 
 /// Puts the settings together.
-pub(super) fn plan(checked: &Checked) -> Plan {
+pub(super) fn plan(checked: &Checked, link_key: &LinkKey) -> Plan {
     let declarations: Vec<Declaration> =
         checked.switches.iter().map(|(name, switch)| declaration(name.clone(), switch)).collect();
     let mode = checked.actions.mode;
@@ -45,6 +46,10 @@ pub(super) fn plan(checked: &Checked) -> Plan {
         Job::Log(settings) => Some(settings.job_name.clone()),
         Job::Probe(_) | Job::Scrape(_) => None,
     };
+    let mut alerts = checked.alerts.clone();
+    if let Some(links) = &mut alerts.links {
+        links.key = link_key.clone();
+    }
     Plan {
         exposed_jobs: jobs.iter().filter_map(exposed).collect(),
         engine: engine::Settings {
@@ -57,7 +62,7 @@ pub(super) fn plan(checked: &Checked) -> Plan {
                 external_url: checked.serve.external_url.clone(),
                 ..rules::Settings::default()
             },
-            alerts: checked.alerts.clone(),
+            alerts,
             actions: ActionSettings {
                 declarations: declarations.clone(),
                 mode,

@@ -12,9 +12,11 @@ use super::own::{OwnMetrics, refusal_word};
 use super::perform::{Receivers, Work};
 use super::plan::{Plan, plan, receivers};
 use super::systemd::Systemd;
-use crate::config::{Checked, Loaded, load};
+use crate::alerts::LinkKey;
+use crate::config::{Checked, ForwardSettings, Loaded, load};
 use crate::engine::{Effects, Engine, Event, Reply};
 use crate::model::Batch;
+use crate::notify::HeartbeatSettings;
 use crate::serve::{About, Ask, Switchboard};
 use crate::store::Table;
 use crate::switches::Declaration;
@@ -77,6 +79,11 @@ pub(super) struct Shell {
     pub config: Option<PathBuf>,
     pub watched: watch::Sender<Vec<PathBuf>>,
     pub receivers: watch::Sender<Arc<Receivers>>,
+    pub link_key: LinkKey,
+    pub forwarding: watch::Sender<Arc<Vec<ForwardSettings>>>,
+    pub heartbeat: mpsc::Sender<HeartbeatSettings>,
+    pub heartbeat_settings: Option<HeartbeatSettings>,
+    pub heartbeat_due: Timestamp,
     pub declarations: Vec<Declaration>,
     pub switchboard: watch::Sender<Arc<Switchboard>>,
     pub table: Arc<Table>,
@@ -160,6 +167,7 @@ impl Shell {
             let batch = self.own.batch(self.clock.now(), &self.engine, &self.telemetry);
             self.handle(Event::Samples(batch), Vec::new()).await;
             self.systemd.tell("WATCHDOG=1");
+            self.beat();
             if !*self.ready.borrow() && now.since(self.started) > 2 * OWN_INTERVAL {
                 self.ready.send_replace(true);
                 self.systemd.tell("READY=1\nSTATUS=watching");
@@ -173,6 +181,15 @@ impl Shell {
         }
     }
 
+    /// Asks for a sign of life when one is due: only the loop that has just evaluated the rules does.
+    fn beat(&mut self) {
+        let now = self.clock.now();
+        let Some(settings) = self.heartbeat_settings.as_ref().filter(|_| self.heartbeat_due <= now) else { return };
+        self.heartbeat_due = now + settings.interval;
+        // One that is on its way still is sign enough.
+        drop(self.heartbeat.try_send(settings.clone()));
+    }
+
     async fn notice_clock_step(&mut self) {
         let drift = self.clock.wall_drift_millis();
         if drift.abs() < STEP_MILLIS {
@@ -182,6 +199,7 @@ impl Shell {
         self.telemetry.count(Metric::ClockSteps, &[]);
         self.clock.resync();
         self.own_due = self.clock.now();
+        self.heartbeat_due = self.clock.now();
         self.snapshot_due = self.clock.now() + SNAPSHOT_INTERVAL;
         self.handle(Event::ClockStepped, Vec::new()).await;
     }
@@ -266,7 +284,9 @@ impl Shell {
     }
 
     async fn adopt(&mut self, checked: &Checked, receivers: Receivers) {
-        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked);
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked, &self.link_key);
+        self.heartbeat_settings.clone_from(&checked.heartbeat);
+        self.forwarding.send_replace(Arc::new(checked.forwarding.clone()));
         self.generation += 1;
         self.declarations = declarations;
         self.receivers.send_replace(Arc::new(receivers));

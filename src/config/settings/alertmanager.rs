@@ -72,6 +72,7 @@ pub fn settings(check: &mut Checker<'_>, external_url: &str, section: Option<&Al
             .digest
             .as_ref()
             .map(|digest| DigestSettings { receiver: digest.receiver.value.clone(), every: digest.every.value }),
+        forward: false,
     };
     let templates = templates(check, &section.templates);
     Told { alerts, receivers, templates }

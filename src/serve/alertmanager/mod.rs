@@ -7,6 +7,7 @@
 mod alerts;
 mod answer;
 mod body;
+mod ours;
 mod params;
 mod silences;
 mod status;
@@ -24,6 +25,8 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/api/v2/receivers", get(status::receivers))
         .route("/api/v2/alerts", get(alerts::list).post(alerts::post))
         .route("/api/v2/alerts/groups", get(alerts::groups))
+        .route("/api/v1/alerts/explain", get(ours::explain))
+        .route("/api/v1/alerts/noisy", get(ours::noisy))
         .route("/api/v2/silences", get(silences::list).post(silences::post))
         .route("/api/v2/silence/{id}", get(silences::one).delete(silences::expire))
 }

@@ -29,6 +29,11 @@ impl Params {
         Params(reqwest::Url::parse("http://x/").map(read).unwrap_or_default())
     }
 
+    /// All of them.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// A flag; `usual` when it is not given.
     pub(super) fn flag(&self, name: &str, usual: bool) -> Result<bool, ApiError> {
         let Some((_, text)) = self.0.iter().find(|(known, value)| known == name && !value.is_empty()) else {
