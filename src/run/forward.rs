@@ -84,6 +84,7 @@ mod tests {
     fn addresses_are_those_that_prometheus_would_use() {
         let check = |prefix: &str, relabel_configs: Vec<RelabelConfig>, expected: &[&str]| {
             let settings = ForwardSettings {
+                scheme: "http".to_owned(),
                 path_prefix: prefix.to_owned(),
                 static_configs: vec![TargetGroup {
                     targets: vec!["am-1:9093".to_owned(), "am-2:9093".to_owned()],

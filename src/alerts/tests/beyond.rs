@@ -157,7 +157,7 @@ fn a_recurring_silence_mutes_at_its_times_only() {
 #[test]
 fn people_are_reminded_of_silences_that_end_soon_or_were_forgotten() {
     let mut settings = settings();
-    settings.silence_reminders = Some(ReminderSettings { before_end: secs(100), muted_for: secs(3_000) });
+    settings.silence_reminders = Some(ReminderSettings { before_end: secs(400), muted_for: secs(3_000) });
     settings.route.repeat_interval = Some(secs(100_000));
     let mut world = World::new(settings);
     // It would cover its own reminders.
@@ -173,8 +173,8 @@ fn people_are_reminded_of_silences_that_end_soon_or_were_forgotten() {
         heard,
         [
             "3030 webhook[0] first_notification firing SilenceForgotten",
-            "4930 webhook[0] new_alerts firing SilenceEndsSoon SilenceForgotten",
-            "5230 webhook[0] new_alerts firing A resolved SilenceEndsSoon SilenceForgotten",
+            "4830 webhook[0] new_alerts firing SilenceEndsSoon SilenceForgotten",
+            "5130 webhook[0] new_alerts firing A resolved SilenceEndsSoon SilenceForgotten",
         ]
     );
 }
