@@ -126,6 +126,8 @@ pub const BLOCKING_THREADS: usize = 4;
 pub const ALERTS_PER_RULE: usize = 10_000;
 /// The shortest time between two evaluations out of turn; what comes between waits for the next one.
 pub const URGENT_GAP: Duration = Duration::from_millis(10);
+/// Series of urgent batches whose last value is remembered, so that only news starts an evaluation out of turn.
+pub const URGENT_SERIES: usize = 20_000;
 /// How long after a restart a restored alert waits for its inputs, beyond what its expression and interval ask for.
 pub const RESTORE_GRACE: Duration = Duration::from_secs(30);
 /// Evaluations of all groups in one unit test.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::actions::{self, ActionSettings};
 use super::durable::Restored;
 use super::event::{Command, DeliveryOutcome, Effects, Event, Reply};
+use super::news::News;
 use super::people;
 use super::picture::{LadderPicture, OutboxPicture, Picture, ScalePicture};
 use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
@@ -39,6 +40,7 @@ pub struct Engine {
     switches: Switches,
     meta: Arc<BTreeMap<String, MetricMeta>>,
     garbage_due: Timestamp,
+    news: News,
     /// Room for outcomes, kept from one event to the next.
     outcomes: Vec<Outcome>,
 }
@@ -64,7 +66,16 @@ impl Engine {
         out.writes.extend(switches.configure(now, action_settings, &restored.entries));
         store.retain(&rules.needs());
         let meta = Arc::default();
-        let mut engine = Engine { store, rules, alerts, switches, meta, garbage_due: now, outcomes: Vec::new() };
+        let mut engine = Engine {
+            store,
+            rules,
+            alerts,
+            switches,
+            meta,
+            garbage_due: now,
+            news: News::default(),
+            outcomes: Vec::new(),
+        };
         engine.finish(now, out);
         engine
     }
@@ -112,7 +123,8 @@ impl Engine {
         }
         if batch.urgent {
             let mut outcomes = std::mem::take(&mut self.outcomes);
-            self.rules.triggered(now, &batch.samples, &mut self.store, &mut outcomes);
+            let news = self.news.of(&batch.samples);
+            self.rules.triggered(now, &news, &mut self.store, &mut outcomes);
             self.follow(now, outcomes, out);
         }
     }

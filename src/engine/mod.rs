@@ -10,6 +10,7 @@ mod actions;
 mod core;
 mod durable;
 mod event;
+mod news;
 mod people;
 mod picture;
 

@@ -11,6 +11,7 @@ use super::jobs::{Jobs, LogOutput, Tools};
 use super::own::{OwnMetrics, refusal_word};
 use super::perform::{Receivers, Work};
 use super::plan::{Plan, plan, receivers};
+use super::start::SetLogLevel;
 use super::systemd::Systemd;
 use crate::alerts::LinkKey;
 use crate::config::{Checked, ForwardSettings, Loaded, load};
@@ -98,6 +99,7 @@ pub(super) struct Shell {
     pub snapshot_due: Timestamp,
     pub snapshot_path: PathBuf,
     pub started: Timestamp,
+    pub set_log_level: Option<SetLogLevel>,
 }
 
 impl Shell {
@@ -287,6 +289,9 @@ impl Shell {
         let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked, &self.link_key);
         self.heartbeat_settings.clone_from(&checked.heartbeat);
         self.forwarding.send_replace(Arc::new(checked.forwarding.clone()));
+        if let Some(set) = &self.set_log_level {
+            (set.0)(checked.log.level.as_str());
+        }
         self.generation += 1;
         self.declarations = declarations;
         self.receivers.send_replace(Arc::new(receivers));

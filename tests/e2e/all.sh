@@ -25,5 +25,6 @@ run logline.py --lines 25
 run crash.py --kills 8
 run reload.py
 run amtool.py
+run forward.py
 run dashboards.py
 exit "$failed"
