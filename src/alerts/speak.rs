@@ -27,7 +27,8 @@ fn decide(due: Option<NotifyReason>, reports: &[FlapReport], all_flap: bool, cal
     let again = reports.iter().any(|report| report.due);
     match due {
         Some(NotifyReason::RepeatInterval) | None => {
-            let repeat = due.is_some() && !(all_flap && !reports.is_empty());
+            let only_flaps = all_flap && !reports.is_empty();
+            let repeat = due.is_some() && !only_flaps;
             let reason = if repeat || again { Some(NotifyReason::RepeatInterval) } else { None };
             if first { Some(NotifyReason::NewAlerts) } else { reason.filter(|_| !calm) }
         }

@@ -78,6 +78,8 @@ pub enum Reply {
     Made(String),
     /// What was done, in words.
     Said(String),
+    /// It was done, but the disk has not taken it: a restart would lose it. The shell says this, not the engine.
+    Unsaved,
 }
 
 /// A change of one durable key; `None` removes it.

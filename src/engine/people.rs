@@ -14,7 +14,7 @@ pub(super) fn command(alerts: &mut Alerts, now: Timestamp, command: Command) -> 
         }
         Command::SetSilence(silence) => made(alerts.set_silence(now, *silence)),
         Command::ExpireSilence(id) => match alerts.expire_silence(now, &id) {
-            Ok(()) => Reply::Done,
+            Ok(()) => Reply::Said("it is over".to_owned()),
             Err(error) => refused(&error),
         },
         Command::UseLink { token, by } => match alerts.use_link(now, &token, &by) {

@@ -40,6 +40,9 @@ async fn act(State(shared): State<Shared>, Path(token): Path<String>, body: Byte
     match shared.command(Command::UseLink { token, by }).await {
         Some(Reply::Said(said)) => sentence(StatusCode::OK, &said),
         Some(Reply::Refused(why) | Reply::NotFound(why)) => sentence(StatusCode::GONE, &why),
+        Some(Reply::Unsaved) => {
+            sentence(StatusCode::INTERNAL_SERVER_ERROR, "done, but it could not be saved: a restart would lose it")
+        }
         Some(Reply::Done | Reply::Made(_)) => sentence(StatusCode::OK, "done"),
         None => closing(),
     }

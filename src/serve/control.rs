@@ -148,6 +148,7 @@ async fn command(shared: &Shared, command: Command) -> Response {
     match shared.command(command).await {
         Some(Reply::Done | Reply::Made(_) | Reply::Said(_)) => done(Value::Null),
         Some(Reply::Refused(message) | Reply::NotFound(message)) => failed(StatusCode::UNPROCESSABLE_ENTITY, message),
+        Some(Reply::Unsaved) => failed(StatusCode::INTERNAL_SERVER_ERROR, "done, but it could not be saved"),
         None => closing(),
     }
 }

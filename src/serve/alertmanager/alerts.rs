@@ -170,6 +170,7 @@ pub(super) async fn post(State(shared): State<Shared>, body: Bytes) -> Answer {
         match shared.command(Command::PutAlerts(good)).await {
             Some(Reply::Done | Reply::Made(_) | Reply::Said(_)) => {}
             Some(Reply::Refused(message) | Reply::NotFound(message)) => refused.push(message),
+            Some(Reply::Unsaved) => refused.push("not saved".to_owned()),
             None => return Err(ApiError::Closing),
         }
     }

@@ -18,6 +18,9 @@ use crate::model::{MatchOp, Matcher};
 use crate::serve::Shared;
 use crate::time::Timestamp;
 
+/// What is said when the disk did not take a silence.
+const UNSAVED: &str = "it holds now, but it could not be saved: a restart would lose it";
+
 /// `gettableSilence`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -128,6 +131,7 @@ pub(super) async fn post(State(shared): State<Shared>, body: Bytes) -> Answer {
         Some(Reply::Made(id)) => Ok(json_answer(json!({ "silenceID": id }).to_string())),
         Some(Reply::NotFound(message)) => Err(ApiError::NotFound(message)),
         Some(Reply::Refused(message)) => Err(ApiError::Bad(message)),
+        Some(Reply::Unsaved) => Err(ApiError::Failed(UNSAVED.to_owned())),
         Some(Reply::Done | Reply::Said(_)) => Ok(StatusCode::OK.into_response()),
         None => Err(ApiError::Closing),
     }
@@ -154,6 +158,7 @@ pub(super) async fn expire(State(shared): State<Shared>, Path(id): Path<String>)
     match shared.command(Command::ExpireSilence(id)).await {
         Some(Reply::Done | Reply::Made(_) | Reply::Said(_)) => Ok(StatusCode::OK.into_response()),
         Some(Reply::NotFound(message)) => Err(ApiError::NotFound(message)),
+        Some(Reply::Unsaved) => Err(ApiError::Failed(UNSAVED.to_owned())),
         Some(Reply::Refused(message)) => Err(ApiError::Failed(message)),
         None => Err(ApiError::Closing),
     }
