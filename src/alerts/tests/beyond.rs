@@ -57,7 +57,7 @@ fn an_alert_that_comes_and_goes_is_told_less_and_less_and_its_end_once() {
         let crash = format!("{second} crash");
         let mut script = script.clone();
         let after = |step: &&str| step.split(' ').next().and_then(|n| n.parse::<u64>().ok()) > second.parse().ok();
-        let place = script.iter().position(|step| after(&step)).expect("a place");
+        let place = script.iter().position(after).expect("a place");
         script.insert(place, &crash);
         check(flapping(), &script, &HEARD);
     }
