@@ -187,6 +187,19 @@ pub const SILENCES: usize = 10_000;
 /// How long expired silences, what was last notified of a group without alerts, and undelivered messages are kept.
 pub const ALERT_RETENTION: Duration = Duration::from_secs(120 * 3600);
 
+/// Alerts whose latest starts are remembered to see whether they flap.
+pub const FLAPPING_ALERTS: usize = 5_000;
+/// Alert names whose noise is counted one by one.
+pub const NOISY_RULES: usize = 1_000;
+/// Links of messages that were used and have not expired.
+pub const LINKS_USED: usize = 10_000;
+/// The signed part of a link, in bytes; a message with larger labels has no link.
+pub const LINK_BYTES: usize = 2_048;
+/// Alerts that wait for one Alertmanager.
+pub const FORWARD_QUEUE: usize = 10_000;
+/// Alerts in one request to an Alertmanager, as in Prometheus.
+pub const FORWARD_BATCH: usize = 64;
+
 // ---- journal
 
 /// A journal larger than this is rewritten from the state it leads to, in bytes.

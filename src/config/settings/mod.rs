@@ -4,6 +4,7 @@ pub mod alertmanager;
 pub mod client;
 pub mod discovery;
 pub mod edges;
+pub mod forward;
 pub mod logs;
 pub mod probes;
 pub mod remote_write;
