@@ -117,6 +117,8 @@ pub const EMAIL_VALUE_CHARS: usize = 2_000;
 pub const EMAIL_SUBJECT_CHARS: usize = 160;
 /// Characters of a receiver's answer that are repeated in a message.
 pub const REPLY_CHARS: usize = 200;
+/// What is kept of a notifying program's output, in bytes.
+pub const EXEC_OUTPUT_BYTES: usize = 4 << 10;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::exec;
+use super::form::Form;
 use super::outcome::Outcome;
+use super::services::{self, Ctx, Line};
 use super::settings::{EmailSettings, Integration, Kind, SettingsError};
 use super::webhook::Poster;
 use super::{email, render, smtp};
@@ -11,15 +14,6 @@ use crate::alerts::Notification;
 use crate::limits;
 use crate::net::{Resolver, SecretSource, sign};
 use crate::time::Timestamp;
-
-/// What a template's text becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// Plain text: a header, an address, the plain part.
-    Text,
-    /// Markup: what comes from labels and annotations must be escaped by the template's engine.
-    Html,
-}
 
 /// Expands a template over a notification: Alertmanager's templates, brought by the shell.
 pub type Render = dyn Fn(&str, &Notification, Form) -> Result<String, String> + Send + Sync;
@@ -29,6 +23,7 @@ pub struct Prepared {
     integration: Integration,
     render: Option<Arc<Render>>,
     poster: Option<Poster>,
+    line: Option<Line>,
     resolver: Resolver,
 }
 
@@ -57,8 +52,13 @@ impl Prepared {
                 check_email(settings)?;
                 None
             }
+            Kind::Service(_) | Kind::Exec(_) => None,
         };
-        Ok(Prepared { integration, render, poster, resolver: Resolver::new() })
+        let line = match &integration.kind {
+            Kind::Service(settings) => Some(Line::new(settings)),
+            _ => None,
+        };
+        Ok(Prepared { integration, render, poster, line, resolver: Resolver::new() })
     }
 
     /// The settings it was made from.
@@ -90,6 +90,17 @@ fn check_email(settings: &EmailSettings) -> Result<(), SettingsError> {
 pub async fn deliver(prepared: &Prepared, notification: &Notification, now: Timestamp) -> Outcome {
     let work = async {
         match (&prepared.integration.kind, &prepared.poster) {
+            (Kind::Service(settings), _) => {
+                let Some(line) = &prepared.line else { return Outcome::retry("the service is not ready") };
+                let shorter = cut(notification, settings.max_alerts());
+                let notification = shorter.as_ref().unwrap_or(notification);
+                let ctx = Ctx { settings, notification, render: prepared.render.as_deref(), now };
+                services::deliver(line, &ctx).await.err().unwrap_or(Outcome::Accepted)
+            }
+            (Kind::Exec(settings), _) => {
+                let shorter = cut(notification, settings.max_alerts);
+                exec::run(settings, shorter.as_ref().unwrap_or(notification)).await
+            }
             (Kind::Webhook(settings), Some(poster)) => {
                 let id = &notification.id.0;
                 let body = match cut(notification, settings.max_alerts) {

@@ -10,7 +10,8 @@ use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailboxes, MultiPart, SinglePart};
 
-use super::deliver::{Form, Render};
+use super::deliver::Render;
+use super::form::Form;
 use super::render;
 use super::settings::EmailSettings;
 use crate::alerts::Notification;

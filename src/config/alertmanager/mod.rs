@@ -1,11 +1,12 @@
 //! `alertmanager`: Alertmanager's own grammar (its `docs/configuration.md`) with its rules between fields, so that
-//! [`decode_alertmanager`] gives Alertmanager's verdict on a whole file. What this version does not do (other services than
-//! mail and webhooks) is refused apart from that.
+//! [`decode_alertmanager`] gives Alertmanager's verdict on a whole file. What this version does not do
+//! is refused apart from that.
 
 mod check;
 mod global;
 mod receivers;
 mod route;
+mod service_values;
 mod services;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub use global::{AlertmanagerGlobal, Smtp};
 pub use receivers::{Email, Receiver, Webhook};
 pub use route::{InhibitRule, NamedIntervals, Route};
+pub use service_values::{Given, ServiceConfig, Values};
 
 use super::values::refuse;
 use crate::yaml::{At, Decode, Problem, SourceFile, Spanned, decode_text};
@@ -34,6 +36,7 @@ pub struct Alertmanager {
     pub time_intervals: Vec<NamedIntervals>,
     pub templates: Vec<Spanned<String>>,
     pub resolve_when_muted: bool,
+    pub allow_exec: bool,
     pub refused: Vec<Problem>,
 }
 
@@ -55,6 +58,8 @@ impl Decode for Alertmanager {
             "false",
             "not in Alertmanager: the end of an alert that was told is told too while it is silenced, inhibited or muted",
         );
+        let allow_exec =
+            fields.or("allow_exec", "false", "not in Alertmanager: whether `exec_configs` may start programs");
         let mut refused = Vec::new();
         let keys = ["tracing", "event_recorder"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", "remove it", &mut refused);
@@ -70,6 +75,7 @@ impl Decode for Alertmanager {
             time_intervals,
             templates,
             resolve_when_muted,
+            allow_exec,
             refused,
         })
     }

@@ -8,5 +8,6 @@ pub mod logs;
 pub mod probes;
 pub mod rules;
 pub mod scrape;
+mod services;
 pub mod switches;
 pub mod system;

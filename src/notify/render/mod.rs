@@ -5,5 +5,6 @@ mod json;
 mod text;
 
 pub use email::{Email, email};
+pub(super) use json::versioned_json;
 pub use json::webhook_json;
 pub(super) use text::{escape_html, is_web_link, one_line, plain, shortened};
