@@ -1,11 +1,13 @@
 //! An integration made ready, and one delivery by it.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use super::exec;
 use super::form::Form;
 use super::outcome::Outcome;
+use super::render::Plot;
 use super::services::{self, Ctx, Line};
 use super::settings::{EmailSettings, Integration, Kind, SettingsError};
 use super::webhook::Poster;
@@ -18,10 +20,14 @@ use crate::time::Timestamp;
 /// Expands a template over a notification: Alertmanager's templates, brought by the shell.
 pub type Render = dyn Fn(&str, &Notification, Form) -> Result<String, String> + Send + Sync;
 
+/// Draws an alert's expression for a mail, brought by the shell; `None` when there is nothing to draw.
+pub type Plots = dyn Fn(&Notification) -> Pin<Box<dyn Future<Output = Option<Plot>> + Send>> + Send + Sync;
+
 /// An integration that can deliver. It keeps what is worth keeping from one delivery to the next.
 pub struct Prepared {
     integration: Integration,
     render: Option<Arc<Render>>,
+    plots: Option<Arc<Plots>>,
     poster: Option<Poster>,
     line: Option<Line>,
     resolver: Resolver,
@@ -58,7 +64,14 @@ impl Prepared {
             Kind::Service(settings) => Some(Line::new(settings)),
             _ => None,
         };
-        Ok(Prepared { integration, render, poster, line, resolver: Resolver::new() })
+        Ok(Prepared { integration, render, plots: None, poster, line, resolver: Resolver::new() })
+    }
+
+    /// The same, with pictures in its mails.
+    #[must_use]
+    pub fn with_plots(mut self, plots: Arc<Plots>) -> Prepared {
+        self.plots = Some(plots);
+        self
     }
 
     /// The settings it was made from.
@@ -110,7 +123,13 @@ pub async fn deliver(prepared: &Prepared, notification: &Notification, now: Time
                 poster.post(id, body, &[], now).await
             }
             (Kind::Email(settings), _) => {
-                let message = match email::build(settings, notification, prepared.render.as_deref(), now) {
+                // Whoever writes the HTML part chooses what it shows.
+                let plot = match &prepared.plots {
+                    Some(plots) if settings.html.is_none() => plots(notification).await,
+                    _ => None,
+                };
+                let render = prepared.render.as_deref();
+                let message = match email::build(settings, notification, plot.as_ref(), render, now) {
                     Ok(message) => message,
                     Err(problem) => return Outcome::retry(problem),
                 };

@@ -12,6 +12,7 @@ use super::jobs::{Checkpoints, Jobs, LOGS, LogOutput, Tools};
 use super::own::{self, OwnMetrics};
 use super::perform::{Performer, Work};
 use super::plan::{Plan, plan, receivers};
+use super::plots::plots;
 use super::shell::{Inputs, Reading, Shell, tell_taken};
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
@@ -135,7 +136,9 @@ impl Daemon {
             exposed_jobs,
         };
         let (senders, inputs, work) = channels(&store);
-        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock)));
+        let queries = Arc::new(Semaphore::new(limits::QUERIES_AT_ONCE));
+        let plots = plots(senders.asks.clone(), Arc::clone(&queries), clock);
+        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock, &plots)));
         let (about_in, about_out) = watch::channel(Arc::new(about));
         let (ready_in, ready_out) = watch::channel(false);
         let (watched_in, watched_out) = watch::channel(watched);
@@ -161,7 +164,7 @@ impl Daemon {
             clock,
             about: about_out,
             targets: Box::new(move || shown.targets().iter().map(target_json).collect()),
-            queries: Arc::new(Semaphore::new(limits::QUERIES_AT_ONCE)),
+            queries,
         });
         let tasks = [
             tokio::spawn(performer.run(work)),
@@ -193,6 +196,7 @@ impl Daemon {
             config: args.config,
             watched: watched_in,
             receivers: receivers_in,
+            plots,
             declarations,
             switchboard: switchboard_in,
             table,

@@ -49,7 +49,7 @@ pub(super) fn build(ctx: &Ctx<'_>) -> Result<Request, Outcome> {
 /// The attachment of fields that stand beside `text`: there when one of them was written.
 fn own_attachment(ctx: &Ctx<'_>) -> Result<Option<Value>, Outcome> {
     let written = |key: &&str| ctx.settings.fields.contains_key(*key);
-    let beside = TEXTS.iter().filter(|key| **key != "text").chain(&LINKS).any(|key| written(&key));
+    let beside = TEXTS.iter().filter(|key| **key != "text").chain(&LINKS).any(written);
     if !beside && ctx.tree("fields").is_none() {
         return Ok(None);
     }

@@ -33,6 +33,7 @@ async fn sent(service: Service, more: &[(&'static str, FieldValue)]) -> Seen {
 
 /// Each service with nothing but what it needs.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table: each service once")]
 async fn every_service_is_spoken_to_in_its_protocol() {
     let check = async |service: Service, line: &str, headers: &[(&str, &str)], body: &[(&str, Value)]| {
         let seen = sent(service, &[]).await;
