@@ -105,6 +105,8 @@ pub const HTTP_CONNECTIONS: usize = 512;
 pub const WEBHOOK_REPLY_BYTES: usize = 64 << 10;
 /// Connecting to a receiver.
 pub const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// How old a receiver's HTTP client is before it is built anew after a failure.
+pub const CLIENT_AGE: Duration = Duration::from_secs(20);
 /// One delivery to a receiver, all in all.
 pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
 /// Name lookups of one client or job that may hang at one time.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::exec;
 use super::form::Form;
 use super::outcome::Outcome;
-use super::render::Plot;
+use super::render::Drawn;
 use super::services::{self, Ctx, Line};
 use super::settings::{EmailSettings, Integration, Kind, SettingsError};
 use super::webhook::Poster;
@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 pub type Render = dyn Fn(&str, &Notification, Form) -> Result<String, String> + Send + Sync;
 
 /// Draws an alert's expression for a mail, brought by the shell; `None` when there is nothing to draw.
-pub type Plots = dyn Fn(&Notification) -> Pin<Box<dyn Future<Output = Option<Plot>> + Send>> + Send + Sync;
+pub type Plots = dyn Fn(&Notification) -> Pin<Box<dyn Future<Output = Option<Drawn>> + Send>> + Send + Sync;
 
 /// An integration that can deliver. It keeps what is worth keeping from one delivery to the next.
 pub struct Prepared {

@@ -12,7 +12,7 @@ use lettre::message::{Attachment, Mailboxes, MultiPart, SinglePart};
 
 use super::deliver::Render;
 use super::form::Form;
-use super::render::{self, Plot};
+use super::render::{self, Drawn};
 use super::settings::EmailSettings;
 use crate::alerts::Notification;
 use crate::time::Timestamp;
@@ -44,7 +44,7 @@ pub(super) fn addresses(text: &str) -> Result<Mailboxes, String> {
 pub(super) fn build(
     settings: &EmailSettings,
     notification: &Notification,
-    plot: Option<&Plot>,
+    drawn: Option<&Drawn>,
     render: Option<&Render>,
     now: Timestamp,
 ) -> Result<Mail, String> {
@@ -58,7 +58,7 @@ pub(super) fn build(
         }
     };
     let expand = |field: &str, text: &str| expand_as(Form::Text, field, text);
-    let own = render::email(notification, plot);
+    let own = render::email(notification, drawn);
     let to = addresses(&render::one_line(&expand("to", &settings.to)?))?;
     let from = addresses(&render::one_line(&expand("from", &settings.from)?))?.into_single();
     let from = from.ok_or("from must be one address")?;

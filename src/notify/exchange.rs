@@ -1,21 +1,23 @@
 //! One HTTP exchange with a service: a request, and what became of it.
 //!
-//! The client is kept while it works and built anew after a failure, so that changed certificates and passwords are read. A
-//! status alone often decides; where a service answers 200 with an error in the body, the body is read too, up to a limit.
+//! The client is kept while it works, and built anew after a failure, so that changed certificates and passwords are read;
+//! but not more often than every [`limits::CLIENT_AGE`], and one at a time in the whole process: it reads many files, and what else
+//! needs the blocking pool must not wait for a hundred failures. A status alone often decides; where a service answers 200 with an error in the body, the body is read too, up to a limit.
 //! Messages about failures show a URL's origin only: with most services the path is the secret.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode, Url};
+use tokio::sync::Semaphore;
 
 use super::outcome::Outcome;
 use super::render;
 use crate::limits;
 use crate::net::{self, HttpSettings};
-use crate::time::Timestamp;
+use crate::time::{Stopwatch, Timestamp};
 
 /// How long an error's body is waited for: it only makes the message better.
 const BODY_TIME: Duration = Duration::from_secs(2);
@@ -102,8 +104,20 @@ fn said(body: &[u8]) -> String {
 #[derive(Debug)]
 pub(super) struct Exchange {
     http: HttpSettings,
-    client: Mutex<Option<Client>>,
+    client: Mutex<Option<Kept>>,
 }
+
+/// A client and its age.
+#[derive(Debug)]
+struct Kept {
+    client: Client,
+    built: Stopwatch,
+    /// A request failed since: its files may have changed.
+    failed: bool,
+}
+
+/// Clients are built one at a time.
+static BUILDING: Semaphore = Semaphore::const_new(1);
 
 impl Exchange {
     /// `timeout` is for one request with its answer, and never more than [`limits::DELIVERY_TIME`].
@@ -133,9 +147,22 @@ impl Exchange {
         }
     }
 
-    /// Drops the client: the next request builds it from files as they are then.
-    pub fn forget(&self) {
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// After a failure: a later request builds the client from files as they are then.
+    fn forget(&self) {
+        if let Some(kept) = self.kept().as_mut() {
+            kept.failed = true;
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client, unless it failed and is old enough to be built anew.
+    fn usable(&self) -> Option<Client> {
+        let kept = self.kept();
+        let kept = kept.as_ref().filter(|kept| !kept.failed || kept.built.elapsed() < limits::CLIENT_AGE)?;
+        Some(kept.client.clone())
     }
 
     async fn head(&self, request: Request, now: Timestamp) -> Result<Response, Outcome> {
@@ -177,14 +204,18 @@ impl Exchange {
     }
 
     async fn client(&self) -> Result<Client, net::NetError> {
-        let kept = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(client) = kept {
+        if let Some(client) = self.usable() {
+            return Ok(client);
+        }
+        let broken = || net::NetError::Setting("the HTTP client's set-up broke off".to_owned());
+        let _turn = BUILDING.acquire().await.map_err(|_| broken())?;
+        // Another delivery may have built it meanwhile.
+        if let Some(client) = self.usable() {
             return Ok(client);
         }
         let settings = self.http.clone();
-        let built = tokio::task::spawn_blocking(move || net::client(&settings)).await;
-        let client = built.map_err(|_| net::NetError::Setting("the HTTP client's set-up broke off".to_owned()))??;
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
+        let client = tokio::task::spawn_blocking(move || net::client(&settings)).await.map_err(|_| broken())??;
+        *self.kept() = Some(Kept { client: client.clone(), built: Stopwatch::start(), failed: false });
         Ok(client)
     }
 }

@@ -20,7 +20,7 @@ mod webhook;
 pub use deliver::{Plots, Prepared, Render, deliver};
 pub use form::Form;
 pub use outcome::Outcome;
-pub use render::Plot;
+pub use render::{Drawn, Plot};
 pub use scale::{ScaleCall, ScaleTarget, call_scale};
 pub use settings::{
     EmailSettings, ExecSettings, FieldValue, Integration, Kind, Receiver, Service, ServiceSettings, SettingsError,

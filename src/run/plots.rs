@@ -20,24 +20,26 @@ use crate::time::{Clock, Timestamp};
 const SPAN: Duration = Duration::from_secs(3_600);
 const STEP: Duration = Duration::from_secs(15);
 /// How long a mail waits for its picture.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Lines in one picture.
 const LINES: usize = 6;
 
 /// Draws from the engine's series.
-pub(super) fn plots(asks: mpsc::Sender<Ask>, queries: Arc<Semaphore>, clock: Clock) -> Arc<Plots> {
+pub(super) fn plots(asks: mpsc::Sender<Ask>, clock: Clock) -> Arc<Plots> {
+    // One at a time: in a storm most mails go without, and nothing else waits for them.
+    let turns = Arc::new(Semaphore::new(1));
     Arc::new(move |notification: &Notification| {
         let job = job(notification);
-        let (asks, queries) = (asks.clone(), Arc::clone(&queries));
+        let (asks, turns) = (asks.clone(), Arc::clone(&turns));
         Box::pin(async move {
             let (text, alerts) = job?;
             let work = async {
-                let place = queries.acquire_owned().await.ok()?;
+                let place = turns.acquire_owned().await.ok()?;
                 let (reply, answer) = oneshot::channel();
                 asks.send(Ask::View(reply)).await.ok()?;
                 let view = answer.await.ok()?;
                 let drawn = tokio::task::spawn_blocking(move || {
-                    let plot = draw(&view, &text, &alerts, clock);
+                    let plot = draw(&view, &text, &alerts, clock).and_then(Plot::draw);
                     drop(place);
                     plot
                 });

@@ -149,8 +149,7 @@ impl Daemon {
             exposed_jobs,
         };
         let (senders, inputs, work) = channels(&store);
-        let queries = Arc::new(Semaphore::new(limits::QUERIES_AT_ONCE));
-        let plots = plots(senders.asks.clone(), Arc::clone(&queries), clock);
+        let plots = plots(senders.asks.clone(), clock);
         let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock, &plots)));
         let (about_in, about_out) = watch::channel(Arc::new(about));
         let (ready_in, ready_out) = watch::channel(false);
@@ -177,7 +176,7 @@ impl Daemon {
             clock,
             about: about_out,
             targets: Box::new(move || shown.targets().iter().map(target_json).collect()),
-            queries,
+            queries: Arc::new(Semaphore::new(limits::QUERIES_AT_ONCE)),
         });
         let tasks = [
             tokio::spawn(performer.run(work)),

@@ -25,7 +25,7 @@ from loop import Checks
 CONFIG = """
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
 scrape_configs:
-  - {{job_name: causes, static_configs: [{{targets: ["127.0.0.1:{causes}"]}}]}}
+  - {{job_name: causes, honor_labels: true, static_configs: [{{targets: ["127.0.0.1:{causes}"]}}]}}
 rule_files: [rules.yaml]
 shipped_rules: false
 alertmanager:
@@ -245,7 +245,7 @@ def well(checks):
     mail = peers.MailServer(events)
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "told.json"
-        command = json.dumps(["/bin/sh", "-c", f"cat > {out}.new && mv {out}.new {out}"])
+        command = json.dumps(["/bin/sh", "-c", f"cat > {out}.$$ && mv {out}.$$ {out}"])
         text = receivers(services, mail.port, command)
         config = CONFIG.format(causes=causes.port, healthy=healthy.port, smtp=mail.port, sick=text)
         agent = peers.Agent(config, RULES, pathlib.Path(folder))

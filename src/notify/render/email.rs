@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::plot::{HEIGHT, Plot, Summary, WIDTH};
+use super::plot::{Drawn, HEIGHT, Plot, Summary, WIDTH};
 use super::{escape_html, is_web_link, one_line, plain, shortened};
 use crate::alerts::{AlertStatus, Notification, NotifiedAlert, NotifyReason};
 use crate::limits;
@@ -28,14 +28,13 @@ pub struct Email {
 pub(in crate::notify) const PICTURE: &str = "plot";
 
 /// Renders our own mail, with a picture of the expression where there is one.
-pub fn email(notification: &Notification, plot: Option<&Plot>) -> Email {
-    let drawn = plot.and_then(|plot| Some((plot, plot.summary()?, plot.png()?)));
-    let beside = drawn.as_ref().map(|(plot, summary, _)| beside(plot, summary));
+pub fn email(notification: &Notification, drawn: Option<&Drawn>) -> Email {
+    let beside = drawn.map(|drawn| beside(&drawn.plot, &drawn.summary));
     Email {
         subject: subject(notification),
         text: text(notification, beside.as_deref()),
         html: html(notification, beside.as_deref()),
-        picture: drawn.map(|(_, _, png)| png),
+        picture: drawn.map(|drawn| drawn.png.clone()),
     }
 }
 
@@ -396,12 +395,12 @@ mod tests {
 
     #[test]
     fn the_text_tells_new_from_old_and_since_when() {
-        insta::assert_snapshot!(email(&notification(), Some(&plot())).text);
+        insta::assert_snapshot!(email(&notification(), plot().draw().as_ref()).text);
     }
 
     #[test]
     fn the_html_says_the_same() {
-        insta::assert_snapshot!(email(&notification(), Some(&plot())).html);
+        insta::assert_snapshot!(email(&notification(), plot().draw().as_ref()).html);
     }
 
     #[test]

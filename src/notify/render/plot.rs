@@ -42,6 +42,14 @@ pub struct Plot {
     pub more: usize,
 }
 
+/// A picture, and what stands beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drawn {
+    pub png: Vec<u8>,
+    pub plot: Plot,
+    pub summary: Summary,
+}
+
 /// The limits of the data.
 struct Frame {
     from: i64,
@@ -71,6 +79,11 @@ impl Plot {
         let newest = self.lines.first()?.last()?.1;
         let span = std::time::Duration::from_millis(u64::try_from(frame.to - frame.from).unwrap_or(0));
         Some(Summary { span, low, high, newest })
+    }
+
+    /// Draws it, which takes some milliseconds. `None` when there is nothing to draw.
+    pub fn draw(self) -> Option<Drawn> {
+        Some(Drawn { png: self.png()?, summary: self.summary()?, plot: self })
     }
 
     /// The picture. `None` when there is nothing to draw.
