@@ -105,6 +105,8 @@ pub const HTTP_CONNECTIONS: usize = 512;
 pub const WEBHOOK_REPLY_BYTES: usize = 64 << 10;
 /// Connecting to a receiver.
 pub const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// How long the system's certificate authorities are kept before they are read again.
+pub const SYSTEM_ROOTS_AGE: Duration = Duration::from_secs(300);
 /// How old a receiver's HTTP client is before it is built anew after a failure.
 pub const CLIENT_AGE: Duration = Duration::from_secs(20);
 /// One delivery to a receiver, all in all.
