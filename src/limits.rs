@@ -111,6 +111,10 @@ pub const HTTP_CONNECTIONS: usize = 512;
 pub const WEBHOOK_REPLY_BYTES: usize = 64 << 10;
 /// Connecting to a receiver.
 pub const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// How long the system's certificate authorities are kept before they are read again.
+pub const SYSTEM_ROOTS_AGE: Duration = Duration::from_secs(300);
+/// How old a receiver's HTTP client is before it is built anew after a failure.
+pub const CLIENT_AGE: Duration = Duration::from_secs(20);
 /// One delivery to a receiver, all in all.
 pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
 /// Name lookups of one client or job that may hang at one time.
@@ -125,6 +129,8 @@ pub const EMAIL_VALUE_CHARS: usize = 2_000;
 pub const EMAIL_SUBJECT_CHARS: usize = 160;
 /// Characters of a receiver's answer that are repeated in a message.
 pub const REPLY_CHARS: usize = 200;
+/// What is kept of a notifying program's output, in bytes.
+pub const EXEC_OUTPUT_BYTES: usize = 4 << 10;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 

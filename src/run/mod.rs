@@ -7,6 +7,7 @@ mod link_key;
 mod own;
 mod perform;
 mod plan;
+mod plots;
 mod remotes;
 mod render;
 mod shell;

@@ -110,14 +110,17 @@ fn declaration(name: crate::model::SwitchName, switch: &SwitchSettings) -> Decla
 
 /// Builds the clients of all receivers. It reads certificates and passwords, so it runs on the blocking pool; one that
 /// cannot be built is logged, and its messages wait.
-pub(super) fn receivers(checked: &Checked, clock: Clock) -> Receivers {
+pub(super) fn receivers(checked: &Checked, clock: Clock, plots: &Arc<notify::Plots>) -> Receivers {
     let render = renderer(&checked.templates, clock);
     let mut integrations = HashMap::new();
     for receiver in &checked.receivers {
         for integration in &receiver.integrations {
             let key = (receiver.name.clone(), integration.name.clone());
             match notify::Prepared::new(integration.clone(), Some(Arc::clone(&render))) {
-                Ok(prepared) => drop(integrations.insert(key, Arc::new(prepared))),
+                Ok(prepared) => {
+                    let prepared = prepared.with_plots(Arc::clone(plots));
+                    integrations.insert(key, Arc::new(prepared));
+                }
                 Err(error) => tracing::error!(receiver = key.0, integration = key.1, %error, "receiver cannot be used"),
             }
         }

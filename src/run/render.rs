@@ -21,6 +21,7 @@ pub(super) fn renderer(templates: &[Template], clock: Clock) -> Arc<Render> {
         let written = match form {
             Form::Text => set.text(text, &data, now),
             Form::Html => set.html(text, &data, now),
+            form => set.escaped(text, &data, now, form.is_html(), &|value| form.harmless(value)),
         };
         written.map_err(|error| error.to_string())
     })

@@ -18,7 +18,7 @@ use crate::alerts::LinkKey;
 use crate::config::{Checked, ForwardSettings, Loaded, load};
 use crate::engine::{Effects, Engine, Event, Reply};
 use crate::model::Batch;
-use crate::notify::HeartbeatSettings;
+use crate::notify::{HeartbeatSettings, Plots};
 use crate::serve::{About, Ask, Switchboard};
 use crate::store::Table;
 use crate::switches::Declaration;
@@ -87,6 +87,7 @@ pub(super) struct Shell {
     pub heartbeat: mpsc::Sender<HeartbeatSettings>,
     pub heartbeat_settings: Option<HeartbeatSettings>,
     pub heartbeat_due: Timestamp,
+    pub plots: Arc<Plots>,
     pub declarations: Vec<Declaration>,
     pub switchboard: watch::Sender<Arc<Switchboard>>,
     pub table: Arc<Table>,
@@ -251,10 +252,12 @@ impl Shell {
     /// Reads the configuration on the blocking pool; the answer comes back as an input.
     fn start_loading(&self, reply: Option<oneshot::Sender<Result<(), String>>>) {
         let (config, loaded, clock) = (self.config.clone(), self.loaded.clone(), self.clock);
+        let plots = Arc::clone(&self.plots);
         self.systemd.tell("RELOADING=1");
         tokio::task::spawn_blocking(move || {
             let result = load(config.as_deref(), &super::DiskFiles);
-            let receivers = result.checked.as_deref().map(|checked| receivers(checked, clock)).unwrap_or_default();
+            let receivers =
+                result.checked.as_deref().map(|checked| receivers(checked, clock, &plots)).unwrap_or_default();
             drop(loaded.blocking_send(Reading { loaded: Box::new(result), receivers, reply }));
         });
     }

@@ -14,6 +14,7 @@ use super::link_key::link_key;
 use super::own::{self, OwnMetrics};
 use super::perform::{Performer, Work};
 use super::plan::{Plan, plan, receivers};
+use super::plots::plots;
 use super::remotes::Remotes;
 use super::shell::{Inputs, Reading, Shell, tell_taken};
 use super::systemd::Systemd;
@@ -159,7 +160,8 @@ impl Daemon {
             config_taken: now,
         };
         let (senders, inputs, work) = channels(&store);
-        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock)));
+        let plots = plots(senders.asks.clone(), clock);
+        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock, &plots)));
         let (about_in, about_out) = watch::channel(Arc::new(about));
         let (ready_in, ready_out) = watch::channel(false);
         let (watched_in, watched_out) = watch::channel(watched);
@@ -231,6 +233,7 @@ impl Daemon {
             heartbeat: heartbeat_in,
             heartbeat_settings: checked.heartbeat.clone(),
             heartbeat_due: now,
+            plots,
             declarations,
             switchboard: switchboard_in,
             table,

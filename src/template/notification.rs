@@ -105,7 +105,7 @@ impl NotificationTemplates {
     /// # Errors
     /// When it does not parse, a template it calls does not exist, a function fails, or a limit is passed.
     pub fn text(&self, text: &str, data: &NotificationData<'_>, now: Timestamp) -> Result<String, TemplateError> {
-        self.render(text, data, now, false)
+        self.render(text, data, now, false, None)
     }
 
     /// Renders HTML: every inserted value is escaped, unless it went through `safeHtml`.
@@ -113,7 +113,23 @@ impl NotificationTemplates {
     /// # Errors
     /// As [`NotificationTemplates::text`].
     pub fn html(&self, text: &str, data: &NotificationData<'_>, now: Timestamp) -> Result<String, TemplateError> {
-        self.render(text, data, now, true)
+        self.render(text, data, now, true, None)
+    }
+
+    /// Renders for a service with a markup of its own: `escape` makes each inserted value harmless; what went through
+    /// `safeHtml` stays as it is. With `html`, HTML's escaping comes after it.
+    ///
+    /// # Errors
+    /// As [`NotificationTemplates::text`].
+    pub fn escaped(
+        &self,
+        text: &str,
+        data: &NotificationData<'_>,
+        now: Timestamp,
+        html: bool,
+        escape: &dyn Fn(&str) -> String,
+    ) -> Result<String, TemplateError> {
+        self.render(text, data, now, html, Some(escape))
     }
 
     fn render(
@@ -122,6 +138,7 @@ impl NotificationTemplates {
         data: &NotificationData<'_>,
         now: Timestamp,
         html: bool,
+        escape: Option<&dyn Fn(&str) -> String>,
     ) -> Result<String, TemplateError> {
         if !text.contains("{{") {
             return Ok(text.to_owned());
@@ -132,6 +149,7 @@ impl NotificationTemplates {
             external_url: data.external_url,
             query: &|_| Err("notifications have no queries".to_owned()),
             html,
+            escape,
             own: &defined,
             shared: &self.named,
         };

@@ -55,6 +55,29 @@ fn render(templates: &NotificationTemplates, text: &str, html: bool) -> Result<S
     if html { templates.html(text, &data, now) } else { templates.text(text, &data, now) }
 }
 
+#[test]
+fn a_services_escape_reaches_every_inserted_value_and_nothing_else() {
+    let data = NotificationData {
+        receiver: "team",
+        status: "firing",
+        alerts: Vec::new(),
+        reason: "first_notification",
+        group_labels: &map(&[("alertname", "a*b")]),
+        common_labels: &map(&[]),
+        common_annotations: &map(&[]),
+        route_labels: &map(&[]),
+        external_url: "http://am:9093",
+        links: &map(&[]),
+    };
+    let templates = NotificationTemplates::new();
+    let text =
+        r#"*{{ template "inner" . }}* {{ "*" | safeHtml }}{{ define "inner" }}{{ .GroupLabels.alertname }}{{ end }}"#;
+    let star = |value: &str| value.replace('*', "<*>");
+    let now = Timestamp::from_rfc3339("2023-11-14T23:13:20Z").unwrap();
+    assert_eq!(templates.escaped(text, &data, now, false, &star).unwrap(), "*a<*>b* *");
+    assert_eq!(templates.escaped(text, &data, now, true, &star).unwrap(), "*a&lt;*&gt;b* *");
+}
+
 fn check(table: &[(&str, Want)], html: bool) {
     let templates = NotificationTemplates::new();
     let mut wrong = Vec::new();

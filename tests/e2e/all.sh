@@ -26,5 +26,6 @@ run crash.py --kills 8
 run reload.py
 run amtool.py
 run forward.py
+run receivers.py --alerts 60
 run dashboards.py
 exit "$failed"

@@ -1,12 +1,13 @@
 //! `alertmanager`: Alertmanager's own grammar (its `docs/configuration.md`) with its rules between fields, so that
-//! [`decode_alertmanager`] gives Alertmanager's verdict on a whole file. What this version does not do (other services than
-//! mail and webhooks) is refused apart from that.
+//! [`decode_alertmanager`] gives Alertmanager's verdict on a whole file. What this version does not do
+//! is refused apart from that.
 
 mod check;
 mod extras;
 mod global;
 mod receivers;
 mod route;
+mod service_values;
 mod services;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub use extras::{Digest, Flapping, Links, Reminders};
 pub use global::{AlertmanagerGlobal, Smtp};
 pub use receivers::{Email, Receiver, Webhook};
 pub use route::{InhibitRule, NamedIntervals, Route};
+pub use service_values::{Given, ServiceConfig, Values};
 
 use super::values::refuse;
 use crate::yaml::{At, Decode, Problem, SourceFile, Spanned, decode_text};
@@ -40,6 +42,7 @@ pub struct Alertmanager {
     pub links: Option<Links>,
     pub silence_reminders: Option<Reminders>,
     pub digest: Option<Digest>,
+    pub allow_exec: bool,
     pub refused: Vec<Problem>,
 }
 
@@ -73,6 +76,8 @@ impl Decode for Alertmanager {
             let message = format!("there is no receiver `{}`", digest.receiver.value);
             fields.push(digest.receiver.place.error(message, Some("write the name of one of `receivers`".to_owned())));
         }
+        let allow_exec =
+            fields.or("allow_exec", "false", "not in Alertmanager: whether `exec_configs` may start programs");
         let mut refused = Vec::new();
         let keys = ["tracing", "event_recorder"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", "remove it", &mut refused);
@@ -92,6 +97,7 @@ impl Decode for Alertmanager {
             links,
             silence_reminders,
             digest,
+            allow_exec,
             refused,
         })
     }

@@ -117,6 +117,8 @@ fn spec(receiver: &Receiver) -> ReceiverSpec {
         send_resolved: integration.send_resolved,
         max_alerts: match &integration.kind {
             Kind::Webhook(webhook) => usize::try_from(webhook.max_alerts).unwrap_or(usize::MAX),
+            Kind::Service(service) => usize::try_from(service.max_alerts()).unwrap_or(usize::MAX),
+            Kind::Exec(exec) => usize::try_from(exec.max_alerts).unwrap_or(usize::MAX),
             Kind::Email(_) => 0,
         },
     };
@@ -125,16 +127,6 @@ fn spec(receiver: &Receiver) -> ReceiverSpec {
 
 fn one_receiver(check: &mut Checker<'_>, section: &Alertmanager, receiver: &written::Receiver) -> Receiver {
     check.refused(&receiver.refused);
-    let mut told = Vec::new();
-    for other in &receiver.others {
-        if told.contains(&other.key) {
-            continue;
-        }
-        let message = format!("this version sends mail and webhooks, not `{}`", other.key);
-        let help = "use `email_configs`, or `webhook_configs` with a bridge that speaks to this service";
-        check.error(&other.place, message, help);
-        told.push(other.key);
-    }
     let mut integrations = Vec::new();
     for (index, email) in receiver.email_configs.iter().enumerate() {
         let kind = Kind::Email(Box::new(one_email(check, section, &email.value)));
@@ -149,6 +141,7 @@ fn one_receiver(check: &mut Checker<'_>, section: &Alertmanager, receiver: &writ
         let (name, kind) = (format!("webhook[{index}]"), Kind::Webhook(Box::new(settings)));
         integrations.push(Integration { name, send_resolved: webhook.value.send_resolved, kind });
     }
+    super::services::add(check, section, receiver, &mut integrations);
     Receiver { name: receiver.name.value.clone(), integrations }
 }
 
@@ -191,6 +184,7 @@ fn one_webhook(check: &mut Checker<'_>, section: &Alertmanager, webhook: &writte
         settings.http = client(check, config);
         settings.http.refuse_link_local = refuse_link_local;
     }
+    settings.signing_secrets.extend(secret(check, &webhook.secret));
     settings.max_alerts = webhook.max_alerts;
     settings.timeout = Some(webhook.timeout.0).filter(|span| !span.is_zero());
     Some(settings)

@@ -10,5 +10,6 @@ pub mod probes;
 pub mod remote_write;
 pub mod rules;
 pub mod scrape;
+mod services;
 pub mod switches;
 pub mod system;
