@@ -12,6 +12,7 @@ mod completions;
 mod decisions;
 mod demo;
 mod env;
+mod events;
 mod explain;
 mod failure;
 mod human;

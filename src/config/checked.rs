@@ -12,12 +12,16 @@ use super::root::Root;
 use super::settings::alertmanager::Template;
 use super::settings::edges::ServeSettings;
 use super::settings::switches::FeatureSwitch;
-use super::settings::{alertmanager, edges, logs, probes, rules, scrape as scrapes, switches, system as host};
+use super::settings::{
+    alertmanager, delivery, edges, logs, probes, rules, scrape as scrapes, switches, system as host,
+};
 use super::switches::Actions;
 use crate::alerts;
 use crate::model::{Labels, SwitchName};
 use crate::notify::{Receiver, WebhookSettings};
+use crate::project::Projection;
 use crate::rules::GroupSpec;
+use crate::serve::Delivery;
 use crate::signals::logs::JobSettings;
 use crate::signals::probes::ProbeJob;
 use crate::signals::{scrape, system};
@@ -47,6 +51,9 @@ pub struct Checked {
     /// Where scale rules post their wishes.
     pub webhooks: BTreeMap<String, WebhookSettings>,
     pub serve: ServeSettings,
+    /// Protocols with settings of their own.
+    pub delivery: Delivery,
+    pub projections: Vec<Projection>,
     /// `None`: [`default_data_dir`].
     pub data_dir: Option<PathBuf>,
     pub log: Log,
@@ -76,6 +83,8 @@ impl Checked {
         let webhook_names: Vec<&str> = root.webhooks.keys().collect();
         rules::cross_check(check, &groups, &switches, &webhook_names);
         let serve = edges::serve(check, &root.serve);
+        let delivery = delivery::delivery(check, &root.serve, &switches);
+        let projections = delivery::projections(check, &root.projections, &switches);
         let told = alertmanager::settings(check, &serve.external_url, root.alertmanager.as_ref());
         Checked {
             evaluation_interval: root.global.evaluation_interval.value.0,
@@ -93,6 +102,8 @@ impl Checked {
             templates: told.templates,
             webhooks,
             serve,
+            delivery,
+            projections,
             data_dir: root.data_dir.as_ref().map(|text| check.path(text)),
             log: root.log,
         }

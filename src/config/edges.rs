@@ -2,7 +2,8 @@
 //! Alertmanagers.
 
 use super::client::{Client, SecretField};
-use super::values::{Anything, HostPort, HttpUrl, Interval, SecretUrl, at_most_one, known_key, refuse};
+use super::delivery::{Agent, Limit};
+use super::values::{Anything, Entries, HostPort, HttpUrl, Interval, SecretUrl, at_most_one, known_key, refuse};
 use crate::yaml::{At, Decode, Problem, Spanned};
 
 /// `serve`.
@@ -11,6 +12,8 @@ pub struct Serve {
     pub listen: Spanned<HostPort>,
     pub external_url: Option<HttpUrl>,
     pub allowed_hosts: Vec<String>,
+    pub haproxy_agents: Vec<Agent>,
+    pub limits: Entries<Limit>,
     pub refused: Vec<Problem>,
 }
 
@@ -25,13 +28,15 @@ impl Decode for Serve {
             "[]",
             "further names in the header `Host` under which requests are accepted, besides addresses and localhost",
         );
+        let haproxy_agents = fields.or("haproxy_agents", "[]", "ports that answer HAProxy's agent-check");
+        let limits = fields.or("limits", "{}", "limits that are enforced here, by name");
         let mut refused = Vec::new();
         let help = "listen on 127.0.0.1 and put a proxy with TLS and users in front";
         let keys =
             ["tls_server_config", "basic_auth_users", "http_server_config", "rate_limit", "tls", "users", "tokens"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", help, &mut refused);
         fields.finish();
-        Some(Serve { listen, external_url, allowed_hosts, refused })
+        Some(Serve { listen, external_url, allowed_hosts, haproxy_agents, limits, refused })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The whole file, as it was written.
 
 use super::alertmanager::Alertmanager;
+use super::delivery::Projection;
 use super::edges::{Forwarding, Log, ScaleWebhook, Serve, Store};
 use super::global::Global;
 use super::logs::LogJob;
@@ -29,6 +30,7 @@ pub struct Root {
     pub alertmanager: Option<Alertmanager>,
     pub webhooks: Entries<ScaleWebhook>,
     pub serve: Serve,
+    pub projections: Vec<Projection>,
     pub data_dir: Option<String>,
     pub log: Log,
     pub refused: Vec<Problem>,
@@ -53,6 +55,7 @@ impl Decode for Root {
         let alertmanager = fields.optional("alertmanager", "who is told; without it alerts are only shown");
         let webhooks = fields.or("webhooks", "{}", "where scale rules post their wishes, by name");
         let serve = fields.or("serve", "{}", "the page, the metrics and every API");
+        let projections = fields.or("projections", "[]", "switches written out as files");
         let data_dir = fields.optional(
             "data_dir",
             "where this host's own state is kept; if missing $STATE_DIRECTORY, $XDG_STATE_HOME/brownout, \
@@ -77,6 +80,7 @@ impl Decode for Root {
             alertmanager,
             webhooks,
             serve,
+            projections,
             data_dir,
             log,
             refused,

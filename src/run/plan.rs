@@ -9,8 +9,10 @@ use super::render::renderer;
 use crate::config::{Checked, FeatureSwitch};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
+use crate::project::Projection;
 use crate::rules;
 use crate::series;
+use crate::serve::Delivery;
 use crate::signals::logs::JobSettings;
 use crate::switches::{Declaration, Guards, OnSilence};
 use crate::time::Clock;
@@ -24,6 +26,8 @@ pub(super) struct Plan {
     pub mode: &'static str,
     pub allowed_hosts: Vec<String>,
     pub exposed_jobs: Vec<String>,
+    pub delivery: Delivery,
+    pub projections: Vec<Projection>,
 }
 
 /// Puts the settings together.
@@ -71,6 +75,8 @@ pub(super) fn plan(checked: &Checked) -> Plan {
         declarations,
         mode: mode.as_str(),
         allowed_hosts: checked.serve.allowed_hosts.clone(),
+        delivery: checked.delivery.clone(),
+        projections: checked.projections.clone(),
     }
 }
 

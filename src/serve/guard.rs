@@ -60,7 +60,7 @@ fn admit(method: &Method, path: &str, headers: &HeaderMap, allowed: &[String]) -
 }
 
 /// Loopback names and addresses, any literal IP address, and what the configuration names.
-fn host_allowed(host: &str, allowed: &[String]) -> bool {
+pub(super) fn host_allowed(host: &str, allowed: &[String]) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(""),
         None => host
