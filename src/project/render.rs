@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::{Format, sentinel};
-use crate::serve::{Flag, Switchboard, Value, envoy_layer, number_text};
+use crate::serve::{Flag, Switchboard, Value, envoy_layer, number_text, percent};
 
 /// What a projection consists of.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +43,7 @@ fn json(board: &Switchboard) -> Json {
     json!({ "revision": board.version, "switches": switches })
 }
 
-/// The parts of a switch that plain key-value formats have, by suffix. Keys and values are letters, digits and `_-.`, so
+/// The parts of a switch that plain key-value formats have, by suffix. Keys and values are letters, digits and `_-.%`, so
 /// that neither a shell nor nginx finds anything to interpret in them.
 fn parts(flag: &Flag) -> Vec<(&'static str, String)> {
     let mut all = vec![("", flag.value.text())];
@@ -53,18 +53,14 @@ fn parts(flag: &Flag) -> Vec<(&'static str, String)> {
             all.push(("depth", depth.to_string()));
         }
         Value::Dimmer { share, threshold, limit } => {
-            all.push(("percent", percent(*share)));
+            all.push(("percent", number_text(percent(*share))));
             all.extend(threshold.map(|threshold| ("threshold", number_text(threshold))));
             all.extend(limit.map(|limit| ("limit", number_text(limit.floor()))));
         }
-        Value::Rollout { share } => all.push(("percent", percent(*share))),
+        Value::Rollout { share } => all.push(("percent", number_text(percent(*share)))),
         Value::Limit { .. } => {}
     }
     all
-}
-
-fn percent(share: f64) -> String {
-    number_text((share.clamp(0.0, 1.0) * 1e6).round() / 1e4)
 }
 
 fn env(board: &Switchboard) -> String {
@@ -109,7 +105,7 @@ mod tests {
             "BROWNOUT_RECS=cached",
             "BROWNOUT_RECS_ENABLED=0",
             "BROWNOUT_RECS_DEPTH=1",
-            "BROWNOUT_RELATED=0.25",
+            "BROWNOUT_RELATED=25%",
             "BROWNOUT_RELATED_PERCENT=25",
             "BROWNOUT_RELATED_LIMIT=40",
             "BROWNOUT_NEW_SEARCH_PERCENT=10",
@@ -120,7 +116,7 @@ mod tests {
         let Content::File(map) = content(&Format::NginxMap, &sample()) else { panic!("a file") };
         assert!(map.contains("\"recs\" \"cached\";\n") && map.contains("\"recs.depth\" \"1\";\n"), "{map}");
         let Content::Folder(files) = content(&Format::Files, &sample()) else { panic!("a folder") };
-        assert_eq!((files.len(), files["recs"].as_str()), (6, "cached\n"));
+        assert_eq!((files.len(), files["recs"].as_str()), (7, "cached\n"));
         let Content::Swapped(files) = content(&Format::EnvoyRuntime, &sample()) else { panic!("a folder") };
         assert_eq!(files["brownout.recs.share"], "50\n");
         let Content::File(json) = content(&Format::Json, &sample()) else { panic!("a file") };

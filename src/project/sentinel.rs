@@ -76,7 +76,8 @@ fn one(kind: Kind, rule: &Rule, board: &Switchboard) -> Option<Json> {
     let number = match &board.flags.get(&rule.switch)?.value {
         Value::Feature { level, .. } => *rule.levels.get(level)?,
         Value::Dimmer { share, .. } | Value::Rollout { share } => share * rule.of,
-        Value::Limit { value, unit } => {
+        Value::Limit { value: None, .. } => return None,
+        Value::Limit { value: Some(value), unit } => {
             // Sentinel counts threads (0) or requests a second (1).
             if matches!(kind, Kind::Flow | Kind::Param) {
                 fields.insert("grade".into(), json!(u8::from(*unit == Unit::PerSecond)));

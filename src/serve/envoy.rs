@@ -27,8 +27,10 @@ use super::{Shared, Switchboard};
 
 pub(super) const TYPE_URL: &str = "type.googleapis.com/envoy.service.runtime.v3.Runtime";
 
+pub(super) const PATH: &str = "/v3/discovery:runtime";
+
 pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/v3/discovery:runtime", post(discover))
+    Router::new().route(PATH, post(discover))
 }
 
 /// Every key with its value: a number or a `FractionalPercent`.
@@ -54,8 +56,8 @@ pub fn layer(board: &Switchboard) -> Map<String, Json> {
                     }
                 }
             }
-            Value::Limit { value, .. } => put("limit", json!(value.max(0.0).floor() as u64)),
-            Value::Rollout { .. } => {}
+            Value::Limit { value: Some(value), .. } => put("limit", json!(value.max(0.0).floor() as u64)),
+            Value::Limit { value: None, .. } | Value::Rollout { .. } => {}
         }
     }
     layer

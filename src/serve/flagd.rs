@@ -86,7 +86,9 @@ fn definitions(name: &str, flag: &Flag) -> Vec<(String, Json)> {
             all.extend(limit.map(|limit| number(".limit", whole(limit))));
             all
         }
-        Value::Limit { value, unit } => {
+        // Without a value there is no flag: the caller's own default applies.
+        Value::Limit { value: None, .. } => Vec::new(),
+        Value::Limit { value: Some(value), unit } => {
             let own = if *unit == Unit::InFlight { whole(*value) } else { json!(value) };
             vec![number("", own), number(".int", whole(*value)), number(".float", json!(value))]
         }

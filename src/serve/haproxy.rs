@@ -66,7 +66,7 @@ fn line(settings: &AgentSettings, board: &Switchboard) -> String {
             None => weight(flag.value.share().unwrap_or(1.0)),
         },
         Value::Dimmer { share, .. } | Value::Rollout { share } => weight(*share),
-        Value::Limit { value, unit: Unit::InFlight } => {
+        Value::Limit { value: Some(value), unit: Unit::InFlight } => {
             format!("{HEALTHY} maxconn:{}", (value.floor() as u64).max(1))
         }
         Value::Limit { .. } => HEALTHY.to_owned(),

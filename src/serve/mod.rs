@@ -39,7 +39,7 @@ pub use server::{ServeError, serve};
 #[cfg(test)]
 pub(crate) use switchboard::sample;
 pub use switchboard::{Flag, Switchboard};
-pub use value::{Unit, Value, number_text};
+pub use value::{Unit, Value, number_text, percent};
 
 use crate::engine::{Command, Picture, Reply};
 use crate::series::View;

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | feature | `name` (text: the level), `name.enabled` (boolean: healthy), `name.depth` (whole number) |
 //! | dimmer | `name` (boolean, for this share of the targeting keys), `name.share` (number), `name.threshold`, `name.limit` |
-//! | limit | `name` (number: whole for requests in flight), `name.int` (whole number), `name.float` (number) |
+//! | limit | `name` (number: whole for requests in flight), `name.int` (whole number), `name.float` (number); none while nothing is limited |
 //! | rollout | `name` (boolean, for this share of the targeting keys), `name.share` (number) |
 //! | any | `name.switch` (object: everything that is known) |
 //!
@@ -130,7 +130,9 @@ fn forms(name: &str, flag: &Flag) -> Vec<(String, Form)> {
             all.extend(limit.map(|limit| fixed(".limit", json!(limit.floor() as u64), &text)));
             all
         }
-        Value::Limit { value, unit } => {
+        // Without a value there is no flag: the caller's own default applies, as without us.
+        Value::Limit { value: None, .. } => Vec::new(),
+        Value::Limit { value: Some(value), unit } => {
             let whole = json!(value.floor() as u64);
             let own = if *unit == super::Unit::InFlight { whole.clone() } else { json!(value) };
             vec![fixed("", own, &text), fixed(".int", whole, &text), fixed(".float", json!(value), &text)]
@@ -314,6 +316,7 @@ mod tests {
         }
         assert_eq!(answer("recs.switch", None)["value"]["ladder"], json!(["full", "cached", "off"]));
         assert_eq!(answer("nothing", None), Json::Null);
+        assert_eq!(answer("quiet", None), Json::Null, "nothing is limited");
         // A provider that wants a float takes no integer.
         assert!(Answers::of(&sample()).0["checkout.float"].body(None, || 0.0).starts_with(b"{\"key\""));
         let text = String::from_utf8(Answers::of(&sample()).0["checkout.float"].body(None, || 0.0).to_vec());

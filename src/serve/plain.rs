@@ -168,7 +168,7 @@ mod tests {
     fn a_stream_tells_what_changed_and_marks_the_end_of_a_state() {
         let before = sample();
         let all = changed(&before, None);
-        assert_eq!(all.matches("event: switch").count(), 6);
+        assert_eq!(all.matches("event: switch").count(), 7);
         assert_eq!(all.matches("id: 12-1").count(), 1, "a state that was cut off is not taken for whole");
         assert!(all[all.rfind("id: 12-1").expect("an id")..].contains("\"name\":\"search\""), "{all}");
         let mut after = sample();

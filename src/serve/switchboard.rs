@@ -187,11 +187,12 @@ pub(crate) fn sample() -> Switchboard {
     });
     let flags = [
         ("banner", pinned),
-        ("checkout", flag(Value::Limit { value: 40.0, unit: Unit::InFlight })),
+        ("checkout", flag(Value::Limit { value: Some(40.0), unit: Unit::InFlight })),
         ("new_search", flag(Value::Rollout { share: 0.1 })),
         ("recs", flag(Value::Feature { level: "cached".into(), depth: 1, ladder })),
         ("related", flag(Value::Dimmer { share: 0.25, threshold: Some(12.5), limit: Some(40.0) })),
-        ("search", flag(Value::Limit { value: 2.5, unit: Unit::PerSecond })),
+        ("quiet", flag(Value::Limit { value: None, unit: Unit::PerSecond })),
+        ("search", flag(Value::Limit { value: Some(2.5), unit: Unit::PerSecond })),
     ];
     let flags = flags.map(|(name, flag)| (SwitchName::new(name).expect("a name"), flag));
     Switchboard::of("12-1", Timestamp::from_millis(1_700_000_000_000), flags)

@@ -30,26 +30,14 @@ impl Unit {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// `depth` is the level's place on the ladder; 0 is healthy.
-    Feature {
-        level: String,
-        depth: usize,
-        ladder: Vec<String>,
-    },
+    Feature { level: String, depth: usize, ladder: Vec<String> },
     /// `share` of the requests get the optional part, 0 to 1. A consumer that counts its own requests in flight compares
     /// them with `threshold` and `limit`.
-    Dimmer {
-        share: f64,
-        threshold: Option<f64>,
-        limit: Option<f64>,
-    },
-    Limit {
-        value: f64,
-        unit: Unit,
-    },
+    Dimmer { share: f64, threshold: Option<f64>, limit: Option<f64> },
+    /// Without a value nothing is limited.
+    Limit { value: Option<f64>, unit: Unit },
     /// `share` of the users are on the new version, 0 to 1.
-    Rollout {
-        share: f64,
-    },
+    Rollout { share: f64 },
 }
 
 impl Value {
@@ -63,12 +51,12 @@ impl Value {
         }
     }
 
-    /// One word for a shell script: the level, or the number.
+    /// One word for a shell script: the level, the share in per cent (`25%`), the limit's number or `none`.
     pub fn text(&self) -> String {
         match self {
             Value::Feature { level, .. } => level.clone(),
-            Value::Dimmer { share, .. } | Value::Rollout { share } => number_text(*share),
-            Value::Limit { value, .. } => number_text(*value),
+            Value::Dimmer { share, .. } | Value::Rollout { share } => format!("{}%", percent(*share)),
+            Value::Limit { value, .. } => value.map_or_else(|| "none".to_owned(), number_text),
         }
     }
 
@@ -119,6 +107,11 @@ impl Value {
 /// A number without a needless fraction: `20`, `0.25`.
 pub fn number_text(number: f64) -> String {
     format!("{number}")
+}
+
+/// A share in per cent, to four digits behind the point: `25`, `0.5`.
+pub fn percent(share: f64) -> f64 {
+    (share.clamp(0.0, 1.0) * 1e6).round() / 1e4
 }
 
 /// Where a targeting key falls for a switch, in `[0, 1)`: below the share it is in. It is the same on every host and in

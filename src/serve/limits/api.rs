@@ -82,6 +82,7 @@ pub(in crate::serve) fn acquire(shared: &Shared, name: &str, body: &[u8]) -> Res
         );
     }
     let Some(verdict) = shared.take(name, wish.key.as_deref(), wish.tokens) else { return not_found(name) };
+    // JSON has no infinity: a limit that limits nothing is null.
     let mut body = json!({
         "allowed": verdict.allowed,
         "limit": verdict.limit,

@@ -39,7 +39,11 @@ impl Gcra {
         most_keys: usize,
     ) -> Taken {
         let now = now.as_secs_f64();
-        if !rate.is_finite() || rate <= 0.0 {
+        if rate == f64::INFINITY {
+            // Nothing is limited, and nothing is owed later.
+            return Taken { allowed: true, remaining: u64::MAX, wait: Some(Duration::ZERO), shared_place: false };
+        }
+        if rate.is_nan() || rate <= 0.0 {
             return Taken { allowed: false, remaining: 0, wait: None, shared_place: false };
         }
         let interval = 1.0 / rate;
@@ -131,6 +135,7 @@ mod tests {
             let taken = take(&mut gcra, 90_000, rate, None, 1);
             assert_eq!((taken.allowed, taken.wait), (false, None), "{rate}");
         }
+        assert_eq!((0..999).filter(|_| take(&mut gcra, 90_000, f64::INFINITY, None, 9).allowed).count(), 999);
         assert!(take(&mut gcra, 90_000, 0.1, None, 1).allowed, "a slow rate lets single requests through");
     }
 }

@@ -65,7 +65,7 @@ impl LimitSettings {
     fn now(&self, board: &Switchboard) -> Option<(f64, Unit)> {
         match &board.flags.get(&self.switch)?.value {
             Value::Feature { level, .. } => Some((*self.levels.get(level)?, self.unit)),
-            Value::Limit { value, unit } => Some((*value, *unit)),
+            Value::Limit { value, unit } => Some((value.unwrap_or(f64::INFINITY), *unit)),
             Value::Dimmer { limit, .. } => Some(((*limit)?, Unit::InFlight)),
             Value::Rollout { .. } => None,
         }
