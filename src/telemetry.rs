@@ -120,12 +120,14 @@ struct Cell {
     observed: bool,
 }
 
+type Key = (Metric, Labels);
+
 /// The table of our own metrics. Cheap to clone; all clones share one table.
 #[derive(Clone, Debug, Default)]
 pub struct Telemetry {
-    values: Arc<Mutex<BTreeMap<(Metric, Labels), Cell>>>,
+    values: Arc<Mutex<BTreeMap<Key, Cell>>>,
     /// Counters for paths that are too hot for the table; what they counted goes into it when it is read.
-    hot: Arc<Mutex<BTreeMap<(Metric, Labels), Arc<AtomicU64>>>>,
+    hot: Arc<Mutex<BTreeMap<Key, Arc<AtomicU64>>>>,
 }
 
 impl Telemetry {
@@ -174,7 +176,7 @@ impl Telemetry {
     /// `increase()` sees its first step.
     pub fn observe(&self) -> Vec<(Labels, f64)> {
         let mut table = self.settled();
-        let observe = |((_, labels), cell): (&(Metric, Labels), &mut Cell)| {
+        let observe = |((_, labels), cell): (&Key, &mut Cell)| {
             let shown = if cell.observed { cell.value } else { 0.0 };
             cell.observed = true;
             (labels.clone(), shown)
@@ -193,12 +195,12 @@ impl Telemetry {
         Metric::ALL.iter().map(meta).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Metric, Labels), Cell>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Cell>> {
         self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The table with what the hot counters counted.
-    fn settled(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Metric, Labels), Cell>> {
+    fn settled(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Cell>> {
         let mut table = self.lock();
         let hot = self.hot.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, counter) in hot.iter() {
@@ -212,7 +214,7 @@ impl Telemetry {
     }
 }
 
-fn key(metric: Metric, labels: &[(&str, &str)]) -> (Metric, Labels) {
+fn key(metric: Metric, labels: &[(&str, &str)]) -> Key {
     let mut builder = LabelsBuilder::new();
     builder.set(NAME, metric.name());
     for (name, value) in labels {

@@ -24,6 +24,8 @@ mod server;
 mod status;
 mod stream;
 mod switchboard;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::sync::Arc;
