@@ -62,14 +62,6 @@ impl Decode for Amount {
     }
 }
 
-struct UnitWord(Unit);
-
-impl Decode for UnitWord {
-    fn decode(at: &mut At<'_>) -> Option<UnitWord> {
-        at.one_of(&[("requests/s", Unit::PerSecond), ("in_flight", Unit::InFlight)]).map(UnitWord)
-    }
-}
-
 /// One of `serve.limits`.
 #[derive(Clone, Debug)]
 pub struct Limit {
@@ -88,12 +80,12 @@ impl Decode for Limit {
         let mut fields = at.record("limit", doc)?;
         let switch = fields.required("switch", "the switch that says how much");
         let levels = fields.or("levels", "{}", "for a feature: the limit at each of its levels");
-        let unit: UnitWord = fields.or("unit", "requests/s", "of `levels`: requests a second, or requests in flight");
+        let unit = fields.or("unit", "requests/s", "of `levels`: requests a second, or requests in flight");
         let burst = fields.or("burst", "1s", "how long a rate may have been saved up, to be used at once");
         let lease = fields.or("lease", "30s", "when a request in flight that nobody released counts as ended");
         let keys = fields.or("keys", "10000", "how many keys are told apart; further ones share one place");
         fields.finish();
-        Some(Limit { switch, levels, unit: unit.0, burst, lease, keys })
+        Some(Limit { switch, levels, unit, burst, lease, keys })
     }
 }
 

@@ -80,7 +80,7 @@ fn one(kind: Kind, rule: &Rule, board: &Switchboard) -> Option<Json> {
         Value::Limit { value: Some(value), unit } => {
             // Sentinel counts threads (0) or requests a second (1).
             if matches!(kind, Kind::Flow | Kind::Param) {
-                fields.insert("grade".into(), json!(u8::from(*unit == Unit::PerSecond)));
+                fields.insert("grade".into(), json!(u8::from(*unit == Unit::RequestsPerSecond)));
             }
             *value
         }

@@ -56,7 +56,7 @@ fn definitions(name: &str, flag: &Flag) -> Vec<(String, Json)> {
     let metadata = json!({
         "kind": flag.value.kind(),
         "revision": flag.revision,
-        "depth": flag.value.depth(),
+        "depth": flag.depth,
         "pinned": flag.pin.is_some(),
         "why": flag.why,
     });

@@ -37,6 +37,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 pub use envoy::layer as envoy_layer;
 pub use haproxy::{AgentSettings, AgentWord, Agents, agents};
 pub use limits::{LimitSettings, Limiters};
+pub use prometheus::query_answer;
 pub use server::{ServeError, serve};
 #[cfg(test)]
 pub(crate) use switchboard::sample;

@@ -150,7 +150,7 @@ fn on_off(on: bool) -> &'static str {
 fn evaluation(key: &str, flag: &Flag, value: Json, variant: &str, reason: &str) -> Bytes {
     let mut metadata = json!({
         "kind": flag.value.kind(),
-        "depth": flag.value.depth(),
+        "depth": flag.depth,
         "revision": flag.revision,
         "since": flag.since.to_rfc3339(),
         "pinned": flag.pin.is_some(),

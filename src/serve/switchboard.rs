@@ -9,13 +9,17 @@ use super::value::{Value, fnv};
 use super::{flagd, ofrep};
 use crate::model::SwitchName;
 use crate::store::Table;
-use crate::switches::{Declaration, Pin};
+use crate::switches::{Declaration, Pin, SwitchValue};
 use crate::time::Timestamp;
 
 /// One switch, ready to be answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flag {
     pub value: Value,
+    /// The same as the store and the engine have it.
+    pub told: SwitchValue,
+    /// 0 is healthy; of a dimmer 1 while it is dimmed.
+    pub depth: usize,
     pub description: String,
     pub since: Timestamp,
     pub revision: u64,
@@ -25,20 +29,15 @@ pub struct Flag {
 }
 
 impl Flag {
-    /// The switch as JSON: `name`, `kind`, what its kind has, `value` (a level or a number), and why.
+    /// The switch as JSON: `name`, `kind`, what its kind has, the same as one `value`, and why.
     pub fn to_json(&self, name: &str) -> Json {
         let mut parts = self.value.parts();
         parts.insert("name".into(), json!(name));
         parts.insert("kind".into(), json!(self.value.kind()));
-        let value = match &self.value {
-            Value::Feature { level, .. } => json!(level),
-            Value::Dimmer { share, .. } | Value::Rollout { share } => json!(share),
-            Value::Limit { value, .. } => json!(value),
-        };
-        parts.insert("value".into(), value);
+        parts.insert("value".into(), json!(self.told));
         // Every kind can be shown as a feature is; one without a ladder has an empty one.
         parts.insert("level".into(), json!(self.value.text()));
-        parts.insert("depth".into(), json!(self.value.depth()));
+        parts.insert("depth".into(), json!(self.depth));
         parts.insert("ladder".into(), json!(self.value.ladder()));
         parts.insert("description".into(), json!(self.description));
         parts.insert("since".into(), json!(self.since.to_rfc3339()));
@@ -90,10 +89,11 @@ impl Switchboard {
     ) -> Switchboard {
         let flag = |declaration: &Declaration| {
             let record = table.switches.get(&declaration.name);
-            let depth = record.and_then(|record| declaration.depth(&record.level)).unwrap_or(0);
-            let (level, ladder) = (declaration.ladder[depth].clone(), declaration.ladder.clone());
+            let told = declaration.value(record);
             Flag {
-                value: Value::Feature { level, depth, ladder },
+                value: Value::of(&told, &declaration.ladder),
+                depth: declaration.depth_of(&told),
+                told,
                 description: declaration.description.clone(),
                 since: record.map_or(now, |record| record.since),
                 revision: record.map_or(0, |record| record.revision),
@@ -168,7 +168,9 @@ impl<T> std::fmt::Debug for Kept<T> {
 /// A board with one switch of each kind, for the tests of the protocols.
 #[cfg(test)]
 pub(crate) fn sample() -> Switchboard {
-    let flag = |value| Flag {
+    let flag = |value: Value| Flag {
+        told: value.told(),
+        depth: value.depth(),
         value,
         description: "what it is".into(),
         since: Timestamp::ZERO,
@@ -191,8 +193,8 @@ pub(crate) fn sample() -> Switchboard {
         ("new_search", flag(Value::Rollout { share: 0.1 })),
         ("recs", flag(Value::Feature { level: "cached".into(), depth: 1, ladder })),
         ("related", flag(Value::Dimmer { share: 0.25, threshold: Some(12.5), limit: Some(40.0) })),
-        ("quiet", flag(Value::Limit { value: None, unit: Unit::PerSecond })),
-        ("search", flag(Value::Limit { value: Some(2.5), unit: Unit::PerSecond })),
+        ("quiet", flag(Value::Limit { value: None, unit: Unit::RequestsPerSecond })),
+        ("search", flag(Value::Limit { value: Some(2.5), unit: Unit::RequestsPerSecond })),
     ];
     let flags = flags.map(|(name, flag)| (SwitchName::new(name).expect("a name"), flag));
     Switchboard::of("12-1", Timestamp::from_millis(1_700_000_000_000), flags)

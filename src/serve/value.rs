@@ -6,25 +6,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::rng::Rng;
-
-/// What a limit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Unit {
-    /// Requests that are being worked on at one time.
-    InFlight,
-    #[default]
-    PerSecond,
-}
-
-impl Unit {
-    /// The word of the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Unit::InFlight => "in_flight",
-            Unit::PerSecond => "requests/s",
-        }
-    }
-}
+pub use crate::switches::LimitUnit as Unit;
+use crate::switches::SwitchValue;
 
 /// The value of one switch.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,8 +43,37 @@ impl Value {
         }
     }
 
-    /// 0 at the healthy level; for a dimmer that is below 1, 1. Limits and rollouts have no depth.
-    pub fn depth(&self) -> usize {
+    /// What the engine says of a switch with this ladder.
+    pub(super) fn of(told: &SwitchValue, ladder: &[String]) -> Value {
+        match told {
+            SwitchValue::Feature { level, depth } => {
+                Value::Feature { level: level.clone(), depth: *depth, ladder: ladder.to_vec() }
+            }
+            SwitchValue::Dimmer { share, threshold, limit } => {
+                Value::Dimmer { share: *share, threshold: *threshold, limit: *limit }
+            }
+            SwitchValue::Limit { value, unit } => Value::Limit { value: *value, unit: *unit },
+            SwitchValue::Rollout { share, .. } => Value::Rollout { share: *share },
+        }
+    }
+
+    /// The other way round, for the tests.
+    #[cfg(test)]
+    pub(super) fn told(&self) -> SwitchValue {
+        match self.clone() {
+            Value::Feature { level, depth, .. } => SwitchValue::Feature { level, depth },
+            Value::Dimmer { share, threshold, limit } => SwitchValue::Dimmer { share, threshold, limit },
+            Value::Limit { value, unit } => SwitchValue::Limit { value, unit },
+            Value::Rollout { share } => {
+                let state = crate::switches::RolloutState::Running;
+                SwitchValue::Rollout { share, state, step: 0, version: String::new() }
+            }
+        }
+    }
+
+    /// 0 at the healthy level; for a dimmer that is below 1, 1.
+    #[cfg(test)]
+    pub(super) fn depth(&self) -> usize {
         match self {
             Value::Feature { depth, .. } => *depth,
             Value::Dimmer { share, .. } => usize::from(*share < 1.0),
@@ -94,7 +106,7 @@ impl Value {
             Value::Dimmer { share, threshold, limit } => {
                 json!({ "share": share, "threshold": threshold, "limit": limit })
             }
-            Value::Limit { value, unit } => json!({ "limit": value, "unit": unit.as_str() }),
+            Value::Limit { value, unit } => json!({ "limit": value, "unit": unit }),
             Value::Rollout { share } => json!({ "share": share }),
         };
         match parts {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::switches::FeatureSwitch;
+use super::switches::SwitchSettings;
 use crate::config::checker::Checker;
 use crate::config::delivery::{Agent, Amount, FormatWord, Limit, Projection as Written, SentinelRule as WrittenRule};
 use crate::config::edges::Serve;
@@ -14,7 +14,7 @@ use crate::project::{Format, Projection, SentinelKind, SentinelRule};
 use crate::serve::{AgentSettings, Delivery, LimitSettings};
 use crate::yaml::{Spanned, nearest};
 
-type Switches = BTreeMap<SwitchName, FeatureSwitch>;
+type Switches = BTreeMap<SwitchName, SwitchSettings>;
 
 /// The protocols with settings of their own.
 pub fn delivery(check: &mut Checker<'_>, serve: &Serve, switches: &Switches) -> Delivery {

@@ -96,7 +96,7 @@ fn judge(shared: &Shared, descriptor: &Descriptor, hits: u64) -> (u64, Message) 
     };
     let Some(name) = &descriptor.limit else { return pass() };
     match shared.limit(name) {
-        Some((_, limit, Unit::PerSecond)) if limit.is_finite() => {}
+        Some((_, limit, Unit::RequestsPerSecond)) if limit.is_finite() => {}
         _ => return pass(),
     }
     let key = descriptor.key.as_deref().filter(|key| key.len() <= crate::limits::LIMIT_KEY_BYTES);

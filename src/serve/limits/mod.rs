@@ -54,7 +54,7 @@ impl LimitSettings {
             name: switch.as_str().to_owned(),
             switch,
             levels: BTreeMap::new(),
-            unit: Unit::PerSecond,
+            unit: Unit::RequestsPerSecond,
             burst: Duration::from_secs(1),
             lease: Duration::from_secs(30),
             keys: crate::limits::LIMIT_KEYS,
@@ -117,7 +117,7 @@ impl Shared {
         }
         let limiter = limiters.get_mut(name)?;
         let verdict = match unit {
-            Unit::PerSecond => {
+            Unit::RequestsPerSecond => {
                 let taken = limiter.rate.take(now, limit, settings.burst, key, tokens, settings.keys);
                 if taken.shared_place {
                     self.telemetry.count(Metric::LimitKeysRefused, &[("limit", name)]);
