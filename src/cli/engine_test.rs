@@ -246,7 +246,7 @@ impl Running<'_> {
             return Err(format!("it has no level {expected}; its levels: {}", declared.ladder.join(", ")));
         }
         let record = switches.records().find(|(name, _)| name.as_str() == switch);
-        let found = record.map_or_else(|| declared.healthy().to_owned(), |(_, record)| record.level.clone());
+        let found = record.map_or_else(|| declared.healthy().text(), |(_, record)| record.level.clone());
         let observed = switches.ladders().find(|(rule, ladder)| {
             let wish = declared.ladder.get(ladder.memory().depth);
             rule.switch.as_str() == switch && rule.mode == Mode::Observe && wish.is_some_and(|wish| wish == expected)
