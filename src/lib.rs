@@ -23,6 +23,7 @@ pub mod journal;
 pub mod net;
 pub mod notify;
 pub mod project;
+pub mod remote;
 pub mod serve;
 pub mod signals;
 pub mod store;

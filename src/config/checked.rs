@@ -13,13 +13,14 @@ use super::settings::alertmanager::Template;
 use super::settings::edges::ServeSettings;
 use super::settings::switches::SwitchSettings;
 use super::settings::{
-    alertmanager, delivery, edges, logs, probes, rules, scrape as scrapes, switches, system as host,
+    alertmanager, delivery, edges, logs, probes, remote_write, rules, scrape as scrapes, switches, system as host,
 };
 use super::switches::Actions;
 use crate::alerts;
 use crate::model::{Labels, SwitchName};
 use crate::notify::{Receiver, WebhookSettings};
 use crate::project::Projection;
+use crate::remote;
 use crate::rules::GroupSpec;
 use crate::serve::Delivery;
 use crate::signals::logs::JobSettings;
@@ -50,6 +51,8 @@ pub struct Checked {
     pub templates: Vec<Template>,
     /// Where scale rules post their wishes.
     pub webhooks: BTreeMap<String, WebhookSettings>,
+    /// Who gets every sample.
+    pub remotes: Vec<remote::Settings>,
     pub serve: ServeSettings,
     /// Protocols with settings of their own.
     pub delivery: Delivery,
@@ -86,10 +89,12 @@ impl Checked {
         let delivery = delivery::delivery(check, &root.serve, &switches);
         let projections = delivery::projections(check, &root.projections, &switches);
         let told = alertmanager::settings(check, &serve.external_url, root.alertmanager.as_ref());
+        let external_labels = Labels::from_pairs(root.global.external_labels.0.iter().map(|(n, v)| (n, v)));
+        let remotes = remote_write::settings(check, &external_labels, &root.remote_write);
         Checked {
             evaluation_interval: root.global.evaluation_interval.value.0,
             rule_query_offset: root.global.rule_query_offset,
-            external_labels: Labels::from_pairs(root.global.external_labels.0.iter().map(|(n, v)| (n, v))),
+            external_labels,
             system: host::settings(check, &root.global, &root.system),
             scrapes: scrapes::settings(check, &root.global, &root.scrape_configs),
             probes: probes::settings(check, &root.global, &root.modules, &root.probes),
@@ -101,6 +106,7 @@ impl Checked {
             receivers: told.receivers,
             templates: told.templates,
             webhooks,
+            remotes,
             serve,
             delivery,
             projections,

@@ -3,7 +3,9 @@
 
 use super::client::{Client, SecretField};
 use super::delivery::{Agent, Limit};
-use super::values::{Anything, Entries, HostPort, HttpUrl, Interval, SecretUrl, at_most_one, known_key, refuse};
+use super::values::{
+    Anything, Entries, HostPort, HttpUrl, Interval, Pattern, SecretUrl, at_most_one, known_key, refuse,
+};
 use crate::yaml::{At, Decode, Problem, Spanned};
 
 /// `serve`.
@@ -14,6 +16,7 @@ pub struct Serve {
     pub allowed_hosts: Vec<String>,
     pub haproxy_agents: Vec<Agent>,
     pub limits: Entries<Limit>,
+    pub cors_origin: Option<Pattern>,
     pub refused: Vec<Problem>,
 }
 
@@ -30,13 +33,18 @@ impl Decode for Serve {
         );
         let haproxy_agents = fields.or("haproxy_agents", "[]", "ports that answer HAProxy's agent-check");
         let limits = fields.or("limits", "{}", "limits that are enforced here, by name");
+        let cors_origin = fields.optional(
+            "cors_origin",
+            "pages of other sites whose origin matches this expression as a whole may read Prometheus' endpoints; if \
+             missing none (Prometheus' flag `--web.cors.origin`, which lets all read)",
+        );
         let mut refused = Vec::new();
         let help = "listen on 127.0.0.1 and put a proxy with TLS and users in front";
         let keys =
             ["tls_server_config", "basic_auth_users", "http_server_config", "rate_limit", "tls", "users", "tokens"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", help, &mut refused);
         fields.finish();
-        Some(Serve { listen, external_url, allowed_hosts, haproxy_agents, limits, refused })
+        Some(Serve { listen, external_url, allowed_hosts, haproxy_agents, limits, cors_origin, refused })
     }
 }
 

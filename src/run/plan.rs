@@ -10,6 +10,7 @@ use crate::config::{Checked, SwitchSettings};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
 use crate::project::Projection;
+use crate::remote;
 use crate::rules;
 use crate::series;
 use crate::serve::Delivery;
@@ -28,6 +29,7 @@ pub(super) struct Plan {
     pub exposed_jobs: Vec<String>,
     pub delivery: Delivery,
     pub projections: Vec<Projection>,
+    pub remotes: Vec<remote::Settings>,
 }
 
 /// The engine's settings alone: for simulations, which run no jobs.
@@ -76,7 +78,9 @@ pub(super) fn plan(checked: &Checked) -> Plan {
                     max_decisions_per_hour_overall: checked.actions.max_decisions_per_hour_overall,
                 },
             },
+            record: !checked.remotes.is_empty(),
         },
+        remotes: checked.remotes.clone(),
         jobs,
         declarations,
         mode: mode.as_str(),

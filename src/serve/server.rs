@@ -23,7 +23,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{
     Ask, Kill, Shared, control, envoy, exposition, flagd, grpc, guard, limits as enforced, ofrep, page, plain,
-    prometheus, scale,
+    prometheus, scale, wrap,
 };
 use crate::limits;
 use crate::telemetry::Metric;
@@ -189,14 +189,19 @@ fn router(shared: Shared) -> Router {
         .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload))
-        .route("/metrics", get(exposition::metrics))
+        .merge(
+            Router::new()
+                .route("/metrics", get(exposition::metrics))
+                .route("/federate", get(exposition::federate))
+                .layer(middleware::from_fn(wrap::gzip)),
+        )
         .merge(ofrep::routes())
         .merge(plain::routes())
         .merge(flagd::routes())
         .merge(envoy::routes())
         .merge(enforced::routes())
         .merge(scale::routes())
-        .merge(prometheus::routes())
+        .merge(prometheus::routes(&shared))
         .merge(control::routes())
         .merge(page::routes())
         .fallback(async || (StatusCode::NOT_FOUND, "nothing here; the page is at /\n"))

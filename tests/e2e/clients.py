@@ -33,6 +33,9 @@ CONFIG = """
 switches:
   recs: {{feature: [full, cached, "off"], description: "recommendations"}}
   other: {{feature: [on, "off"]}}
+  related: {{dimmer: {{}}}}
+  search: {{limit: {{unit: requests/s}}}}
+  new_search: {{rollout: {{}}}}
 serve:
   haproxy_agents:
     - {{listen: "127.0.0.1:{agent_port}", switch: recs, levels: {{cached: 40%, "off": drain}}}}
@@ -371,7 +374,7 @@ def plain_http(checks, agent):
     """Entity tags, long polls, errors."""
     url = agent.url + "/v1/switches"
     code, headers, body = get(url)
-    checks.check("all switches by plain HTTP", code == 200 and [s["name"] for s in json.loads(body)["switches"]] == ["other", FLAG], body)
+    checks.check("all switches by plain HTTP", code == 200 and [s["name"] for s in json.loads(body)["switches"]] == ["new_search", "other", FLAG, "related", "search"], body)
     checks.check("a known tag gives 304", get(url, {"if-none-match": headers["etag"]})[0] == 304)
     code, one, body = get(f"{url}/{FLAG}")
     checks.check("one switch has a tag of its own", code == 200 and json.loads(body)["kind"] == "feature" and one["etag"] != headers["etag"], body)
@@ -396,6 +399,36 @@ def ofrep(checks, agent, client):
     checks.check("bulk tells of its event stream", code == 200 and bulk["eventStreams"][0]["type"] == "sse", bulk.get("eventStreams"))
     again = post(agent.url + "/ofrep/v1/evaluate/flags", {"context": {"targetingKey": "u1"}}, {"if-none-match": headers["etag"]})[0]
     checks.check("bulk with a known tag gives 304", again == 304, again)
+
+
+def kinds(checks, agent, client):
+    """Dimmers, limits and rollouts."""
+    from openfeature import api
+    from openfeature.evaluation_context import EvaluationContext
+
+    pin(agent, "25%", "related")
+    pin(agent, "10%", "new_search")
+    users = [EvaluationContext(targeting_key=f"u{n}") for n in range(400)]
+    first = [client.get_boolean_details("related", True, user) for user in users]
+    inside = [details.value for details in first]
+    checks.check("a quarter of the users is in, by OFREP", 70 <= sum(inside) <= 130 and {details.reason for details in first} == {"SPLIT"}, (sum(inside), first[0]))
+    checks.check("they stay in", inside[:50] == [client.get_boolean_value("related", True, user) for user in users[:50]])
+    checks.check("the share is a float", client.get_float_value("related.share", 9.0) == 0.25, client.get_float_details("related.share", 9.0))
+    drawn = sum(client.get_boolean_value("related", True) for _ in range(400))
+    checks.check("a quarter of the requests without a user, too", 60 <= drawn <= 140, drawn)
+    checks.check("a rollout is off without a user", not any(client.get_boolean_value("new_search", True) for _ in range(30)))
+    flagd = api.get_client("python flagd (gRPC)")
+    peers.wait_for("flagd to have the share", lambda: flagd.get_float_value("related.share", 9.0) == 0.25)
+    inside = sum(flagd.get_boolean_value("related", True, user) for user in users)
+    checks.check("a quarter of the users is in, by flagd", 70 <= inside <= 130, inside)
+    pin(agent, "50%", "related")
+    grown = [client.get_boolean_value("related", True, user) for user in users]
+    checks.check("a share that grows keeps those who were in", all(now for now, details in zip(grown, first) if details.value) and sum(grown) > 150, sum(grown))
+    pin(agent, "5", "search")
+    checks.check("a limit is a number", client.get_float_value("search", 0.0) == 5.0 and client.get_integer_value("search.int", 0) == 5, client.get_float_details("search", 0.0))
+    url = agent.url + "/v1/limits/search/acquire"
+    codes = [post(url)[0] for _ in range(8)]
+    checks.check("a limit switch is enforced by its own name", codes[:5] == [200] * 5 and 429 in codes[5:], codes)
 
 
 def limits(checks, agent):
@@ -522,6 +555,7 @@ def main():
         pin(agent, "off")
         checks.check("every client goes to the last level", not (late := readers.wait(clients, "off")), late)
         timed(checks, readers, agent, [slow], 1)
+        kinds(checks, agent, client)
         limits(checks, agent)
         rate_limit_service(checks, agent, ports["envoy RTDS (gRPC)"])
         checks.check("everybody follows to the last level", not (late := readers.wait(clients, "off")), late)
