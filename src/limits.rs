@@ -131,6 +131,22 @@ pub const EMAIL_SUBJECT_CHARS: usize = 160;
 pub const REPLY_CHARS: usize = 200;
 /// What is kept of a notifying program's output, in bytes.
 pub const EXEC_OUTPUT_BYTES: usize = 4 << 10;
+/// Streams and long polls that are open at one time.
+pub const STREAMS: usize = 256;
+/// A stream whose reader takes nothing for so long is ended.
+pub const STREAM_PATIENCE: Duration = Duration::from_secs(10);
+/// The longest that a long poll waits.
+pub const LONG_POLL: Duration = Duration::from_secs(60);
+/// Keys of one limit that are told apart, unless the configuration says otherwise.
+pub const LIMIT_KEYS: usize = 10_000;
+/// The key of a limit, in bytes.
+pub const LIMIT_KEY_BYTES: usize = 512;
+/// Requests in flight of one limit.
+pub const LEASES: usize = 100_000;
+/// Connections that one agent for HAProxy answers at one time.
+pub const AGENT_CONNECTIONS: usize = 64;
+/// How long a command may take that is run after a projection was written.
+pub const RELOAD_TIME: Duration = Duration::from_secs(30);
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 

@@ -5,6 +5,7 @@
 //! value is about stands in other labels (`log`, `scrape`, `switch`, ...).
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{Labels, LabelsBuilder, MetricKind, MetricMeta, NAME};
@@ -118,6 +119,15 @@ own_metrics! {
     RemoteHighestSentTimestamp Gauge "brownout_remote_storage_queue_highest_sent_timestamp_seconds" "The time of the newest sample that a receiver took, seconds since the epoch.";
     // serve
     HttpRefused Counter "brownout_http_connections_refused_total" "Connections past the limit.";
+    StreamsRefused Counter "brownout_streams_refused_total" "Streams and long polls past the limit.";
+    StreamsDropped Counter "brownout_streams_dropped_total" "Streams that were ended because their reader did not keep up.";
+    EnvoyRefusals Counter "brownout_envoy_refusals_total" "Runtime layers that an Envoy could not use.";
+    AgentChecks Counter "brownout_haproxy_agent_checks_total" "Agent checks of HAProxy that were answered, by switch.";
+    LimitRequests Counter "brownout_limit_requests_total" "Requests for tokens of a limit, by limit and outcome (allowed or refused).";
+    LimitKeysRefused Counter "brownout_limit_keys_refused_total" "Requests whose key shared a place with others, because the limit had too many keys, by limit.";
+    LimitUnmatched Counter "brownout_limit_unmatched_total" "Descriptors of Envoy that name no limit and were let through.";
+    ProjectionsWritten Counter "brownout_projections_written_total" "Files and folders that were written because the switches changed, by path.";
+    ProjectionsFailed Counter "brownout_projections_failed_total" "Projections that could not be written, or whose reload command failed, by path.";
     FlagEvaluations Counter "brownout_flag_evaluations_total" "Switch reads over OFREP, by switch.";
 }
 
@@ -128,10 +138,14 @@ struct Cell {
     observed: bool,
 }
 
+type Key = (Metric, Labels);
+
 /// The table of our own metrics. Cheap to clone; all clones share one table.
 #[derive(Clone, Debug, Default)]
 pub struct Telemetry {
-    values: Arc<Mutex<BTreeMap<(Metric, Labels), Cell>>>,
+    values: Arc<Mutex<BTreeMap<Key, Cell>>>,
+    /// Counters for paths that are too hot for the table; what they counted goes into it when it is read.
+    hot: Arc<Mutex<BTreeMap<Key, Arc<AtomicU64>>>>,
 }
 
 impl Telemetry {
@@ -150,6 +164,12 @@ impl Telemetry {
         self.add(metric, labels, 1.0);
     }
 
+    /// A counter that is added to without the table's lock; the same one for the same labels.
+    pub fn counter(&self, metric: Metric, labels: &[(&str, &str)]) -> Arc<AtomicU64> {
+        let mut hot = self.hot.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(hot.entry(key(metric, labels)).or_default())
+    }
+
     /// Sets a gauge.
     pub fn set(&self, metric: Metric, labels: &[(&str, &str)], value: f64) {
         self.lock().insert(key(metric, labels), Cell { value, observed: true });
@@ -162,19 +182,19 @@ impl Telemetry {
 
     /// The value of one metric, for tests and the page.
     pub fn get(&self, metric: Metric, labels: &[(&str, &str)]) -> Option<f64> {
-        self.lock().get(&key(metric, labels)).map(|cell| cell.value)
+        self.settled().get(&key(metric, labels)).map(|cell| cell.value)
     }
 
     /// All values with their full label sets, sorted by metric.
     pub fn samples(&self) -> Vec<(Labels, f64)> {
-        self.lock().iter().map(|((_, labels), cell)| (labels.clone(), cell.value)).collect()
+        self.settled().iter().map(|((_, labels), cell)| (labels.clone(), cell.value)).collect()
     }
 
     /// All values for our own series. A counter that is new since the last call is 0 in this one, so that
     /// `increase()` sees its first step.
     pub fn observe(&self) -> Vec<(Labels, f64)> {
-        let mut table = self.lock();
-        let observe = |((_, labels), cell): (&(Metric, Labels), &mut Cell)| {
+        let mut table = self.settled();
+        let observe = |((_, labels), cell): (&Key, &mut Cell)| {
             let shown = if cell.observed { cell.value } else { 0.0 };
             cell.observed = true;
             (labels.clone(), shown)
@@ -193,12 +213,26 @@ impl Telemetry {
         Metric::ALL.iter().map(meta).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Metric, Labels), Cell>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Cell>> {
         self.values.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The table with what the hot counters counted.
+    fn settled(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Cell>> {
+        let mut table = self.lock();
+        let hot = self.hot.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, counter) in hot.iter() {
+            let counted = counter.swap(0, Ordering::Relaxed);
+            if counted > 0 {
+                let cell = table.entry(key.clone()).or_insert(Cell { value: 0.0, observed: false });
+                cell.value += counted as f64;
+            }
+        }
+        table
     }
 }
 
-fn key(metric: Metric, labels: &[(&str, &str)]) -> (Metric, Labels) {
+fn key(metric: Metric, labels: &[(&str, &str)]) -> Key {
     let mut builder = LabelsBuilder::new();
     builder.set(NAME, metric.name());
     for (name, value) in labels {
@@ -233,6 +267,16 @@ mod tests {
         let values = |table: &Telemetry| table.observe().iter().map(|(_, value)| *value).collect::<Vec<_>>();
         assert_eq!(values(&table), [7.0, 0.0]);
         assert_eq!(values(&table), [7.0, 1.0]);
+    }
+
+    #[test]
+    fn a_hot_counter_is_a_counter_like_any_other() {
+        let table = Telemetry::new();
+        for _ in 0..2 {
+            table.counter(Metric::LogLinesRead, &[("log", "a")]).fetch_add(3, Ordering::Relaxed);
+        }
+        assert_eq!(table.get(Metric::LogLinesRead, &[("log", "a")]), Some(6.0));
+        assert_eq!(table.samples().len(), 1);
     }
 
     #[test]

@@ -9,12 +9,12 @@ const FLOORS: [(&str, &[&str]); 5] = [
     ("ground", &["limits", "model", "rng", "time", "yaml"]),
     ("pure", &["series", "promql", "template", "rules", "alerts", "switches"]),
     ("engine", &["engine"]),
-    ("edge", &["telemetry", "net", "journal", "store", "notify", "remote", "signals", "serve"]),
+    ("edge", &["telemetry", "net", "journal", "store", "notify", "remote", "signals", "serve", "project"]),
     ("shell", &["config", "run", "cli"]),
 ];
 
 /// Imports within a floor.
-const NEIGHBOURS: [(&str, &[&str]); 19] = [
+const NEIGHBOURS: [(&str, &[&str]); 20] = [
     ("model", &["limits", "time"]),
     ("time", &[]),
     ("limits", &[]),
@@ -34,6 +34,7 @@ const NEIGHBOURS: [(&str, &[&str]); 19] = [
     ("remote", &["net", "telemetry"]),
     ("signals", &["net", "telemetry"]),
     ("serve", &["net", "store", "telemetry"]),
+    ("project", &["serve", "telemetry"]),
 ];
 
 /// What pure rooms and the engine may not name.

@@ -1,10 +1,13 @@
 //! The daemon, asked over HTTP.
 
+use std::time::Duration;
+
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::env;
+use super::events::Events;
 use super::failure::Failure;
 use crate::limits;
 use crate::net::{self, HttpSettings};
@@ -160,6 +163,21 @@ impl Daemon {
     pub(super) async fn post(&self, path: &[&str], body: Value) -> Result<String, Failure> {
         let answered = self.send(self.http.post(self.url(path)).json(&body)).await?;
         self.checked(answered)
+    }
+
+    /// A stream of events, after the one with this id.
+    pub(super) async fn events(&self, path: &[&str], after: Option<&str>) -> Result<Events, Failure> {
+        // It lasts as long as both sides want.
+        let mut request = self.http.get(self.url(path)).timeout(Duration::from_secs(365 * 24 * 3600));
+        if let Some(id) = after {
+            request = request.header("last-event-id", id);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status().as_u16() != 200 {
+            let code = response.status().as_u16();
+            return Err(Failure::said(format!("{} answers with code {code}", self.address())));
+        }
+        Ok(Events::of(response))
     }
 
     /// A plain text; `None` when there is nothing of that name.

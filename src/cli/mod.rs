@@ -14,6 +14,7 @@ mod decisions;
 mod demo;
 mod engine_test;
 mod env;
+mod events;
 mod explain;
 mod failure;
 mod happened;

@@ -12,8 +12,8 @@ use super::text::{Style, Text};
 use super::wire::{Pin, Switch};
 use crate::time::{Clock, Timestamp};
 
-/// How often `switch watch` looks.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// How long `switch watch` waits before it connects again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Look at switches
 #[derive(Clone, Debug, clap::Args)]
@@ -120,35 +120,65 @@ struct Seen {
 }
 
 async fn watch(daemon: &Daemon, name: Option<&str>, clock: Clock, out: &mut Out) -> Result<(), Failure> {
-    let mut watched = Watched::default();
     // The first look fails loudly; later ones are told, and the watch goes on.
-    let mut first = true;
-    let mut ticks = tokio::time::interval(WATCH_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let zone = Zone::system();
+    let known = all(daemon).await?;
+    if let Some(name) = name
+        && !known.iter().any(|switch| switch.name == name)
+    {
+        return Err(Failure::said(format!("there is no switch `{name}`")));
+    }
+    let mut watching = Watching { watched: Watched::default(), last: None, name, clock, zone: Zone::system() };
     loop {
-        ticks.tick().await;
-        let looked = match all(daemon).await {
-            Err(failure) if first => return Err(failure),
-            looked => looked.map_err(|failure| failure.to_string()),
+        let lost = match watching.follow(daemon, out).await {
+            Ok(()) => "the daemon ended the stream".to_owned(),
+            Err(Lost::Daemon(failure)) => failure.to_string(),
+            Err(Lost::Output(failure)) => return Err(failure),
         };
-        if first
-            && let (Some(name), Ok(switches)) = (name, &looked)
-            && !switches.iter().any(|switch| switch.name == name)
-        {
-            return Err(Failure::said(format!("there is no switch `{name}`")));
+        watching.tell(&Err(lost), out)?;
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+enum Lost {
+    Daemon(Failure),
+    /// Nobody reads us any more.
+    Output(Failure),
+}
+
+struct Watching<'a> {
+    watched: Watched,
+    /// The state that was seen last, as the daemon calls it.
+    last: Option<String>,
+    name: Option<&'a str>,
+    clock: Clock,
+    zone: Zone,
+}
+
+impl Watching<'_> {
+    /// Follows the daemon's events until they end.
+    async fn follow(&mut self, daemon: &Daemon, out: &mut Out) -> Result<(), Lost> {
+        let mut events = daemon.events(&["v1", "stream"], self.last.as_deref()).await.map_err(Lost::Daemon)?;
+        self.tell(&Ok(Vec::new()), out).map_err(Lost::Output)?;
+        while let Some(event) = events.next().await.map_err(Lost::Daemon)? {
+            if event.kind == "switch" {
+                let switch: Switch = daemon.read(&event.data).map_err(Lost::Daemon)?;
+                if self.name.is_none_or(|name| switch.name == name) {
+                    self.tell(&Ok(vec![switch]), out).map_err(Lost::Output)?;
+                }
+            }
+            self.last = event.id.or(self.last.take());
         }
-        first = false;
-        let looked = looked.map(|mut switches| {
-            switches.retain(|switch| name.is_none_or(|name| switch.name == name));
-            switches
-        });
-        let time = zone.clock(clock.now());
-        for line in watched.changes(&looked) {
+        Ok(())
+    }
+
+    fn tell(&mut self, looked: &Result<Vec<Switch>, String>, out: &mut Out) -> Result<(), Failure> {
+        let time = self.zone.clock(self.clock.now());
+        for line in self.watched.changes(looked) {
             let mut text = Text::styled(Style::Dim, format!("{time} "));
             text.append(line);
             out.line(text)?;
         }
+        Ok(())
     }
 }
 

@@ -14,14 +14,16 @@ use super::settings::edges::ServeSettings;
 use super::settings::forward::{self, ForwardSettings};
 use super::settings::switches::SwitchSettings;
 use super::settings::{
-    alertmanager, edges, logs, probes, remote_write, rules, scrape as scrapes, switches, system as host,
+    alertmanager, delivery, edges, logs, probes, remote_write, rules, scrape as scrapes, switches, system as host,
 };
 use super::switches::Actions;
 use crate::alerts;
 use crate::model::{Labels, SwitchName};
 use crate::notify::{HeartbeatSettings, Receiver, WebhookSettings};
+use crate::project::Projection;
 use crate::remote;
 use crate::rules::GroupSpec;
+use crate::serve::Delivery;
 use crate::signals::logs::JobSettings;
 use crate::signals::probes::ProbeJob;
 use crate::signals::{scrape, system};
@@ -57,6 +59,9 @@ pub struct Checked {
     /// Where signs of life go.
     pub heartbeat: Option<HeartbeatSettings>,
     pub serve: ServeSettings,
+    /// Protocols with settings of their own.
+    pub delivery: Delivery,
+    pub projections: Vec<Projection>,
     /// `None`: [`default_data_dir`].
     pub data_dir: Option<PathBuf>,
     pub log: Log,
@@ -86,6 +91,8 @@ impl Checked {
         let webhook_names: Vec<&str> = root.webhooks.keys().collect();
         rules::cross_check(check, &groups, &switches, &webhook_names);
         let serve = edges::serve(check, &root.serve);
+        let delivery = delivery::delivery(check, &root.serve, &switches);
+        let projections = delivery::projections(check, &root.projections, &switches);
         let mut told = alertmanager::settings(check, &serve.external_url, root.alertmanager.as_ref());
         let forwarding = forward::forwarding(check, &root.alertmanagers, root.alerting.as_ref());
         told.alerts.forward = !forwarding.is_empty();
@@ -110,6 +117,8 @@ impl Checked {
             forwarding,
             heartbeat: forward::heartbeat(check, root.heartbeat.as_ref()),
             serve,
+            delivery,
+            projections,
             data_dir: root.data_dir.as_ref().map(|text| check.path(text)),
             log: root.log,
         }

@@ -1,7 +1,8 @@
 //! The sections about this daemon itself and its neighbours: `serve`, `store`, `webhooks`, `log`.
 
 use super::client::{Client, SecretField};
-use super::values::{HostPort, HttpUrl, Interval, Pattern, SecretUrl, at_most_one, refuse};
+use super::delivery::{Agent, Limit};
+use super::values::{Entries, HostPort, HttpUrl, Interval, Pattern, SecretUrl, at_most_one, refuse};
 use crate::yaml::{At, Decode, Problem, Spanned};
 
 /// `serve`.
@@ -10,6 +11,8 @@ pub struct Serve {
     pub listen: Spanned<HostPort>,
     pub external_url: Option<HttpUrl>,
     pub allowed_hosts: Vec<String>,
+    pub haproxy_agents: Vec<Agent>,
+    pub limits: Entries<Limit>,
     pub cors_origin: Option<Pattern>,
     pub refused: Vec<Problem>,
 }
@@ -25,6 +28,8 @@ impl Decode for Serve {
             "[]",
             "further names in the header `Host` under which requests are accepted, besides addresses and localhost",
         );
+        let haproxy_agents = fields.or("haproxy_agents", "[]", "ports that answer HAProxy's agent-check");
+        let limits = fields.or("limits", "{}", "limits that are enforced here, by name");
         let cors_origin = fields.optional(
             "cors_origin",
             "pages of other sites whose origin matches this expression as a whole may read Prometheus' endpoints; if \
@@ -36,7 +41,7 @@ impl Decode for Serve {
             ["tls_server_config", "basic_auth_users", "http_server_config", "rate_limit", "tls", "users", "tokens"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", help, &mut refused);
         fields.finish();
-        Some(Serve { listen, external_url, allowed_hosts, cors_origin, refused })
+        Some(Serve { listen, external_url, allowed_hosts, haproxy_agents, limits, cors_origin, refused })
     }
 }
 

@@ -11,6 +11,7 @@ mod alertmanager;
 mod checked;
 mod checker;
 mod client;
+mod delivery;
 mod edges;
 mod files;
 mod forward;

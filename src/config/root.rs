@@ -1,6 +1,7 @@
 //! The whole file, as it was written.
 
 use super::alertmanager::Alertmanager;
+use super::delivery::Projection;
 use super::edges::{Log, ScaleWebhook, Serve, Store};
 use super::forward::{Alerting, Alertmanagers, Heartbeat};
 use super::global::Global;
@@ -35,6 +36,7 @@ pub struct Root {
     pub webhooks: Entries<ScaleWebhook>,
     pub remote_write: Vec<RemoteWrite>,
     pub serve: Serve,
+    pub projections: Vec<Projection>,
     pub data_dir: Option<String>,
     pub log: Log,
     pub refused: Vec<Problem>,
@@ -64,6 +66,7 @@ impl Decode for Root {
         let webhooks = fields.or("webhooks", "{}", "where scale rules post their wishes, by name");
         let remote_write = fields.or("remote_write", "[]", "programs that get every sample of this host");
         let serve = fields.or("serve", "{}", "the page, the metrics and every API");
+        let projections = fields.or("projections", "[]", "switches written out as files");
         let data_dir = fields.optional(
             "data_dir",
             "where this host's own state is kept; if missing $STATE_DIRECTORY, $XDG_STATE_HOME/brownout, \
@@ -92,6 +95,7 @@ impl Decode for Root {
             webhooks,
             remote_write,
             serve,
+            projections,
             data_dir,
             log,
             refused,

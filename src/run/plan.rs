@@ -10,9 +10,11 @@ use crate::alerts::LinkKey;
 use crate::config::{Checked, SwitchSettings};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
+use crate::project::Projection;
 use crate::remote;
 use crate::rules;
 use crate::series;
+use crate::serve::Delivery;
 use crate::signals::logs::JobSettings;
 use crate::switches::{Declaration, Guards, OnSilence};
 use crate::time::Clock;
@@ -26,6 +28,8 @@ pub(super) struct Plan {
     pub mode: &'static str,
     pub allowed_hosts: Vec<String>,
     pub exposed_jobs: Vec<String>,
+    pub delivery: Delivery,
+    pub projections: Vec<Projection>,
     pub remotes: Vec<remote::Settings>,
 }
 
@@ -87,6 +91,8 @@ pub(super) fn plan(checked: &Checked, link_key: &LinkKey) -> Plan {
         declarations,
         mode: mode.as_str(),
         allowed_hosts: checked.serve.allowed_hosts.clone(),
+        delivery: checked.delivery.clone(),
+        projections: checked.projections.clone(),
     }
 }
 

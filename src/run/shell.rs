@@ -19,7 +19,8 @@ use crate::config::{Checked, ForwardSettings, Loaded, load};
 use crate::engine::{Effects, Engine, Event, Reply};
 use crate::model::Batch;
 use crate::notify::{HeartbeatSettings, Plots};
-use crate::serve::{About, Ask, Switchboard};
+use crate::project::Projection;
+use crate::serve::{About, Agents, Ask, Delivery, Switchboard};
 use crate::store::Table;
 use crate::switches::Declaration;
 use crate::telemetry::{Metric, Telemetry};
@@ -92,6 +93,9 @@ pub(super) struct Shell {
     pub switchboard: watch::Sender<Arc<Switchboard>>,
     pub table: Arc<Table>,
     pub about: watch::Sender<Arc<About>>,
+    pub delivery: watch::Sender<Arc<Delivery>>,
+    pub projections: watch::Sender<Arc<Vec<Projection>>>,
+    pub agents: Agents,
     pub ready: watch::Sender<bool>,
     pub systemd: Systemd,
     pub generation: u64,
@@ -301,7 +305,7 @@ impl Shell {
     }
 
     async fn adopt(&mut self, checked: &Checked, receivers: Receivers, config_text: String) {
-        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes } =
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, delivery, projections, remotes } =
             plan(checked, &self.link_key);
         self.heartbeat_settings.clone_from(&checked.heartbeat);
         self.forwarding.send_replace(Arc::new(checked.forwarding.clone()));
@@ -319,6 +323,8 @@ impl Shell {
             self.handle(Event::Samples(batch), Vec::new()).await;
         }
         self.show_switches();
+        self.delivery.send_replace(Arc::new(delivery));
+        self.projections.send_replace(Arc::new(projections));
         self.about.send_modify(|about| {
             let about = Arc::make_mut(about);
             about.mode = mode;
@@ -343,6 +349,7 @@ impl Shell {
         self.systemd.tell("STOPPING=1");
         tracing::info!("stopping");
         self.jobs.stop().await;
+        self.agents.leave(&self.clock).await;
         while let Ok(output) = inputs.logs.try_recv() {
             self.take(Input::Log(output)).await;
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,6 +27,7 @@ use crate::limits;
 use crate::model::Batch;
 use crate::net;
 use crate::notify;
+use crate::project;
 use crate::serve::{self, About, Ask, Parts, ServeError, Shared, Switchboard};
 use crate::signals::scrape;
 use crate::store::{Embedded, Store, StoreError};
@@ -134,8 +136,17 @@ impl Daemon {
         let key = link_key(&folder);
         let snapshot_path = folder.join("series.snapshot");
         let (journal, checkpoints, restored) = remembered(opened, &store, &snapshot_path).await?;
-        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes: wanted } =
-            plan(checked, &key);
+        let Plan {
+            engine,
+            jobs,
+            declarations,
+            mode,
+            allowed_hosts,
+            exposed_jobs,
+            delivery,
+            projections,
+            remotes: wanted,
+        } = plan(checked, &key);
         let table = Arc::clone(&store.watch().borrow());
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
@@ -167,6 +178,9 @@ impl Daemon {
         let (watched_in, watched_out) = watch::channel(watched);
         let board = Switchboard::new(&declarations, &table, 1, now);
         let (switchboard_in, switchboard) = watch::channel(Arc::new(board));
+        let (delivery_in, delivery) = watch::channel(Arc::new(delivery));
+        let (projections_in, projections) = watch::channel(Arc::new(projections));
+        let agents = serve::Agents::default();
         let targets = scrape::Board::new();
 
         let forwarder = notify::Forwarder::new(clock, telemetry.clone());
@@ -185,19 +199,26 @@ impl Daemon {
         let shown = targets.clone();
         let shared = Shared::new(Parts {
             asks: senders.asks,
-            switchboard,
+            switchboard: switchboard.clone(),
             ready: ready_out,
             telemetry: telemetry.clone(),
             clock,
             about: about_out,
             targets: Box::new(move || shown.targets().iter().map(target_json).collect()),
             queries: Arc::new(Semaphore::new(limits::QUERIES_AT_ONCE)),
+            delivery,
+            streams: Arc::new(Semaphore::new(limits::STREAMS)),
+            draws: AtomicU64::new(seed),
+            limiters: serve::Limiters::default(),
+            agents: agents.clone(),
         });
         let tasks = [
             tokio::spawn(performer.run(work)),
+            tokio::spawn(serve::serve(listener, shared.clone())),
+            tokio::spawn(serve::agents(shared)),
+            tokio::spawn(project::keep(projections, switchboard, telemetry.clone())),
             tokio::spawn(forward::follow(forwarding_out, forwarder)),
             tokio::spawn(notify::heartbeat(heartbeat_out, telemetry.clone())),
-            tokio::spawn(serve::serve(listener, shared)),
             tokio::spawn(files::watch(watched_out, senders.reloads.clone())),
             tokio::spawn(signals(senders.reloads, senders.stop)?),
         ];
@@ -238,6 +259,9 @@ impl Daemon {
             switchboard: switchboard_in,
             table,
             about: about_in,
+            delivery: delivery_in,
+            projections: projections_in,
+            agents,
             ready: ready_in,
             systemd: Systemd::new(DiskFiles.env("NOTIFY_SOCKET")),
             generation: 1,

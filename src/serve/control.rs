@@ -1,10 +1,9 @@
-//! Switches, decisions and pins as plain JSON, and a switch's level as plain text.
+//! Switches with the rules behind them, decisions and pins as plain JSON.
 //!
 //! | call | answer |
 //! | --- | --- |
 //! | `GET /api/v1/switches` | every switch with its ladder, level, reason, pin and the rules behind it |
 //! | `GET /api/v1/switches/{name}` | one of them |
-//! | `GET /switches/{name}` | its level as text, for a shell script |
 //! | `POST /api/v1/switches/{name}/pin` | `{"level", "for" or "until", "reason", "by"}` |
 //! | `DELETE /api/v1/switches/{name}/pin` | |
 //! | `GET /api/v1/decisions?limit=N` | the latest decisions, newest first |
@@ -30,7 +29,6 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/api/v1/switches/{name}", get(one))
         .route("/api/v1/switches/{name}/pin", post(pin).delete(unpin))
         .route("/api/v1/decisions", get(decisions))
-        .route("/switches/{name}", get(plain))
 }
 
 fn failed(code: StatusCode, message: impl Into<String>) -> Response {
@@ -57,25 +55,9 @@ pub(super) fn switches(shared: &Shared, picture: &Picture) -> Vec<Value> {
 }
 
 fn switch(name: &str, flag: &Flag, picture: &Picture) -> Value {
-    json!({
-        "name": name,
-        "description": flag.description,
-        "value": flag.value,
-        "ladder": flag.ladder,
-        "level": flag.level,
-        "depth": flag.depth,
-        "since": flag.since.to_rfc3339(),
-        "revision": flag.revision,
-        "why": flag.why,
-        "pin": flag.pin.as_ref().map(|pin| json!({
-            "level": pin.level,
-            "reason": pin.reason,
-            "by": pin.by,
-            "since": pin.since.to_rfc3339(),
-            "until": pin.until.to_rfc3339(),
-        })),
-        "rules": status::ladders(picture, name),
-    })
+    let mut switch = flag.to_json(name);
+    switch["rules"] = Value::Array(status::ladders(picture, name));
+    switch
 }
 
 async fn one(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
@@ -83,14 +65,6 @@ async fn one(State(shared): State<Shared>, Path(name): Path<String>) -> Response
     match switches(&shared, &picture).into_iter().find(|switch| switch["name"] == name.as_str()) {
         Some(switch) => done(switch),
         None => failed(StatusCode::NOT_FOUND, format!("there is no switch `{name}`")),
-    }
-}
-
-async fn plain(State(shared): State<Shared>, Path(name): Path<String>) -> (StatusCode, String) {
-    let board = shared.switchboard.borrow();
-    match board.flags.iter().find(|(known, _)| known.as_str() == name) {
-        Some((_, flag)) => (StatusCode::OK, format!("{}\n", flag.level)),
-        None => (StatusCode::NOT_FOUND, "no such switch\n".into()),
     }
 }
 

@@ -1,4 +1,7 @@
-//! HTTP: `/metrics`, the Prometheus API, Alertmanager's API, OFREP, control, the page.
+//! HTTP and gRPC: `/metrics`, the Prometheus API, Alertmanager's API, the switches in the protocols of their readers, control, the page.
+//!
+//! Switches are told by OFREP, flagd, Envoy's runtime and rate limit service, HAProxy's agent-check, and plain HTTP with
+//! long polls and events: all of them read one [`Value`] and write it in their words.
 //!
 //! Applications' reads are answered from a [`Switchboard`] in memory. Questions about series get a [`crate::series::View`] and
 //! are worked out on the blocking pool, a few at a time, so that they never delay a tick. Nothing here changes state:
@@ -7,24 +10,43 @@
 mod act;
 mod alertmanager;
 mod control;
+mod envoy;
 mod exposition;
+mod flagd;
+mod grpc;
 mod guard;
+mod haproxy;
+mod limits;
 mod ofrep;
 mod page;
+mod plain;
 mod prometheus;
+mod scale;
 mod server;
 mod status;
+mod stream;
 mod switchboard;
+#[cfg(test)]
+mod tests;
+mod value;
 mod wrap;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
+use axum::http::{HeaderMap, StatusCode, header, request};
 use regex::Regex;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
+pub use envoy::layer as envoy_layer;
+pub use haproxy::{AgentSettings, AgentWord, Agents, agents};
+pub use limits::{LimitSettings, Limiters};
 pub use prometheus::query_answer;
 pub use server::{ServeError, serve};
+#[cfg(test)]
+pub(crate) use switchboard::sample;
 pub use switchboard::{Flag, Switchboard};
+pub use value::{Unit, Value, number_text, percent};
 
 use crate::alerts::Alerts;
 use crate::engine::{Command, Picture, Reply};
@@ -80,6 +102,13 @@ pub struct About {
     pub exposed_jobs: Vec<String>,
 }
 
+/// What the configuration says of protocols that are not simply there. Replaced at each reload.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Delivery {
+    pub agents: Vec<AgentSettings>,
+    pub limits: Vec<LimitSettings>,
+}
+
 /// The parts of [`Shared`].
 pub struct Parts {
     pub asks: mpsc::Sender<Ask>,
@@ -93,6 +122,32 @@ pub struct Parts {
     pub targets: Box<dyn Fn() -> Vec<serde_json::Value> + Send + Sync>,
     /// How many questions about series may be worked out at one time.
     pub queries: Arc<Semaphore>,
+    pub delivery: watch::Receiver<Arc<Delivery>>,
+    /// How many streams and long polls may be open at one time.
+    pub streams: Arc<Semaphore>,
+    /// How often somebody drew without a targeting key.
+    pub draws: AtomicU64,
+    pub limiters: Limiters,
+    pub agents: Agents,
+}
+
+/// Ends the connection that a request came by. Every request carries it.
+#[derive(Clone)]
+pub(crate) struct Kill(Arc<Notify>);
+
+impl<S: Sync> axum::extract::FromRequestParts<S> for Kill {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Kill, StatusCode> {
+        parts.extensions.get::<Kill>().cloned().ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// Whether the asker has this entity already.
+fn fresh(headers: &HeaderMap, etag: &str) -> bool {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let same = |tag: &str| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*";
+    known.is_some_and(|known| known.split(',').any(same))
 }
 
 impl Shared {

@@ -1,188 +1,375 @@
-//! OpenFeature's remote evaluation protocol, OFREP 0.3: `/ofrep/v1/evaluate/flags` and `/ofrep/v1/evaluate/flags/{key}`.
+//! OpenFeature's remote evaluation protocol, OFREP 0.3: `/ofrep/v1/evaluate/flags`, `/ofrep/v1/evaluate/flags/{key}`, and
+//! its change events (ADR-0008) at `/ofrep/v1/stream`.
 //!
-//! A feature switch `name` can be read as three flags: `name` (a text: the level's name), `name.enabled` (a boolean: true
-//! at the healthy level) and `name.depth` (a whole number: 0 at the healthy level).
+//! | switch | flags |
+//! | --- | --- |
+//! | feature | `name` (text: the level), `name.enabled` (boolean: healthy), `name.depth` (whole number) |
+//! | dimmer | `name` (boolean, for this share of the targeting keys), `name.share` (number), `name.threshold`, `name.limit` |
+//! | limit | `name` (number: whole for requests in flight), `name.int` (whole number), `name.float` (number); none while nothing is limited |
+//! | rollout | `name` (boolean, for this share of the targeting keys), `name.share` (number) |
+//! | any | `name.switch` (object: everything that is known) |
+//!
+//! Shares are sticky by targeting key ([`bucket`]); the answer's reason is then `SPLIT`. Without a targeting key a dimmer
+//! draws anew for each evaluation, so that its share of the requests is right, and a rollout is only true at 100 %.
 //!
 //! Providers are easily upset, so: an answer is never 429, every answer has `reason` and `variant`, every error has
-//! `errorCode` and `errorDetails`, and a body without a context is taken.
+//! `errorCode` and `errorDetails`, a body without a context is taken, and a number that is no count has a decimal point.
+//!
+//! Answers are written once for each state of the switches ([`Answers`]): an evaluation looks one up.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use serde_json::{Value, json};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
 
-use super::Shared;
-use super::switchboard::{Flag, Switchboard};
+use super::value::{Value, bucket, fnv};
+use super::{Flag, Kill, Shared, Switchboard, fresh, stream};
+use crate::rng::Rng;
 use crate::telemetry::Metric;
 use crate::yaml::nearest;
 
+pub(super) const SINGLE: &str = "/ofrep/v1/evaluate/flags/";
+const STREAM: &str = "/ofrep/v1/stream";
+/// Providers that hear nothing from a stream for this long open it again.
+const INACTIVITY_SECONDS: u64 = 120;
+
 pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/ofrep/v1/evaluate/flags", post(bulk)).route("/ofrep/v1/evaluate/flags/{key}", post(single))
+    Router::new()
+        .route("/ofrep/v1/evaluate/flags", post(bulk))
+        .route("/ofrep/v1/evaluate/flags/{key}", post(single))
+        .route(STREAM, get(events))
+}
+
+/// The answers for one state of the switches, by key.
+pub(super) struct Answers(BTreeMap<String, Answer>);
+
+struct Answer {
+    form: Form,
+    counter: OnceLock<Arc<AtomicU64>>,
+}
+
+enum Form {
+    Fixed(Bytes),
+    /// By share of the targeting keys of a switch.
+    Split {
+        switch: String,
+        share: f64,
+        on: Bytes,
+        off: Bytes,
+        /// Whether a request without a targeting key draws; otherwise it gets `off`.
+        draws: bool,
+    },
+}
+
+impl Answer {
+    /// The answer for this targeting key; `draw` is a number in [0, 1) that is used when there is none.
+    fn body(&self, targeting_key: Option<&str>, draw: impl FnOnce() -> f64) -> Bytes {
+        match &self.form {
+            Form::Fixed(body) => body.clone(),
+            Form::Split { switch, share, on, off, draws } => {
+                let at = match targeting_key {
+                    Some(key) => bucket(switch, key),
+                    None if *draws => draw(),
+                    None => 1.0,
+                };
+                if at < *share { on.clone() } else { off.clone() }
+            }
+        }
+    }
+}
+
+impl Answers {
+    /// Writes all answers of a board.
+    pub(super) fn of(board: &Switchboard) -> Answers {
+        let mut answers = BTreeMap::new();
+        for (name, flag) in &board.flags {
+            for (key, form) in forms(name.as_str(), flag) {
+                // A switch of exactly this name comes before a part of another switch.
+                if key == name.as_str() || board.get(&key).is_none() {
+                    answers.insert(key, Answer { form, counter: OnceLock::new() });
+                }
+            }
+        }
+        Answers(answers)
+    }
+}
+
+fn forms(name: &str, flag: &Flag) -> Vec<(String, Form)> {
+    let fixed = |suffix: &str, value: Json, variant: &str| {
+        let key = format!("{name}{suffix}");
+        let body = evaluation(&key, flag, value, variant, "STATIC");
+        (key, Form::Fixed(body))
+    };
+    let split = |share: f64, draws| {
+        if share <= 0.0 || share >= 1.0 {
+            let on = share >= 1.0;
+            return fixed("", json!(on), on_off(on));
+        }
+        let half = |on| evaluation(name, flag, json!(on), on_off(on), "SPLIT");
+        let (on, off) = (half(true), half(false));
+        (name.to_owned(), Form::Split { switch: name.to_owned(), share, on, off, draws })
+    };
+    let text = flag.value.text();
+    let mut all = match &flag.value {
+        Value::Feature { level, depth, .. } => vec![
+            fixed("", json!(level), level),
+            fixed(".enabled", json!(*depth == 0), level),
+            fixed(".depth", json!(depth), level),
+        ],
+        Value::Dimmer { share, threshold, limit } => {
+            let mut all = vec![split(*share, true), fixed(".share", json!(share), &text)];
+            all.extend(threshold.map(|threshold| fixed(".threshold", json!(threshold), &text)));
+            all.extend(limit.map(|limit| fixed(".limit", json!(limit.floor() as u64), &text)));
+            all
+        }
+        // Without a value there is no flag: the caller's own default applies, as without us.
+        Value::Limit { value: None, .. } => Vec::new(),
+        Value::Limit { value: Some(value), unit } => {
+            let whole = json!(value.floor() as u64);
+            let own = if *unit == super::Unit::InFlight { whole.clone() } else { json!(value) };
+            vec![fixed("", own, &text), fixed(".int", whole, &text), fixed(".float", json!(value), &text)]
+        }
+        Value::Rollout { share } => vec![split(*share, false), fixed(".share", json!(share), &text)],
+    };
+    all.push(fixed(".switch", flag.to_json(name), &text));
+    all
+}
+
+fn on_off(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
+fn evaluation(key: &str, flag: &Flag, value: Json, variant: &str, reason: &str) -> Bytes {
+    let mut metadata = json!({
+        "kind": flag.value.kind(),
+        "depth": flag.depth,
+        "revision": flag.revision,
+        "since": flag.since.to_rfc3339(),
+        "pinned": flag.pin.is_some(),
+        "why": flag.why,
+    });
+    if let Some(pin) = &flag.pin {
+        metadata["pinReason"] = json!(pin.reason);
+        metadata["pinBy"] = json!(pin.by);
+        metadata["pinUntil"] = json!(pin.until.to_rfc3339());
+    }
+    let answer = json!({ "key": key, "value": value, "reason": reason, "variant": variant, "metadata": metadata });
+    Bytes::from(answer.to_string())
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow, default)]
+    context: Option<Context<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Context<'a> {
+    #[serde(borrow, default)]
+    targeting_key: Option<std::borrow::Cow<'a, str>>,
+}
+
+/// The targeting key of a body. A context is not needed to answer, but a body that is no JSON object is a mistake that its
+/// sender should see.
+fn targeting_key(body: &[u8]) -> Result<Option<std::borrow::Cow<'_, str>>, String> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err("the body must be a JSON object such as {\"context\": {}}".into());
+    }
+    match serde_json::from_slice::<Body<'_>>(body) {
+        Ok(body) => Ok(body.context.and_then(|context| context.targeting_key).filter(|key| !key.is_empty())),
+        Err(error) => Err(format!("the body is not understood: {error}")),
+    }
 }
 
 async fn single(State(shared): State<Shared>, Path(key): Path<String>, body: Bytes) -> Response {
-    if let Err(details) = check_body(&body) {
-        let body = json!({ "key": key, "errorCode": "PARSE_ERROR", "errorDetails": details });
-        return (StatusCode::BAD_REQUEST, axum::Json(body)).into_response();
-    }
+    evaluate(&shared, &key, &body)
+}
+
+/// Answers one evaluation.
+pub(super) fn evaluate(shared: &Shared, key: &str, body: &[u8]) -> Response {
+    let targeting_key = match targeting_key(body) {
+        Ok(key) => key,
+        Err(details) => {
+            let body = json!({ "key": key, "errorCode": "PARSE_ERROR", "errorDetails": details });
+            return (StatusCode::BAD_REQUEST, axum::Json(body)).into_response();
+        }
+    };
     let board = Arc::clone(&shared.switchboard.borrow());
-    match find(&board, &key) {
-        Some((flag, part)) => {
-            shared.telemetry.count(Metric::FlagEvaluations, &[("switch", key.as_str())]);
-            let answer = evaluation(&key, flag, part);
-            ([(header::ETAG, etag(&board))], axum::Json(answer)).into_response()
-        }
-        None => {
-            let known = board.flags.keys().map(|name| name.as_str());
-            let hint = nearest(&key, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-            let details = format!("no switch `{key}` is declared in brownout.yaml{hint}");
-            let body = json!({ "key": key, "errorCode": "FLAG_NOT_FOUND", "errorDetails": details });
-            (StatusCode::NOT_FOUND, axum::Json(body)).into_response()
-        }
+    let answers = board.ofrep.get(|| Answers::of(&board));
+    let Some(answer) = answers.0.get(key) else { return unknown(&board, key) };
+    let counter = || shared.telemetry.counter(Metric::FlagEvaluations, &[("switch", key)]);
+    answer.counter.get_or_init(counter).fetch_add(1, Ordering::Relaxed);
+    let mut response = Response::new(answer.body(targeting_key.as_deref(), || draw(shared)).into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(etag) = HeaderValue::from_str(&board.etag()) {
+        headers.insert(header::ETAG, etag);
     }
+    response
+}
+
+/// The next number of the sequence that requests without a targeting key draw from.
+fn draw(shared: &Shared) -> f64 {
+    Rng::seeded(shared.draws.fetch_add(1, Ordering::Relaxed)).unit()
+}
+
+fn unknown(board: &Switchboard, key: &str) -> Response {
+    let known = board.flags.keys().map(|name| name.as_str());
+    let hint = nearest(key, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    let details = format!("no switch `{key}` is declared in brownout.yaml{hint}");
+    let body = json!({ "key": key, "errorCode": "FLAG_NOT_FOUND", "errorDetails": details });
+    (StatusCode::NOT_FOUND, axum::Json(body)).into_response()
 }
 
 async fn bulk(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(details) = check_body(&body) {
-        let body = json!({ "errorCode": "PARSE_ERROR", "errorDetails": details });
-        return (StatusCode::BAD_REQUEST, axum::Json(body)).into_response();
-    }
+    let targeting_key = match targeting_key(&body) {
+        Ok(key) => key,
+        Err(details) => {
+            let body = json!({ "errorCode": "PARSE_ERROR", "errorDetails": details });
+            return (StatusCode::BAD_REQUEST, axum::Json(body)).into_response();
+        }
+    };
     let board = Arc::clone(&shared.switchboard.borrow());
-    let etag = etag(&board);
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    if known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == etag || tag.trim() == "*")) {
+    // Another user gets other answers of the same switches.
+    let etag = match &targeting_key {
+        Some(key) => format!("\"{}-{:x}\"", board.version, fnv(key.bytes())),
+        None => board.etag(),
+    };
+    if fresh(&headers, &etag) {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response();
     }
-    let flags: Vec<Value> = board
-        .flags
-        .iter()
-        .flat_map(|(name, flag)| {
-            let name = name.as_str();
-            [Part::Level, Part::Enabled, Part::Depth].map(|part| evaluation(&part.key(name), flag, part))
-        })
-        .collect();
-    ([(header::ETAG, etag)], axum::Json(json!({ "flags": flags, "metadata": {} }))).into_response()
-}
-
-/// A context is not needed to answer, but a body that is no JSON object is a mistake that its sender should see.
-fn check_body(body: &[u8]) -> Result<(), String> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(());
-    }
-    match serde_json::from_slice::<Value>(body) {
-        Ok(Value::Object(_)) => Ok(()),
-        Ok(_) => Err("the body must be a JSON object such as {\"context\": {}}".into()),
-        Err(error) => Err(format!("the body is no JSON: {error}")),
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Part {
-    Level,
-    Enabled,
-    Depth,
-}
-
-impl Part {
-    fn key(self, name: &str) -> String {
-        match self {
-            Part::Level => name.to_owned(),
-            Part::Enabled => format!("{name}.enabled"),
-            Part::Depth => format!("{name}.depth"),
+    let mut text = String::from("{\"flags\":[");
+    for (index, answer) in board.ofrep.get(|| Answers::of(&board)).0.values().enumerate() {
+        if index > 0 {
+            text.push(',');
         }
+        text.push_str(&String::from_utf8_lossy(&answer.body(targeting_key.as_deref(), || draw(&shared))));
     }
+    let streams = json!([
+        { "type": "sse", "endpoint": { "requestUri": STREAM }, "inactivityDelaySec": INACTIVITY_SECONDS }
+    ]);
+    text.push_str(&format!("],\"metadata\":{{\"version\":{}}},\"eventStreams\":{streams}}}", json!(board.version)));
+    ([(header::ETAG, etag.as_str()), (header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-/// A switch of exactly this name comes before a part of another switch.
-fn find<'a>(board: &'a Switchboard, key: &str) -> Option<(&'a Flag, Part)> {
-    let named = |name: &str| board.flags.iter().find(|(n, _)| n.as_str() == name).map(|(_, flag)| flag);
-    let part = |suffix, part| Some((named(key.strip_suffix(suffix)?)?, part));
-    let whole = named(key).map(|flag| (flag, Part::Level));
-    whole.or_else(|| part(".enabled", Part::Enabled)).or_else(|| part(".depth", Part::Depth))
-}
-
-fn evaluation(key: &str, flag: &Flag, part: Part) -> Value {
-    let value = match part {
-        Part::Level => json!(flag.level),
-        Part::Enabled => json!(flag.depth == 0),
-        Part::Depth => json!(flag.depth),
-    };
-    json!({
-        "key": key,
-        "value": value,
-        "reason": "STATIC",
-        "variant": flag.level,
-        "metadata": {
-            "depth": flag.depth,
-            "revision": flag.revision,
-            "since": flag.since.to_rfc3339(),
-            "pinned": flag.pin.is_some(),
-            "why": flag.why,
-        },
+/// Says that something changed; what, the provider asks for. The first event comes at once, unless the provider says that
+/// it knows this state: what changed while it was not connected is not lost.
+async fn events(State(shared): State<Shared>, kill: Kill, headers: HeaderMap) -> Response {
+    let known = stream::last_event_id(&headers);
+    let mut first = true;
+    stream::events(shared, kill, move |board, _| {
+        let knows = std::mem::replace(&mut first, false) && known.as_deref() == Some(&board.version);
+        let data = json!({
+            "type": "refetchEvaluation",
+            "etag": board.etag(),
+            "lastModified": board.at.as_millis() / 1000,
+        });
+        (!knows).then(|| format!("id: {}\nevent: message\ndata: {data}\n\n", board.version))
     })
-}
-
-fn etag(board: &Switchboard) -> String {
-    format!("\"{}\"", board.version)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::switchboard::sample;
     use super::*;
-    use crate::model::SwitchName;
-    use crate::store::Table;
-    use crate::switches::{Declaration, OnSilence};
-    use crate::time::Timestamp;
 
-    fn board() -> Switchboard {
-        let declaration = |name: &str| Declaration {
-            name: SwitchName::new(name).expect("a name"),
-            description: String::new(),
-            kind: crate::switches::SwitchKind::Feature,
-            ladder: vec!["full".into(), "off".into()],
-            on_silence: OnSilence::Hold,
-        };
-        let declarations = [declaration("recs"), declaration("a.enabled"), declaration("a")];
-        Switchboard::new(&declarations, &Table::default(), 1, Timestamp::ZERO)
+    fn answer(key: &str, targeting_key: Option<&str>) -> Json {
+        let answers = Answers::of(&sample());
+        let body = answers.0.get(key).map(|answer| answer.body(targeting_key, || 0.2));
+        body.map_or(Json::Null, |body| serde_json::from_slice(&body).expect("JSON"))
     }
 
     #[test]
-    fn a_switch_can_be_read_as_text_boolean_and_number() {
-        let board = board();
-        let value = |key: &str| {
-            let (flag, part) = find(&board, key)?;
-            Some(evaluation(key, flag, part)["value"].clone())
-        };
-        assert_eq!(value("recs"), Some(json!("full")));
-        assert_eq!(value("recs.enabled"), Some(json!(true)));
-        assert_eq!(value("recs.depth"), Some(json!(0)));
-        assert_eq!(value("a.enabled"), Some(json!("full")), "a switch of that very name comes first");
-        assert_eq!(value("a.depth"), Some(json!(0)));
-        assert_eq!(value("nothing"), None);
-    }
-
-    #[test]
-    fn an_answer_has_what_strict_providers_look_for() {
-        let board = board();
-        let (flag, part) = find(&board, "recs").expect("a flag");
-        let answer = evaluation("recs", flag, part);
-        for key in ["key", "value", "reason", "variant", "metadata"] {
-            assert!(answer.get(key).is_some(), "{key}");
+    fn every_kind_can_be_read_in_the_type_that_its_readers_want() {
+        for (key, value, reason) in [
+            ("recs", json!("cached"), "STATIC"),
+            ("recs.enabled", json!(false), "STATIC"),
+            ("recs.depth", json!(1), "STATIC"),
+            ("related.share", json!(0.25), "STATIC"),
+            ("related.threshold", json!(12.5), "STATIC"),
+            ("related.limit", json!(40), "STATIC"),
+            ("checkout", json!(40), "STATIC"),
+            ("checkout.float", json!(40.0), "STATIC"),
+            ("search", json!(2.5), "STATIC"),
+            ("search.int", json!(2), "STATIC"),
+            ("related", json!(true), "SPLIT"),
+            ("new_search", json!(false), "SPLIT"),
+            ("new_search.share", json!(0.1), "STATIC"),
+        ] {
+            let answer = answer(key, None);
+            assert_eq!((&answer["value"], answer["reason"].as_str()), (&value, Some(reason)), "{key}: {answer}");
+            for part in ["key", "value", "reason", "variant", "metadata"] {
+                assert!(answer.get(part).is_some(), "{key} has no {part}");
+            }
         }
+        assert_eq!(answer("recs.switch", None)["value"]["ladder"], json!(["full", "cached", "off"]));
+        assert_eq!(answer("nothing", None), Json::Null);
+        assert_eq!(answer("quiet", None), Json::Null, "nothing is limited");
+        // A provider that wants a float takes no integer.
+        assert!(Answers::of(&sample()).0["checkout.float"].body(None, || 0.0).starts_with(b"{\"key\""));
+        let text = String::from_utf8(Answers::of(&sample()).0["checkout.float"].body(None, || 0.0).to_vec());
+        assert!(text.expect("text").contains("\"value\":40.0"));
+    }
+
+    #[test]
+    fn shares_stick_to_the_targeting_key() {
+        let given = |key: &str| (0..2_000).filter(|n| answer(key, Some(&format!("u{n}")))["value"] == true).count();
+        assert!((430..570).contains(&given("related")), "a quarter of the users");
+        assert!((150..250).contains(&given("new_search")), "a tenth of the users");
+        for user in ["a", "b", "c"] {
+            assert_eq!(answer("related", Some(user)), answer("related", Some(user)));
+            assert_eq!(answer("related", Some(user))["value"], json!(bucket("related", user) < 0.25));
+        }
+    }
+
+    #[test]
+    fn a_pin_is_told_with_its_reason_and_end() {
+        let metadata = &answer("banner", None)["metadata"];
+        assert_eq!(metadata["pinned"], true);
+        assert_eq!((&metadata["pinBy"], &metadata["pinReason"]), (&json!("ann"), &json!("deploy")));
+        assert_eq!(metadata["pinUntil"], "1970-01-01T00:01:00.000Z");
+        // Metadata of flags may hold texts, numbers and booleans only.
+        let flat = |value: &Json| value.is_string() || value.is_number() || value.is_boolean();
+        assert!(metadata.as_object().expect("an object").values().all(flat));
+    }
+
+    #[test]
+    fn a_switch_of_that_very_name_comes_before_a_part_of_another() {
+        let mut board = sample();
+        let flag = board.get("search").expect("a switch").clone();
+        board.flags.insert(crate::model::SwitchName::new("recs.depth").expect("a name"), flag);
+        let body = Answers::of(&board).0["recs.depth"].body(None, || 0.0);
+        assert_eq!(serde_json::from_slice::<Json>(&body).expect("JSON")["value"], 2.5);
     }
 
     #[test]
     fn a_body_may_be_missing_but_not_nonsense() {
-        for good in ["", "  ", "{}", r#"{"context":{"targetingKey":"x"}}"#] {
-            assert_eq!(check_body(good.as_bytes()), Ok(()), "{good}");
+        for (good, key) in [
+            ("", None),
+            ("  ", None),
+            ("{}", None),
+            (r#"{"context":{}}"#, None),
+            (r#"{"context":null}"#, None),
+            (r#"{"context":{"targetingKey":"x","plan":{"a":[1]}}}"#, Some("x")),
+            (r#"{"context":{"targetingKey":"\u0078"}}"#, Some("x")),
+            (r#"{"context":{"targetingKey":""}}"#, None),
+        ] {
+            assert_eq!(targeting_key(good.as_bytes()).expect(good).as_deref(), key, "{good}");
         }
-        for bad in ["[]", "{", "1"] {
-            assert!(check_body(bad.as_bytes()).is_err(), "{bad}");
+        for bad in ["[]", "{", "1", r#"{"context":{"targetingKey":7}}"#] {
+            assert!(targeting_key(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 }

@@ -1,24 +1,39 @@
-//! Accepting connections: how many, how long, how large.
+//! Accepting connections: how many, how long, how large, and of which kind.
+//!
+//! One port takes HTTP/1.1 and, for gRPC, HTTP/2 with prior knowledge: a connection's first bytes tell them apart. The two
+//! calls that applications make with every request of theirs (an OFREP evaluation, `acquire`) are answered before any
+//! routing ([`Front`]); everything else goes through the router.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
+use axum::http::{Method, Request, Response, StatusCode, header};
 use axum::middleware;
 use axum::routing::{get, post};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
-use super::{Ask, Shared, act, alertmanager, control, exposition, guard, ofrep, page, prometheus, wrap};
+use super::{
+    Ask, Kill, Shared, act, alertmanager, control, envoy, exposition, flagd, grpc, guard, limits as enforced, ofrep,
+    page, plain, prometheus, scale, wrap,
+};
 use crate::limits;
 use crate::telemetry::Metric;
 
 /// A request's head must be whole by then.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+/// HTTP/2 peers that do not answer a ping are gone; readers of streams would otherwise be kept for ever.
+const PING: Duration = Duration::from_secs(30);
+/// How HTTP/2 begins.
+const PREFACE: &[u8] = b"PRI ";
 
 /// The server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,18 +61,127 @@ pub async fn serve(listener: TcpListener, shared: Shared) {
             continue;
         };
         drop(stream.set_nodelay(true));
-        let service = TowerToHyperService::new(app.clone());
+        let (app, shared) = (app.clone(), shared.clone());
         tokio::spawn(async move {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIME)
-                .max_buf_size(64 << 10)
-                .serve_connection(TokioIo::new(stream), service);
-            // A client that breaks off is no event of ours.
-            drop(connection.await);
+            connection(stream, app, shared).await;
             drop(place);
         });
     }
+}
+
+/// Serves one connection until it ends. A client that breaks off is no event of ours.
+async fn connection(stream: TcpStream, app: Router, shared: Shared) {
+    let Ok(is_http2) = tokio::time::timeout(HEAD_TIME, begins_http2(&stream)).await else { return };
+    let kill = Kill(Arc::new(Notify::new()));
+    if is_http2 {
+        let asked = kill.clone();
+        let service = hyper::service::service_fn(move |request| {
+            let (shared, kill) = (shared.clone(), asked.clone());
+            async move { Ok::<_, std::convert::Infallible>(grpc::call(shared, kill, request).await) }
+        });
+        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(HEAD_TIME);
+        builder.max_concurrent_streams(limits::STREAMS as u32).max_header_list_size(16 << 10);
+        let serving = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            ended = serving => drop(ended),
+            () = kill.0.notified() => {}
+        }
+        return;
+    }
+    let front = Front { shared, app: TowerToHyperService::new(app), kill: kill.clone() };
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), front);
+    tokio::select! {
+        ended = serving => drop(ended),
+        () = kill.0.notified() => {}
+    }
+}
+
+/// Looks at a connection's first bytes without taking them.
+async fn begins_http2(stream: &TcpStream) -> bool {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        match stream.peek(&mut first).await {
+            Ok(length) if length > 0 && PREFACE.starts_with(&first[..length]) && length < PREFACE.len() => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            Ok(length) => return first[..length] == *PREFACE,
+            Err(_) => return false,
+        }
+    }
+}
+
+/// What every request of a connection goes through first.
+struct Front {
+    shared: Shared,
+    app: TowerToHyperService<Router>,
+    kill: Kill,
+}
+
+/// The calls that are answered without the router.
+enum Hot {
+    Evaluate,
+    Acquire,
+}
+
+impl Front {
+    /// Whether a request is a plain one of the hot calls. Whatever is unusual about it (a browser's `Origin`, a name that
+    /// needs decoding, a foreign `Host`) is the router's.
+    fn hot(&self, request: &Request<Incoming>) -> Option<Hot> {
+        let headers = request.headers();
+        if request.method() != Method::POST || headers.contains_key(header::ORIGIN) {
+            return None;
+        }
+        let host = headers.get(header::HOST)?.to_str().ok()?;
+        if !guard::host_allowed(host, &self.shared.about.borrow().allowed_hosts) {
+            return None;
+        }
+        let path = request.uri().path();
+        if let Some(key) = path.strip_prefix(ofrep::SINGLE) {
+            return (!key.is_empty() && !key.contains(['/', '%'])).then_some(Hot::Evaluate);
+        }
+        enforced::path_name(path).map(|_| Hot::Acquire)
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, std::convert::Infallible>> + Send>>;
+
+impl hyper::service::Service<Request<Incoming>> for Front {
+    type Response = Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = Answer;
+
+    fn call(&self, mut request: Request<Incoming>) -> Answer {
+        let Some(hot) = self.hot(&request) else {
+            request.extensions_mut().insert(self.kill.clone());
+            return Box::pin(self.app.call(request));
+        };
+        let shared = self.shared.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let Ok(body) = whole(body).await else {
+                let mut response = Response::new(Body::from("the body is too long or was cut off\n"));
+                *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+                return Ok(response);
+            };
+            let path = parts.uri.path();
+            Ok(match hot {
+                Hot::Evaluate => ofrep::evaluate(&shared, path.strip_prefix(ofrep::SINGLE).unwrap_or(path), &body),
+                Hot::Acquire => enforced::acquire(&shared, enforced::path_name(path).unwrap_or(path), &body),
+            })
+        })
+    }
+}
+
+async fn whole(body: Incoming) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    if hyper::body::Body::is_end_stream(&body) {
+        return Ok(Bytes::new());
+    }
+    Ok(Limited::new(body, limits::HTTP_REQUEST_BYTES).collect().await?.to_bytes())
 }
 
 fn router(shared: Shared) -> Router {
@@ -72,6 +196,11 @@ fn router(shared: Shared) -> Router {
                 .layer(middleware::from_fn(wrap::gzip)),
         )
         .merge(ofrep::routes())
+        .merge(plain::routes())
+        .merge(flagd::routes())
+        .merge(envoy::routes())
+        .merge(enforced::routes())
+        .merge(scale::routes())
         .merge(prometheus::routes(&shared))
         .merge(alertmanager::routes())
         .merge(act::routes())

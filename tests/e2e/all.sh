@@ -28,4 +28,5 @@ run amtool.py
 run forward.py
 run receivers.py --alerts 60
 run dashboards.py
+run clients.py --trials 10
 exit "$failed"

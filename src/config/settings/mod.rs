@@ -2,6 +2,7 @@
 
 pub mod alertmanager;
 pub mod client;
+pub mod delivery;
 pub mod discovery;
 pub mod edges;
 pub mod forward;

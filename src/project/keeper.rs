@@ -1,0 +1,145 @@
+//! The task that keeps the projections as the switches are, and runs the commands after a change.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::process::Command;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use super::Projection;
+use super::render::content;
+use super::write::bring;
+use crate::limits;
+use crate::serve::Switchboard;
+use crate::telemetry::{Metric, Telemetry};
+
+/// How often files are looked at when nothing changed: somebody else may have.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// Changes that come within this time lead to one run of a command.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+struct Reloader {
+    wanted: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Reloader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Keeps the projections until the task is dropped. Costs nothing while there are none.
+pub async fn keep(
+    mut settings: watch::Receiver<Arc<Vec<Projection>>>,
+    mut boards: watch::Receiver<Arc<Switchboard>>,
+    telemetry: Telemetry,
+) {
+    let mut reloaders: BTreeMap<Vec<String>, Reloader> = BTreeMap::new();
+    let mut failing: BTreeMap<std::path::PathBuf, String> = BTreeMap::new();
+    loop {
+        let projections = Arc::clone(&settings.borrow_and_update());
+        let board = Arc::clone(&boards.borrow_and_update());
+        reloaders.retain(|command, _| projections.iter().any(|projection| projection.reload == *command));
+        for projection in projections.iter() {
+            let path = projection.path.display().to_string();
+            let (own, made) = (projection.clone(), content(&projection.format, &board));
+            let brought = tokio::task::spawn_blocking(move || bring(&own, &made)).await;
+            let brought = brought.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+            match brought {
+                Ok(changed) => {
+                    failing.remove(&projection.path);
+                    if changed {
+                        telemetry.count(Metric::ProjectionsWritten, &[("path", &path)]);
+                    }
+                    if changed && !projection.reload.is_empty() {
+                        let make = || reloader(projection.reload.clone(), path.clone(), telemetry.clone());
+                        reloaders.entry(projection.reload.clone()).or_insert_with(make).wanted.notify_one();
+                    }
+                }
+                Err(error) => {
+                    telemetry.count(Metric::ProjectionsFailed, &[("path", &path)]);
+                    let text = error.to_string();
+                    if failing.insert(projection.path.clone(), text.clone()).as_ref() != Some(&text) {
+                        tracing::error!(path, error = text, "a projection cannot be written; it is tried again");
+                    }
+                }
+            }
+        }
+        let look_again = async {
+            if projections.is_empty() { std::future::pending().await } else { tokio::time::sleep(LOOK_AGAIN).await }
+        };
+        tokio::select! {
+            changed = boards.changed() => if changed.is_err() { return },
+            changed = settings.changed() => if changed.is_err() { return },
+            () = look_again => {}
+        }
+    }
+}
+
+/// Runs a command each time it is wanted: once for wishes that come together, and never twice at one time.
+fn reloader(command: Vec<String>, path: String, telemetry: Telemetry) -> Reloader {
+    let wanted = Arc::new(Notify::new());
+    let asked = Arc::clone(&wanted);
+    let task = tokio::spawn(async move {
+        loop {
+            asked.notified().await;
+            tokio::time::sleep(TOGETHER).await;
+            if let Err(error) = run(&command).await {
+                telemetry.count(Metric::ProjectionsFailed, &[("path", &path)]);
+                tracing::error!(command = command.join(" "), error, "the reload command failed");
+            }
+        }
+    });
+    Reloader { wanted, task }
+}
+
+/// Runs one command to its end, or to its deadline.
+async fn run(command: &[String]) -> Result<(), String> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+    let mut child = Command::new(program);
+    child.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = child.spawn().map_err(|error| error.to_string())?;
+    let mut said = Vec::new();
+    let ending = async {
+        if let Some(mut stderr) = child.stderr.take() {
+            // The beginning is kept, the rest is read away so that the command does not wait for us.
+            (&mut stderr).take(limits::WEBHOOK_REPLY_BYTES as u64).read_to_end(&mut said).await?;
+            tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
+        }
+        child.wait().await
+    };
+    match tokio::time::timeout(limits::RELOAD_TIME, ending).await {
+        Err(_) => Err(format!("it took longer than {} s and was ended", limits::RELOAD_TIME.as_secs())),
+        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => {
+            let said = String::from_utf8_lossy(&said);
+            let last: String =
+                said.trim().lines().last().unwrap_or_default().chars().take(limits::REPLY_CHARS).collect();
+            Err(format!("{status}: {last}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn a_command_is_run_without_a_shell_and_says_why_it_failed() {
+        assert_eq!(run(&words("true $(exit 1)")).await, Ok(()));
+        assert!(run(&words("false")).await.expect_err("fails").contains("exit status: 1"));
+        assert!(run(&words("/nowhere/x")).await.is_err());
+        let said = run(&words("ls /nowhere-at-all")).await.expect_err("fails");
+        assert!(said.contains("nowhere-at-all"), "{said}");
+    }
+}
