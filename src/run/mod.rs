@@ -14,4 +14,4 @@ mod watch;
 
 pub use disk::DiskFiles;
 pub use plan::engine_settings;
-pub use start::{RunArgs, RunError, run};
+pub use start::{RunArgs, RunError, SetLogLevel, run};
