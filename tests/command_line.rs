@@ -96,7 +96,8 @@ fn unit_tests_of_the_shipped_rules_pass_and_promtools_have_its_verdicts() {
 #[test]
 fn a_query_over_a_file_answers_on_the_standard_output_or_says_why_not_on_the_other() {
     let data = std::env::temp_dir().join(format!("brownout-query-{}.om", std::process::id()));
-    std::fs::write(&data, "# TYPE a counter\na_total{x=\"1\"} 1e22 100\na_total{x=\"2\"} NaN 100.5\n# EOF\n").expect("written");
+    std::fs::write(&data, "# TYPE a counter\na_total{x=\"1\"} 1e22 100\na_total{x=\"2\"} NaN 100.5\n# EOF\n")
+        .expect("written");
     let path = data.display().to_string();
     let ask = |arguments: &[&str]| brownout(&[&["query", "--data", &path, "--output", "json"], arguments].concat());
     let said = ask(&["a_total"]);
