@@ -24,6 +24,8 @@ run loop.py --trials 5
 run logline.py --lines 25
 run crash.py --kills 8
 run reload.py
+run amtool.py
+run forward.py
 run dashboards.py
 run query.py
 exit "$failed"
