@@ -193,7 +193,7 @@ fn mutated(rng: &mut Rng, text: &str, other: &str, parts: &[&str]) -> String {
 }
 
 #[test]
-fn two_hundred_thousand_mutated_expressions_are_answered() {
+fn mutated_expressions_are_answered() {
     const PARTS: [&str; 30] = [
         "(", ")", "[", "]", "{", "}", ",", ":", "=", "=~", "!", "-", "^", " or ", " offset ", "@", "\"", "`", "#",
         "5m", "0x", "1e", " by ", "\\", "\u{e9}", "\n", "fill(", " bool ", "anchored", "((((((((",
@@ -202,14 +202,16 @@ fn two_hundred_thousand_mutated_expressions_are_answered() {
         let corpus = expressions();
         let mut rng = Rng::seeded(0x0b57_ac1e);
         let mut read = 0;
-        for round in 0..200_000 {
+        // Debug builds take ten times as long for each: a quarter must do there.
+        let rounds = if cfg!(debug_assertions) { 50_000 } else { 200_000 };
+        for round in 0..rounds {
             let mut pick = || &corpus[rng.below(corpus.len() as u64) as usize];
             let (first, second) = (pick(), pick());
             let text = mutated(&mut rng, first, second, &PARTS);
             // Evaluating takes much longer than reading; a part of them is enough.
             read += usize::from(if round % 16 == 0 { ask(&text) } else { promql::parse(&text).is_ok() });
         }
-        assert!(read > 10_000, "only {read} were read: the edits are too wild");
+        assert!(read > rounds / 20, "only {read} were read: the edits are too wild");
     });
 }
 

@@ -221,6 +221,10 @@ impl Running<'_> {
                 let found = found.map(|found| if near { share.to_string() } else { found.to_string() });
                 (format!("the share of switch {switch} at {at}"), share.to_string(), found)
             }
+            SwitchExpected::Limit { switch, limit } => {
+                let found = self.limit(switch).map(|found| found.to_string());
+                (format!("the limit of switch {switch} at {at}"), limit.to_string(), found)
+            }
             SwitchExpected::Desired { scale, desired } => {
                 (format!("what is asked for {scale} at {at}"), desired.to_string(), self.desired(scale))
             }
@@ -242,7 +246,7 @@ impl Running<'_> {
             let names: Vec<&str> = switches.declarations().map(|declared| declared.name.as_str()).collect();
             return Err(format!("there is no such switch in brownout_config; there is: {}", names.join(", ")));
         };
-        if declared.depth(expected).is_none() {
+        if !declared.ladder.is_empty() && declared.depth(expected).is_none() {
             return Err(format!("it has no level {expected}; its levels: {}", declared.ladder.join(", ")));
         }
         let record = switches.records().find(|(name, _)| name.as_str() == switch);
@@ -261,14 +265,27 @@ impl Running<'_> {
     }
 
     fn share(&self, switch: &str) -> Result<f64, String> {
+        match self.value(switch)? {
+            SwitchValue::Dimmer { share, .. } | SwitchValue::Rollout { share, .. } => Ok(share),
+            SwitchValue::Feature { .. } | SwitchValue::Limit { .. } => Err("this switch has no share".to_owned()),
+        }
+    }
+
+    fn limit(&self, switch: &str) -> Result<f64, String> {
+        match self.value(switch)? {
+            SwitchValue::Dimmer { limit, .. } | SwitchValue::Limit { value: limit, .. } => {
+                limit.ok_or_else(|| "nothing is limited".to_owned())
+            }
+            SwitchValue::Feature { .. } | SwitchValue::Rollout { .. } => Err("this switch has no limit".to_owned()),
+        }
+    }
+
+    fn value(&self, switch: &str) -> Result<SwitchValue, String> {
         let switches = self.simulation.engine().switches();
         let declared = switches.declarations().find(|declared| declared.name.as_str() == switch);
         let declared = declared.ok_or("there is no such switch in brownout_config")?;
         let record = switches.records().find(|(name, _)| name.as_str() == switch);
-        match declared.value(record.map(|(_, record)| record)) {
-            SwitchValue::Dimmer { share, .. } | SwitchValue::Rollout { share, .. } => Ok(share),
-            SwitchValue::Feature { .. } | SwitchValue::Limit { .. } => Err("this switch has no share".to_owned()),
-        }
+        Ok(declared.value(record.map(|(_, record)| record)))
     }
 
     fn desired(&self, scale: &str) -> Result<String, String> {

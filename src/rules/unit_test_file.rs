@@ -94,6 +94,7 @@ pub(crate) struct SwitchTest {
 pub(crate) enum SwitchExpected {
     Level { switch: String, level: String },
     Share { switch: String, share: f64 },
+    Limit { switch: String, limit: f64 },
     Desired { scale: String, desired: f64 },
 }
 
@@ -128,7 +129,9 @@ impl UnitTest {
                     })
             }
             _ => self.switches.iter().any(|test| match &test.expected {
-                SwitchExpected::Level { switch, .. } | SwitchExpected::Share { switch, .. } => switch == name,
+                SwitchExpected::Level { switch, .. }
+                | SwitchExpected::Share { switch, .. }
+                | SwitchExpected::Limit { switch, .. } => switch == name,
                 SwitchExpected::Desired { scale, .. } => scale == name,
             }),
         }
@@ -289,16 +292,18 @@ impl Decode for SwitchTest {
         let switch: Option<String> = fields.optional("switch", "the switch's name");
         let level: Option<String> = fields.optional("level", "the level that applications read");
         let share: Option<f64> = fields.optional("share", "of a dimmer or a rollout: the share, 0 to 1");
+        let limit: Option<f64> = fields.optional("limit", "of a limit or a dimmer: what is let in");
         let scale: Option<String> = fields.optional("scale", "instead of a switch: what a scale rule scales");
         let desired: Option<f64> = fields.optional("desired", "of a scale rule: the number asked for");
-        let expected = match (switch, level, share, scale, desired) {
+        let expected = match (switch, level, share, limit, scale.zip(desired)) {
             (Some(switch), Some(level), None, None, None) => Some(SwitchExpected::Level { switch, level }),
             (Some(switch), None, Some(share), None, None) => Some(SwitchExpected::Share { switch, share }),
-            (None, None, None, Some(scale), Some(desired)) => Some(SwitchExpected::Desired { scale, desired }),
+            (Some(switch), None, None, Some(limit), None) => Some(SwitchExpected::Limit { switch, limit }),
+            (None, None, None, None, Some((scale, desired))) => Some(SwitchExpected::Desired { scale, desired }),
             _ => None,
         };
         if expected.is_none() {
-            let help = "write {switch: ..., level: ...}, {switch: ..., share: ...} or {scale: ..., desired: ...}";
+            let help = "write {switch: ..., level: ...}, {switch: ..., share: ...}, {switch: ..., limit: ...} or {scale: ..., desired: ...}";
             fields.push(place.error("it is not clear what is expected of what", Some(help.into())));
         }
         fields.finish();

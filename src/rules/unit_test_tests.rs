@@ -243,7 +243,7 @@ fn what_is_expected_of_a_switch_must_be_clear() {
     check(
         "tests:\n- switch_test: [{switch: a, desired: 3}]\n",
         &[
-            "t.yml:2:17: it is not clear what is expected of what (write {switch: ..., level: ...}, {switch: ..., share: ...} or {scale: ..., desired: ...})",
+            "t.yml:2:17: it is not clear what is expected of what (write {switch: ..., level: ...}, {switch: ..., share: ...}, {switch: ..., limit: ...} or {scale: ..., desired: ...})",
         ],
     );
 }

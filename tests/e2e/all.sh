@@ -29,4 +29,5 @@ run forward.py
 run receivers.py --alerts 60
 run dashboards.py
 run clients.py --trials 10
+run query.py
 exit "$failed"
