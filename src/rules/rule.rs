@@ -149,6 +149,11 @@ impl Rule {
         self.outputs.keys()
     }
 
+    /// Takes a series for one that it wrote at its last evaluation.
+    pub fn adopt(&mut self, labels: Labels) {
+        self.outputs.insert(labels, self.round);
+    }
+
     /// Whether it wrote this series at its last evaluation.
     pub fn writes(&self, labels: &Labels) -> bool {
         self.outputs.contains_key(labels)
