@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::actions::{self, ActionSettings};
+use super::dials;
 use super::durable::Restored;
 use super::event::{Command, DeliveryOutcome, Effects, Event, Reply};
-use super::picture::{LadderPicture, OutboxPicture, Picture, ScalePicture};
+use super::news::News;
+use super::picture::{DialPicture, LadderPicture, OutboxPicture, Picture, RolloutPicture, ScalePicture};
 use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
 use crate::model::{Batch, MetricMeta};
-use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, Rules, Truth};
+use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, RuleType, Rules, Truth};
 use crate::series::{self, Store};
 use crate::switches::{self, Judged, ScaleVerdict, Switches};
 use crate::time::Timestamp;
@@ -38,6 +40,7 @@ pub struct Engine {
     switches: Switches,
     meta: Arc<BTreeMap<String, MetricMeta>>,
     garbage_due: Timestamp,
+    news: News,
     /// The last step of the system's clock.
     step: Option<Step>,
     /// Room for outcomes, kept from one event to the next.
@@ -84,7 +87,9 @@ impl Engine {
         out.writes.extend(switches.configure(resumed, action_settings, &restored.entries));
         store.retain(&rules.needs());
         let (meta, outcomes) = (Arc::default(), Vec::new());
-        let mut engine = Engine { store, rules, alerts, switches, meta, garbage_due: resumed, step: None, outcomes };
+        let news = News::default();
+        let mut engine =
+            Engine { store, rules, alerts, switches, meta, garbage_due: resumed, news, step: None, outcomes };
         if resumed > now {
             engine.clock_stepped(now, now.as_millis() - resumed.as_millis());
         }
@@ -108,6 +113,7 @@ impl Engine {
             }
             Event::Delivered(id, outcome) => self.delivered(now, &id, outcome),
             Event::StoreChanged(records) => self.switches.store_has(now, &records),
+            Event::FreezeFile(text) => self.switches.freeze_file(now, text),
             Event::StoreRefused(name) => self.switches.write_failed(now, &name),
             Event::ClockStepped(by_millis) => self.clock_stepped(now, by_millis),
             Event::Reloaded(settings) => self.reload(now, *settings, out),
@@ -159,7 +165,8 @@ impl Engine {
         }
         if batch.urgent {
             let mut outcomes = std::mem::take(&mut self.outcomes);
-            self.rules.triggered(now, &batch.samples, &mut self.store, &mut outcomes);
+            let news = self.news.of(&batch.samples);
+            self.rules.triggered(now, &news, &mut self.store, &mut outcomes);
             self.follow(now, outcomes, out);
         }
     }
@@ -193,15 +200,35 @@ impl Engine {
         let rule = judgement.rule.to_string();
         if let Some(wish) = judgement.conditions.iter().find(|condition| condition.part == Part::Desired) {
             let wanted = wish.value.filter(|_| wish.truth == Truth::True);
-            out.calls.extend(self.switches.judge_scale(now, &rule, wanted));
+            let found = judgement.conditions.iter().find(|condition| condition.part == Part::Verify);
+            let found = found.and_then(|condition| condition.value.filter(|_| condition.truth == Truth::True));
+            out.calls.extend(self.switches.judge_scale(now, &rule, wanted, found));
             return;
         }
+        match judgement.rule.kind {
+            RuleType::Dim | RuleType::Limit => {
+                let value = judgement.conditions.iter().find(|condition| condition.part == Part::Value);
+                out.writes.extend(match value {
+                    Some(condition) => {
+                        let value = condition.value.filter(|_| condition.truth == Truth::True);
+                        self.switches.judge_limit(now, &rule, value)
+                    }
+                    None => self.switches.judge_dial(now, &rule, dials::measured(&judgement.conditions)),
+                });
+                return;
+            }
+            RuleType::Rollout => {
+                let evidence = dials::evidence(&judgement.conditions);
+                out.writes.extend(self.switches.judge_rollout(now, &rule, evidence));
+                return;
+            }
+            _ => {}
+        }
+        // Too few samples say nothing.
+        let samples = judgement.conditions.iter().find(|condition| condition.part == Part::Samples);
+        let enough = samples.is_none_or(|condition| self.switches.has_samples(&rule, condition.value));
         let judged = |condition: &rules::Condition| {
-            let truth = match condition.truth {
-                Truth::True => switches::Truth::True,
-                Truth::False => switches::Truth::False,
-                Truth::NoData | Truth::Failed(_) => switches::Truth::Unknown,
-            };
+            let truth = if enough { dials::truth(&condition.truth) } else { switches::Truth::Unknown };
             Judged { truth, value: condition.value }
         };
         let is_level = |condition: &&rules::Condition| matches!(condition.part, Part::Level(_));
@@ -214,6 +241,12 @@ impl Engine {
         let result = match command {
             Command::Pin(request) => self.switches.pin(now, request),
             Command::Unpin { switch, by } => self.switches.unpin(now, &switch, &by),
+            Command::Freeze(request) => return reply(self.switches.freeze(now, request)),
+            Command::Unfreeze { by } => return reply(self.switches.unfreeze(now, &by)),
+            Command::Rollout { switch, word, by } => {
+                let said = self.switches.say_to_rollout(now, &switch, word, &by);
+                return reply(said.map(|write| out.writes.extend(write)));
+            }
         };
         match result {
             Ok(write) => {
@@ -256,6 +289,7 @@ impl Engine {
         let of_alerts = |(key, value): (String, _)| (format!("{ALERTS}{key}"), value);
         out.journal.extend(self.alerts.take_changes().into_iter().map(of_alerts));
         out.journal.extend(self.switches.take_changes());
+        out.audit.extend(self.switches.take_audit());
     }
 
     /// The state as others see it.
@@ -280,6 +314,10 @@ impl Engine {
             groups: self.rules.groups_status(),
             ladders: ladders.collect(),
             scales: scales.collect(),
+            dials: self.switches.dials().map(DialPicture::of).collect(),
+            rollouts: self.switches.rollouts().map(RolloutPicture::of).collect(),
+            held_back: self.switches.held_back().map(|(name, held)| (name.clone(), held.words())).collect(),
+            freeze: self.switches.frozen().cloned(),
             decisions: self.switches.decisions().cloned().collect(),
             outbox: outbox(&self.alerts),
         }
@@ -313,6 +351,13 @@ impl Engine {
     /// The series as bytes, for the next start.
     pub fn series_snapshot(&self) -> Vec<u8> {
         self.store.snapshot()
+    }
+}
+
+fn reply(result: Result<(), switches::Refused>) -> Reply {
+    match result {
+        Ok(()) => Reply::Done,
+        Err(refused) => Reply::Refused(refused.to_string()),
     }
 }
 

@@ -11,6 +11,7 @@ use super::jobs::{Jobs, LogOutput, Tools};
 use super::own::OwnMetrics;
 use super::perform::{Receivers, Work};
 use super::plan::{Plan, plan, receivers};
+use super::start::SetLogLevel;
 use super::systemd::Systemd;
 use crate::config::{Checked, Loaded, load};
 use crate::engine::{Effects, Engine, Event, Reply};
@@ -91,6 +92,7 @@ pub(super) struct Shell {
     pub snapshot_due: Timestamp,
     pub snapshot_path: PathBuf,
     pub started: Timestamp,
+    pub set_log_level: Option<SetLogLevel>,
 }
 
 impl Shell {
@@ -271,6 +273,9 @@ impl Shell {
 
     async fn adopt(&mut self, checked: &Checked, receivers: Receivers) {
         let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked);
+        if let Some(set) = &self.set_log_level {
+            (set.0)(checked.log.level.as_str());
+        }
         self.generation += 1;
         self.declarations = declarations;
         self.receivers.send_replace(Arc::new(receivers));

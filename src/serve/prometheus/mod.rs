@@ -3,6 +3,7 @@
 //! Follows `web/api/v1/api.go` of Prometheus 3.x: GET and POST, its envelope, its error types and codes.
 
 mod answer;
+mod envelope;
 mod params;
 mod query;
 mod rules;
@@ -12,6 +13,8 @@ use axum::Router;
 use axum::routing::{any, get};
 
 use super::Shared;
+
+pub use envelope::query_answer;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
