@@ -204,7 +204,7 @@ impl Rule {
         out: &mut Vec<Outcome>,
     ) -> Result<Vec<(Labels, SampleValue)>, String> {
         let evaluator = scene.evaluator;
-        self.missing.look(&self.asked, view, asked_at);
+        self.missing.look(&self.id, &self.asked, view, asked_at);
         match &mut self.body {
             Body::Record(rule) => {
                 let result = evaluator.instant(view, &self.asked[0].query.expr, asked_at)?;

@@ -112,7 +112,7 @@ proptest! {
                 prop_assert_eq!(whole.as_ref().map(notes).ok(), moved.as_ref().map(notes).ok(), "{}", text);
                 let whole = shown(whole.map(|o| o.value).map_err(|error| error.to_string()));
                 let moved = shown(moved.map(|o| o.value).map_err(|error| error.to_string()));
-                prop_assert_eq!(whole, moved, "{} at {}", text, at);
+                prop_assert_eq!(whole, moved, "{} at {:?}", text, at);
             }
         }
     }
