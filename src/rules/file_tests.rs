@@ -77,7 +77,9 @@ fn files_without_groups_or_rules_are_good() {
 fn what_is_wrong_with_a_rule_is_said_where_it_is() {
     check_rule(
         "{expr: a}",
-        &["r.yaml:4:5: a rule must say what it is (add one of `record`, `alert`, `degrade`, `scale`)"],
+        &[
+            "r.yaml:4:5: a rule must say what it is (add one of `record`, `alert`, `degrade`, `dim`, `limit`, `scale`, `rollout`)",
+        ],
     );
     check_rule(
         "{record: a, alert: b, expr: c}",
@@ -252,7 +254,10 @@ fn what_is_wrong_with_an_action_is_said_where_it_is() {
 fn a_rule_file_describes_itself() {
     let schema = describe::<RuleFile>();
     let names: Vec<_> = schema.records.iter().map(|record| record.name).collect();
-    assert_eq!(names, ["a rule file", "a group", "a rule", "a level", "recover", "quorum"]);
+    assert_eq!(
+        names,
+        ["a rule file", "a group", "a rule", "a level", "recover", "quorum", "service", "a step", "compare"]
+    );
     let rule = &schema.records[2];
     assert!(rule.fields.iter().any(|field| field.key == "keep_firing_for" && field.default == Some("0s")));
 }

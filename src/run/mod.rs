@@ -5,6 +5,7 @@ mod jobs;
 mod own;
 mod perform;
 mod plan;
+mod remotes;
 mod render;
 mod shell;
 mod start;
