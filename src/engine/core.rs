@@ -80,6 +80,7 @@ impl Engine {
         let mut rules = Rules::new(settings.rules, resumed);
         let entries = || restored.entries.iter().map(|(key, value)| (key.clone(), value.clone()));
         rules.restore(entries(), last_alive, resumed);
+        rules.adopt(&store.view());
         let mut alerts = Alerts::new(settings.alerts, seed);
         let of_alerts = |(key, value): (String, _)| Some((key.strip_prefix(ALERTS)?.to_owned(), value));
         out.damaged = alerts.restore(entries().filter_map(of_alerts), resumed);

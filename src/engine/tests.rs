@@ -151,3 +151,22 @@ fn a_clock_that_was_set_back_during_an_outage_is_noticed_at_the_start() {
     assert_eq!(world.refused, 0);
     assert!(world.sent.iter().any(|sent| sent == "23 Pending Firing"), "{:?}", world.sent);
 }
+
+#[test]
+fn what_passes_a_limit_is_refused_and_counted_under_its_source() {
+    let mut settings = settings();
+    settings.series = series::Settings { max_series: 5, max_series_per_source: 3, ..Default::default() };
+    let now = Timestamp::from_millis(100_000_000);
+    let mut engine = Engine::restore(now, settings, Restored::default(), 1, &mut Effects::default());
+    let mut refused = |source: &str, count: usize| {
+        let name = |number: usize| Labels::from_pairs([(NAME, source.to_owned()), ("n", number.to_string())]);
+        let samples = (0..count).map(|number| (name(number), 1.0)).collect();
+        let mut out = Effects::default();
+        let batch = Batch { samples, ..Batch::ended(Source::new("test", source), now) };
+        engine.handle(now, Event::Samples(batch), &mut out);
+        out.refused.into_iter().map(|((source, why), n)| format!("{} {why:?} {n}", source.as_str())).collect::<Vec<_>>()
+    };
+    assert_eq!(refused("greedy", 5), ["test/greedy TooManySeriesOfSource 2"]);
+    assert_eq!(refused("modest", 3), ["test/modest TooManySeries 1"]);
+    assert!(refused("greedy", 3).is_empty(), "what it has goes on");
+}

@@ -43,6 +43,7 @@ use super::text::TemplateText;
 use super::witness::Witness;
 use crate::limits;
 use crate::model::{Labels, LabelsMap, NAME};
+use crate::promql::SampleValue;
 use crate::template::{QueryFn, RuleVars};
 use crate::time::Timestamp;
 
@@ -151,7 +152,12 @@ impl AlertRule {
     ) -> Result<LabelsMap<Found>, String> {
         let mut found = LabelsMap::default();
         for reading in result {
+            let histogram = match &reading.value {
+                SampleValue::Float(_) => None,
+                SampleValue::Histogram(histogram) => Some(histogram.to_string()),
+            };
             let vars = RuleVars {
+                histogram: histogram.as_deref(),
                 labels: &reading.labels,
                 external_labels: context.external_labels,
                 external_url: context.external_url,

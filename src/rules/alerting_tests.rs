@@ -270,6 +270,17 @@ fn labels_and_annotations_are_templates() {
 }
 
 #[test]
+fn the_value_of_a_native_histogram_is_its_text() {
+    let mut rule = rule(0, 0);
+    rule.annotations = texts(&[("value", "{{ $value }}")]);
+    let histogram = crate::model::FloatHistogram { count: 2.0, sum: 3.0, ..crate::model::FloatHistogram::empty() };
+    let value = SampleValue::Histogram(std::sync::Arc::new(histogram));
+    evaluate(&mut rule, &[Reading { labels: Labels::empty(), value }], at(1), 0).expect("samples");
+    let alert = rule.active.values().next().expect("an alert");
+    assert_eq!((alert.annotations["value"].as_str(), alert.value), ("{count:2, sum:3}", 0.0));
+}
+
+#[test]
 fn two_elements_that_become_one_alert_are_an_error_and_change_nothing() {
     let mut rule = rule(0, 0);
     evaluate(&mut rule, &[reading("a", 1.0)], at(0), 0).expect("samples");

@@ -114,12 +114,6 @@ fn what_is_wrong_with_a_rule_is_said_where_it_is() {
         &["r.yaml:4:23: the expression gives a range vector, a rule needs an instant vector or a scalar \
            (take the last value of a range with last_over_time(), or drop the brackets)"],
     );
-    check_rule(
-        "{dim: x, objective: 1s, whatever: 2}",
-        &[
-            "r.yaml:4:6: this version has no rules of kind `dim` (the kinds of this version are `record`, `alert`, `degrade` and `scale`)",
-        ],
-    );
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! A rule looks at its selectors every [`limits::FINDING_LOOKS`] while it is evaluated. A selector counts as found
 //! when it has matched no living series for [`limits::FINDING_GRACE`], whatever window or offset it asks for; so neither
 //! a fresh start nor a gap between two scrapes is a finding. Selectors that may be empty in health are left out: those
-//! within `absent()`, right of `unless` and `or`, and those of `ALERTS`.
+//! within `absent()`, right of `unless` and `or`, those of `ALERTS`, and those of our own metrics, many of which begin
+//! with the first event. Shipped rules are left out as a whole: what they read need not be on every host.
 
 use super::action::Asked;
 use super::id::RuleId;
@@ -73,6 +74,9 @@ impl Finding {
     }
 }
 
+/// What the names of the files of shipped rules begin with.
+const SHIPPED: &str = "shipped/";
+
 /// Which selectors of a rule match nothing, and since when.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Missing {
@@ -83,7 +87,10 @@ pub(crate) struct Missing {
 
 impl Missing {
     /// Looks, if it is time.
-    pub fn look(&mut self, asked: &[Asked], view: &View, at: Timestamp) {
+    pub fn look(&mut self, rule: &RuleId, asked: &[Asked], view: &View, at: Timestamp) {
+        if rule.file.starts_with(SHIPPED) {
+            return;
+        }
         if self.looked_at.is_some_and(|looked| at.since(looked) < limits::FINDING_LOOKS) {
             return;
         }
@@ -91,7 +98,8 @@ impl Missing {
         let before = std::mem::take(&mut self.since);
         for (number, asked) in asked.iter().enumerate() {
             for (place, input) in asked.inputs.0.iter().enumerate() {
-                if !input.required() || input.reads_alerts() || input.is_fixed() || input.matches_now(view, at) {
+                let expected = input.required() && !input.reads_alerts() && !input.is_fixed() && !input.reads_own();
+                if !expected || input.matches_now(view, at) {
                     continue;
                 }
                 let known = before.iter().find(|(n, p, _)| (*n, *p) == (number, place));
@@ -124,7 +132,9 @@ impl Missing {
                 matchers: input.matchers.clone(),
             })
         };
-        self.late().filter_map(finding).collect()
+        let mut findings: Vec<Finding> = self.late().filter_map(finding).collect();
+        findings.dedup_by(|a, b| a.selector == b.selector);
+        findings
     }
 
     /// The system's clock was set.

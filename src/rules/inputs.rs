@@ -97,6 +97,13 @@ impl Input {
         Duration::from_millis(self.window.saturating_add(self.offset.max(0)).max(0) as u64)
     }
 
+    /// Whether the selector reads our own metrics.
+    pub fn reads_own(&self) -> bool {
+        let name = self.matchers.iter().find(|m| m.name == NAME);
+        let listed = name.and_then(Matcher::listed_values);
+        listed.is_some_and(|names| names.iter().all(|name| name.starts_with("brownout_")))
+    }
+
     /// Whether the selector reads what alerting rules write.
     pub fn reads_alerts(&self) -> bool {
         let name = self.matchers.iter().find(|m| m.name == NAME);

@@ -89,6 +89,7 @@ impl Process {
         };
         self.rules = Rules::new(settings(&self.text), self.now);
         self.rules.restore(self.journal.clone().into_iter(), last_alive, self.now);
+        self.rules.adopt(&self.store.view());
     }
 
     fn seen(&self) -> Vec<(u64, &str)> {
@@ -212,4 +213,24 @@ fn every_time_of_an_alert_survives_a_crash_exactly() {
     assert!(after[0].keep_firing_since.is_some() && after[1].unknown_since.is_some(), "{after:?}");
     process.run(60, &[("x", "a", 0.0)]);
     assert_eq!(process.seen(), [(1, "afiring bfiring"), (41, "")], "11 s and 30 s, as without the crash");
+}
+
+#[test]
+fn what_the_snapshot_shows_of_alerts_that_are_over_is_ended() {
+    let rules = [
+        "{alert: A, expr: 'x > 0', labels: {severity: low}}",
+        "{alert: A, expr: 'x > 1', labels: {severity: high}}",
+        "{record: shown, expr: 'count(ALERTS)'}",
+    ];
+    let mut process = Process::new(&rules);
+    process.run(10, &[("x", "a", 2.0)]);
+    process.keep_snapshot();
+    process.run(12, &[("x", "a", 1.0)]);
+    process.crash(1);
+    process.run(16, &[("x", "a", 1.0)]);
+    let matcher = crate::model::Matcher::equal(NAME, "shown");
+    let view = process.store.view();
+    let series = view.resolve(&[matcher])[0];
+    let newest = view.last_before(series, Timestamp::MAX, Duration::MAX);
+    assert!(matches!(newest, Some(crate::series::Point::Float(_, 1.0))), "only the low one fires: {newest:?}");
 }

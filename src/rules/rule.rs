@@ -149,6 +149,11 @@ impl Rule {
         self.outputs.keys()
     }
 
+    /// Takes a series for one that it wrote at its last evaluation.
+    pub fn adopt(&mut self, labels: Labels) {
+        self.outputs.insert(labels, self.round);
+    }
+
     /// Whether it wrote this series at its last evaluation.
     pub fn writes(&self, labels: &Labels) -> bool {
         self.outputs.contains_key(labels)
@@ -199,7 +204,7 @@ impl Rule {
         out: &mut Vec<Outcome>,
     ) -> Result<Vec<(Labels, SampleValue)>, String> {
         let evaluator = scene.evaluator;
-        self.missing.look(&self.asked, view, asked_at);
+        self.missing.look(&self.id, &self.asked, view, asked_at);
         match &mut self.body {
             Body::Record(rule) => {
                 let result = evaluator.instant(view, &self.asked[0].query.expr, asked_at)?;

@@ -12,11 +12,11 @@ use super::id::RuleId;
 use super::outcome::{AlertState, Outcome};
 use super::promql_evaluate::PromQl;
 use super::rule::{Body, Rule, Scene, Upstream};
-use super::spec::GroupSpec;
+use super::spec::{GroupSpec, RuleSpec};
 use super::urgent::Index;
 use crate::limits;
-use crate::model::{Labels, stale_nan};
-use crate::series::{Need, Store};
+use crate::model::{Labels, Matcher, NAME, stale_nan};
+use crate::series::{Need, Store, View};
 use crate::time::Timestamp;
 
 /// What the rules need to know.
@@ -424,6 +424,37 @@ impl Rules {
             alert.held = Some(Held { since: now, until: now + wait, fresh_at: None });
             alerts.active.insert(alert.labels.clone(), alert);
             rule.upstream = upstream.filter(|upstream| !upstream.inputs.is_empty());
+        }
+    }
+
+    /// Takes the series over by which alerts were shown before a restart, so that those of alerts that are no more are
+    /// marked stale at the next evaluation: the samples are older than what the journal says. What several rules could
+    /// have written stays as it is.
+    pub fn adopt(&mut self, view: &View) {
+        let mut writers: HashMap<Labels, Vec<(usize, usize)>> = HashMap::new();
+        for place in &self.places {
+            let RuleSpec::Alert(spec) = &self.groups[place.0].rules[place.1].spec else { continue };
+            let plain: Vec<(&String, &str)> = spec
+                .labels
+                .iter()
+                .filter(|(_, text)| !text.source.contains("{{"))
+                .map(|(name, text)| (name, &*text.source))
+                .collect();
+            for (shown, alert) in ["ALERTS", "ALERTS_FOR_STATE"].iter().flat_map(|shown| {
+                [spec.alert.value.clone(), format!("{}Unknown", spec.alert.value)].map(|alert| (*shown, alert))
+            }) {
+                let matchers = [Matcher::equal(NAME, shown), Matcher::equal("alertname", &alert)];
+                for labels in view.resolve(&matchers).into_iter().filter_map(|series| view.labels(series)) {
+                    if plain.iter().all(|(name, value)| labels.value(name) == *value) {
+                        writers.entry(labels.clone()).or_default().push(*place);
+                    }
+                }
+            }
+        }
+        for (labels, places) in writers {
+            if let [(group, rule)] = places[..] {
+                self.groups[group].rules[rule].adopt(labels);
+            }
         }
     }
 

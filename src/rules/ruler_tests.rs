@@ -350,6 +350,7 @@ fn a_selector_that_matches_nothing_for_a_while_is_found_with_what_may_be_meant()
         "{alert: D, expr: 'rate(there[1d] offset 1d) or nowhere'}",
         "{alert: E, expr: 'zzzzzzzzz'}",
         "{alert: F, expr: 'sum(ALERTS{alertname=\"q\"})'}",
+        "{alert: G, expr: 'rate(brownout_log_bytes_lost_total[5m]) > 0'}",
     ];
     let mut world = World::new(&yaml(&rules));
     let began = world.now;

@@ -76,6 +76,12 @@ impl History {
         self.histograms.as_deref().map_or(&[], Vec::as_slice)
     }
 
+    /// Forgets everything, and lets who follows it know.
+    pub(super) fn restart(&mut self) {
+        let (changes, changed_until) = (self.changes.wrapping_add(1), self.newest);
+        *self = History { changes, changed_until, ..History::default() };
+    }
+
     /// Appends a float. The newest sample once more is taken and changes nothing.
     pub(super) fn push(&mut self, at: i64, value: f64) -> Result<(), Refusal> {
         if at <= self.newest && !self.is_empty() {

@@ -193,7 +193,7 @@ impl Store {
         let history = &mut series.history;
         // Samples that carry a time of their own do not follow our clock: such a series begins anew.
         if self.stepped_at.is_some_and(|stepped| stored < history.newest() && history.newest() <= stepped) {
-            *history = Default::default();
+            history.restart();
         }
         match value {
             Value::Float(value) => {

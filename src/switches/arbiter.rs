@@ -589,6 +589,7 @@ impl Switches {
             scale.clock_stepped(by_millis);
             self.touched.insert(scale_key(rule));
         }
+        self.step_dials(by_millis);
         self.unwritten.values_mut().for_each(|at| *at = at.shifted(by_millis));
     }
 

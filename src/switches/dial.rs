@@ -117,9 +117,11 @@ impl Dial {
         self.published
     }
 
-    /// Times that lie in the past move with the clock.
-    pub fn forget_times(&mut self) {
-        (self.stepped, self.kept) = (None, None);
+    /// The system's clock was set: times that lie in the past move with it.
+    pub fn clock_stepped(&mut self, by_millis: i64) {
+        for at in [&mut self.stepped, &mut self.kept] {
+            *at = at.map(|at| at.shifted(by_millis));
+        }
     }
 
     /// Takes what was measured in one interval. `None` when it is too soon after the last one; else what is wanted, and

@@ -134,6 +134,14 @@ impl Rollout {
         &self.rule
     }
 
+    /// The system's clock was set: what was measured from the old one moves along.
+    pub fn clock_stepped(&mut self, by_millis: i64) {
+        self.memory.since = self.memory.since.shifted(by_millis);
+        for at in [&mut self.memory.failing_since, &mut self.memory.silent_since] {
+            *at = at.map(|at| at.shifted(by_millis));
+        }
+    }
+
     /// What must survive a restart.
     pub fn memory(&self) -> &RolloutMemory {
         &self.memory

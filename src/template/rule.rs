@@ -36,6 +36,8 @@ pub struct RuleVars<'a> {
     pub external_url: &'a str,
     /// The sample's value: `$value`, `.Value`.
     pub value: f64,
+    /// Its text instead, when it is a native histogram.
+    pub histogram: Option<&'a str>,
     /// The evaluation's time: what `now` gives, in seconds.
     pub now: Timestamp,
     pub query: &'a QueryFn<'a>,
@@ -76,7 +78,8 @@ impl RuleTemplate {
         };
         let labels = Value::Labels(vars.labels.clone());
         let external = Value::Labels(vars.external_labels.clone());
-        let (url, value) = (Value::text(vars.external_url), Value::Float(vars.value));
+        let url = Value::text(vars.external_url);
+        let value = vars.histogram.map_or(Value::Float(vars.value), Value::text);
         let field = |name, value: &Value| Field { name, json: name, value: value.clone() };
         let dot = Value::structure(
             "struct { Labels map[string]string; ExternalLabels map[string]string; ExternalURL string; Value interface {} }",

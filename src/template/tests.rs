@@ -34,6 +34,7 @@ fn render(text: &str) -> Result<String, TemplateError> {
         external_labels: &Labels::from_pairs([("zone", "eu")]),
         external_url: "http://x.org:9090/pre/fix",
         value: 1_234_567.891,
+        histogram: None,
         now: Timestamp::from_millis(60_500),
         query: &query,
     };
@@ -164,6 +165,7 @@ fn the_rules_of_the_community_render() {
                 external_labels: &Labels::empty(),
                 external_url: "",
                 value: 12.5,
+                histogram: None,
                 now: Timestamp::ZERO,
                 query: &one,
             };

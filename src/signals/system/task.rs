@@ -25,13 +25,16 @@ const NAME: &str = "system";
 pub async fn run(settings: Settings, clock: Clock, telemetry: Telemetry, out: Sender<Batch>) -> Result<(), Error> {
     let (interval, patience) = (settings.interval, settings.mount_timeout);
     let mut system = System::new(settings.clone(), telemetry.clone())?;
-    let mut last = slot_of(clock.now(), interval);
+    let (mut last, mut before) = (slot_of(clock.now(), interval), clock.elapsed());
     loop {
         let now = clock.now();
         let next = slot_of(now.max(last.unless_ahead(now, interval)), interval) + interval;
         tokio::time::sleep_until(clock.instant(next)).await;
         let at = instant(next, clock.now(), interval);
-        let missed = millis(slot_of(at, interval).since(last)) / millis(interval) - 1;
+        // Slots that a step of the clock left out are not missed: no more than really fit in between.
+        let passed = millis(clock.elapsed().saturating_sub(before)) / millis(interval);
+        before = clock.elapsed();
+        let missed = (millis(slot_of(at, interval).since(last)) / millis(interval) - 1).min(passed);
         if missed > 0 {
             telemetry.add(Metric::CollectorTicksMissed, &[("source", NAME)], missed as f64);
         }
@@ -123,6 +126,27 @@ mod tests {
         assert_eq!(telemetry.get(Metric::CollectorTicksMissed, &[("source", NAME)]), Some(7.0));
         drop(batches);
         assert!(task.await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn collecting_goes_on_at_once_when_the_clock_is_set() {
+        // The system's own time lies between the two.
+        for start in [7_258_118_400_300, 10_300] {
+            let clock = Clock::start_at(Timestamp::from_millis(start));
+            let telemetry = Telemetry::new();
+            let (out, mut batches) = tokio::sync::mpsc::channel(1);
+            tokio::spawn(run(only(&["loadavg"]), clock, telemetry.clone(), out));
+            batches.recv().await.unwrap();
+            clock.resync();
+            let set = clock.elapsed();
+            for _ in 0..3 {
+                let batch = batches.recv().await.unwrap();
+                assert!(clock.now().since(batch.at) <= Duration::from_secs(1), "in the new time");
+            }
+            assert!(clock.elapsed() - set <= Duration::from_secs(4), "{:?}", clock.elapsed() - set);
+            let missed = telemetry.get(Metric::CollectorTicksMissed, &[("source", NAME)]).unwrap_or_default();
+            assert!(missed <= 1.0, "{missed}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

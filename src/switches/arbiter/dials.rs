@@ -33,6 +33,15 @@ pub(super) fn rollout_key(rule: &str) -> String {
 }
 
 impl Switches {
+    /// The system's clock was set.
+    pub(super) fn step_dials(&mut self, by_millis: i64) {
+        self.dials.rules.values_mut().for_each(|dial| dial.clock_stepped(by_millis));
+        for (rule, rollout) in &mut self.dials.rollouts {
+            rollout.clock_stepped(by_millis);
+            self.touched.insert(rollout_key(rule));
+        }
+    }
+
     /// Takes over the rules of a configuration.
     pub(super) fn configure_dials(
         &mut self,

@@ -52,10 +52,14 @@ struct Running {
 }
 
 fn start(settings: JobSettings, restored: Option<Checkpoint>) -> Running {
+    start_at(Clock::start(), settings, restored)
+}
+
+fn start_at(clock: Clock, settings: JobSettings, restored: Option<Checkpoint>) -> Running {
     let (out, outputs) = mpsc::channel(64);
     let (stop, stopped) = oneshot::channel();
     let telemetry = Telemetry::new();
-    let job = run(settings, restored, Clock::start(), telemetry.clone(), out, async {
+    let job = run(settings, restored, clock, telemetry.clone(), out, async {
         let _ = stopped.await;
     });
     tokio::spawn(job);
@@ -157,4 +161,20 @@ async fn a_job_that_cannot_work_ends_at_once() {
     let settings = JobSettings::named("j", "h");
     let error = run(settings, None, Clock::start(), Telemetry::new(), out, std::future::pending()).await;
     assert_eq!(error, Err(LogError::NoPaths("j".into())));
+}
+
+#[tokio::test]
+async fn lines_are_read_at_once_after_the_clock_was_set_back() {
+    let dir = Dir::new();
+    dir.append("a.log", "ERROR 1\n");
+    // The system's own time is long before this.
+    let clock = Clock::start_at(Timestamp::from_millis(7_258_118_400_300));
+    let mut running = start_at(clock, settings(&dir.0.join("*.log")), None);
+    running.until(1.0).await;
+    clock.resync();
+    for count in [2.0, 3.0] {
+        dir.append("a.log", "ERROR more\n");
+        let output = tokio::time::timeout(Duration::from_secs(20), running.until(count)).await.expect("in time");
+        assert!(output.batch.at <= clock.now(), "in the new time");
+    }
 }

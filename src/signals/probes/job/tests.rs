@@ -543,6 +543,23 @@ async fn a_job_probes_in_aligned_slots_and_a_hanging_target_delays_nobody() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn probing_goes_on_at_once_when_the_clock_is_set() {
+    for start in [7_258_118_400_300, 1_000_000] {
+        let job = job(tcp(vec![]), vec![target(refused().await)]);
+        let (out, mut batches) = mpsc::channel(1);
+        let clock = Clock::start_at(Timestamp::from_millis(start));
+        tokio::spawn(run(job, clock, Telemetry::new(), out));
+        batches.recv().await.unwrap();
+        clock.resync();
+        let set = clock.elapsed();
+        for _ in 0..3 {
+            batches.recv().await.unwrap();
+        }
+        assert!(clock.elapsed() - set <= Duration::from_secs(5), "{:?}", clock.elapsed() - set);
+    }
+}
+
 #[tokio::test]
 async fn targets_of_one_address_have_sources_of_their_own_and_a_job_without_targets_waits() {
     let both = job(tcp(vec![]), vec![target("db:1"), target("db:2"), target("db:1")]);

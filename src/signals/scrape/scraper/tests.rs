@@ -34,12 +34,16 @@ struct Running {
 }
 
 fn start(address: SocketAddr, change: impl FnOnce(&mut Settings)) -> Running {
+    start_at(Clock::start(), address, change)
+}
+
+fn start_at(clock: Clock, address: SocketAddr, change: impl FnOnce(&mut Settings)) -> Running {
     let mut settings = Settings::named("j");
     settings.static_configs = vec![TargetGroup { targets: vec![address.to_string()], ..TargetGroup::default() }];
     change(&mut settings);
     let (out, batches) = mpsc::channel(1);
     let (board, telemetry) = (Board::new(), Telemetry::new());
-    tokio::spawn(run(settings, Clock::start(), telemetry.clone(), board.clone(), out));
+    tokio::spawn(run(settings, clock, telemetry.clone(), board.clone(), out));
     Running { batches, board, telemetry }
 }
 
@@ -161,4 +165,16 @@ async fn a_step_that_cannot_work_stops_the_job_at_once() {
     let (out, _batches) = mpsc::channel(1);
     let error = run(settings, Clock::start(), Telemetry::new(), Board::new(), out).await.expect_err("refused");
     assert_eq!(error.to_string(), "job j: metric_relabel_configs[0]: the action replace needs a target_label");
+}
+
+#[tokio::test]
+async fn scraping_goes_on_at_once_when_the_clock_is_set_back() {
+    let address = serve(vec![text("a 1\n")]).await;
+    let clock = Clock::start_at(Timestamp::from_millis(7_258_118_400_300));
+    let mut running = start_at(clock, address, |_| {});
+    running.next().await;
+    clock.resync();
+    for _ in 0..2 {
+        tokio::time::timeout(Duration::from_secs(20), running.next()).await.expect("in time");
+    }
 }
