@@ -23,6 +23,7 @@ mod redact;
 mod reference;
 mod remote_write;
 mod root;
+mod salvage;
 mod scrape;
 mod settings;
 mod shipped;

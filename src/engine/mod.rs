@@ -10,7 +10,10 @@ mod actions;
 mod core;
 mod durable;
 mod event;
+mod news;
 mod picture;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::{Engine, Settings};
 pub use actions::ActionSettings;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::file::{RawRule, missing};
 use super::query::Query;
-use super::spec::{DegradeSpec, LevelSpec, Mode, QuorumSpec, RecoverSpec, ScaleSpec, Scope};
+use super::spec::{DegradeSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecoverSpec, ScaleSpec, Scope};
 use crate::model::SwitchName;
 use crate::yaml::{At, Decode, Fields, Spanned};
 
@@ -62,6 +62,12 @@ impl Decode for Scope {
     }
 }
 
+impl Decode for OnUnknown {
+    fn decode(at: &mut At<'_>) -> Option<OnUnknown> {
+        at.one_of(&[("resolve", OnUnknown::Resolve), ("hold", OnUnknown::Hold), ("alert", OnUnknown::Alert)])
+    }
+}
+
 impl Decode for Mode {
     fn decode(at: &mut At<'_>) -> Option<Mode> {
         at.one_of(&[("observe", Mode::Observe), ("enforce", Mode::Enforce)])
@@ -69,7 +75,7 @@ impl Decode for Mode {
 }
 
 /// An action's condition must be able to be false.
-fn check_condition(query: Option<&Query>, fields: &mut Fields<'_>) {
+pub(super) fn check_condition(query: Option<&Query>, fields: &mut Fields<'_>) {
     let Some(query) = query else { return };
     if let Some(why) = query.useless() {
         fields

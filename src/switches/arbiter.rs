@@ -459,6 +459,20 @@ impl Switches {
         Refused::UnknownSwitch(switch.to_owned(), names)
     }
 
+    /// The system's clock was set: what rules measure moves along; pins end at the time that people said.
+    pub fn clock_stepped(&mut self, by_millis: i64) {
+        for (rule, arm) in &mut self.ladders {
+            arm.ladder.clock_stepped(by_millis);
+            arm.silent_since = arm.silent_since.map(|at| at.shifted(by_millis));
+            self.touched.insert(ladder_key(rule));
+        }
+        for (rule, scale) in &mut self.scales {
+            scale.clock_stepped(by_millis);
+            self.touched.insert(scale_key(rule));
+        }
+        self.unwritten.values_mut().for_each(|at| *at = at.shifted(by_millis));
+    }
+
     /// The next time at which something must be done without any event.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let pins = self.records.values().filter_map(|record| Some(record.pin.as_ref()?.until));

@@ -32,6 +32,7 @@ pub(super) fn routes(shared: &Shared) -> Router<Shared> {
         .route("/api/v1/label/{name}/values", get(series::values))
         .route("/api/v1/metadata", get(series::metadata))
         .route("/api/v1/rules", get(rules::rules))
+        .route("/api/v1/rules/evaluations", get(rules::evaluations))
         .route("/api/v1/alerts", get(rules::alerts))
         .route("/api/v1/alertmanagers", get(status::alertmanagers))
         .route("/api/v1/targets", get(rules::targets))

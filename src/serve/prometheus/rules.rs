@@ -1,4 +1,4 @@
-//! `rules`, `alerts`, `targets`, `status/buildinfo`.
+//! `rules`, `rules/evaluations`, `alerts`, `targets`, `status/buildinfo`.
 
 use axum::extract::State;
 use base64::Engine as _;
@@ -104,6 +104,20 @@ fn page(groups: &mut Vec<Value>, params: &Params) -> Result<Option<String>, ApiE
 fn token_of(group: &Value) -> String {
     let text = |key: &str| group[key].as_str().unwrap_or_default().to_owned();
     TOKEN.encode(format!("{};{}", text("file"), text("name")))
+}
+
+/// Ours, not Prometheus': the last evaluations of the rules named by `rule`, of the group named by `group` if there is one.
+pub(super) async fn evaluations(State(shared): State<Shared>, params: Params) -> Answer {
+    let Some(rule) = params.get("rule") else {
+        return Err(ApiError::BadData("parameter \"rule\" is missing: the name of a rule".into()));
+    };
+    let group = params.get("group").map(str::to_owned);
+    let found = shared.evaluations(group, rule.to_owned()).await.ok_or(ApiError::Unavailable)?;
+    if found.is_empty() {
+        return Err(ApiError::NotFound(format!("there is no rule {rule:?}")));
+    }
+    let rules: Vec<Value> = found.iter().map(|(id, list)| status::evaluations(id, list)).collect();
+    Ok(data(&json!({ "rules": rules }).to_string()))
 }
 
 pub(super) async fn alerts(State(shared): State<Shared>) -> Answer {
