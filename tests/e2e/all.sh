@@ -25,4 +25,5 @@ run logline.py --lines 25
 run crash.py --kills 8
 run reload.py
 run dashboards.py
+run remote.py
 exit "$failed"

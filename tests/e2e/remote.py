@@ -180,9 +180,9 @@ def main():
     # Prometheus scrapes us: our own exposition, and federation.
     exposition = text(agent.url + "/metrics")
     lint = subprocess.run(["promtool", "check", "metrics"], input=exposition, capture_output=True, text=True)
-    problems = [line for line in lint.stderr.splitlines() if line.startswith(("error", "failed")) or "while parsing" in line or "duplicate" in line]
-    checks.check("/metrics is an exposition that promtool reads", not problems and lint.returncode in (0, 3), lint.stderr[-500:])
-    lines = [line.split(" ")[0] for line in exposition.splitlines() if not line.startswith("#")]
+    problems = [line for line in lint.stderr.splitlines() if line.startswith(("error", "failed")) or "parsing error" in line or "duplicate" in line]
+    checks.check("/metrics is an exposition that promtool reads", not problems and lint.returncode in (0, 3), lint.stderr[:1500])
+    lines = [line.rsplit(" ", 1)[0] for line in exposition.splitlines() if not line.startswith("#")]
     checks.check("/metrics has no series twice", len(lines) == len(set(lines)), len(lines) - len(set(lines)))
     scraper = Prometheus(f"""
 global: {{scrape_interval: 1s}}
