@@ -258,8 +258,8 @@ mod tests {
         let meta = BTreeMap::from([meta("m", MetricKind::Unknown)]);
         assert_eq!(
             write(found, &meta),
-            "# HELP m What\\nit is.\n# TYPE m untyped\nm{instance=\"i\",job=\"a\",zone=\"z\"} 2 200000\n\
-             other{instance=\"i\",job=\"a\",zone=\"z\"} 9 200000\n"
+            "# HELP m What\\nit is.\n# TYPE m untyped\nm{instance=\"i\", job=\"a\", zone=\"z\"} 2 200000\n\
+             other{instance=\"i\", job=\"a\", zone=\"z\"} 9 200000\n"
         );
     }
 }
