@@ -7,5 +7,6 @@ mod deploy;
 mod differential;
 mod generated;
 mod good_config;
+mod hostile;
 mod house;
 mod promqltest;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::actions::{self, ActionSettings};
+use super::dials;
 use super::durable::Restored;
 use super::event::{Command, DeliveryOutcome, Effects, Event, Reply};
 use super::news::News;
-use super::picture::{LadderPicture, OutboxPicture, Picture, ScalePicture};
+use super::picture::{DialPicture, LadderPicture, OutboxPicture, Picture, RolloutPicture, ScalePicture};
 use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
 use crate::model::{Batch, MetricMeta};
-use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, Rules, Truth};
+use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, RuleType, Rules, Truth};
 use crate::series::{self, Store};
 use crate::switches::{self, Judged, ScaleVerdict, Switches};
 use crate::time::Timestamp;
@@ -114,6 +115,7 @@ impl Engine {
             }
             Event::Delivered(id, outcome) => self.delivered(now, &id, outcome),
             Event::StoreChanged(records) => self.switches.store_has(now, &records),
+            Event::FreezeFile(text) => self.switches.freeze_file(now, text),
             Event::StoreRefused(name) => self.switches.write_failed(now, &name),
             Event::ClockStepped(by_millis) => self.clock_stepped(now, by_millis),
             Event::Reloaded(settings) => self.reload(now, *settings, out),
@@ -200,15 +202,35 @@ impl Engine {
         let rule = judgement.rule.to_string();
         if let Some(wish) = judgement.conditions.iter().find(|condition| condition.part == Part::Desired) {
             let wanted = wish.value.filter(|_| wish.truth == Truth::True);
-            out.calls.extend(self.switches.judge_scale(now, &rule, wanted));
+            let found = judgement.conditions.iter().find(|condition| condition.part == Part::Verify);
+            let found = found.and_then(|condition| condition.value.filter(|_| condition.truth == Truth::True));
+            out.calls.extend(self.switches.judge_scale(now, &rule, wanted, found));
             return;
         }
+        match judgement.rule.kind {
+            RuleType::Dim | RuleType::Limit => {
+                let value = judgement.conditions.iter().find(|condition| condition.part == Part::Value);
+                out.writes.extend(match value {
+                    Some(condition) => {
+                        let value = condition.value.filter(|_| condition.truth == Truth::True);
+                        self.switches.judge_limit(now, &rule, value)
+                    }
+                    None => self.switches.judge_dial(now, &rule, dials::measured(&judgement.conditions)),
+                });
+                return;
+            }
+            RuleType::Rollout => {
+                let evidence = dials::evidence(&judgement.conditions);
+                out.writes.extend(self.switches.judge_rollout(now, &rule, evidence));
+                return;
+            }
+            _ => {}
+        }
+        // Too few samples say nothing.
+        let samples = judgement.conditions.iter().find(|condition| condition.part == Part::Samples);
+        let enough = samples.is_none_or(|condition| self.switches.has_samples(&rule, condition.value));
         let judged = |condition: &rules::Condition| {
-            let truth = match condition.truth {
-                Truth::True => switches::Truth::True,
-                Truth::False => switches::Truth::False,
-                Truth::NoData | Truth::Failed(_) => switches::Truth::Unknown,
-            };
+            let truth = if enough { dials::truth(&condition.truth) } else { switches::Truth::Unknown };
             Judged { truth, value: condition.value }
         };
         let is_level = |condition: &&rules::Condition| matches!(condition.part, Part::Level(_));
@@ -221,6 +243,12 @@ impl Engine {
         let result = match command {
             Command::Pin(request) => self.switches.pin(now, request),
             Command::Unpin { switch, by } => self.switches.unpin(now, &switch, &by),
+            Command::Freeze(request) => return reply(self.switches.freeze(now, request)),
+            Command::Unfreeze { by } => return reply(self.switches.unfreeze(now, &by)),
+            Command::Rollout { switch, word, by } => {
+                let said = self.switches.say_to_rollout(now, &switch, word, &by);
+                return reply(said.map(|write| out.writes.extend(write)));
+            }
         };
         match result {
             Ok(write) => {
@@ -264,6 +292,7 @@ impl Engine {
         let of_alerts = |(key, value): (String, _)| (format!("{ALERTS}{key}"), value);
         out.journal.extend(self.alerts.take_changes().into_iter().map(of_alerts));
         out.journal.extend(self.switches.take_changes());
+        out.audit.extend(self.switches.take_audit());
         out.recorded.extend(self.store.take_recorded());
     }
 
@@ -294,6 +323,10 @@ impl Engine {
             groups: self.rules.groups_status(),
             ladders: ladders.collect(),
             scales: scales.collect(),
+            dials: self.switches.dials().map(DialPicture::of).collect(),
+            rollouts: self.switches.rollouts().map(RolloutPicture::of).collect(),
+            held_back: self.switches.held_back().map(|(name, held)| (name.clone(), held.words())).collect(),
+            freeze: self.switches.frozen().cloned(),
             decisions: self.switches.decisions().cloned().collect(),
             outbox: outbox(&self.alerts),
         }
@@ -327,6 +360,13 @@ impl Engine {
     /// The series as bytes, for the next start.
     pub fn series_snapshot(&self) -> Vec<u8> {
         self.store.snapshot()
+    }
+}
+
+fn reply(result: Result<(), switches::Refused>) -> Reply {
+    match result {
+        Ok(()) => Reply::Done,
+        Err(refused) => Reply::Refused(refused.to_string()),
     }
 }
 

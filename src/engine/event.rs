@@ -9,7 +9,7 @@ use super::core::Settings;
 use crate::alerts::{DeliveryId, Notification};
 use crate::model::{Batch, Labels, Source, SwitchName};
 use crate::series::Refusal;
-use crate::switches::{PinRequest, Record, ScaleCall, Write};
+use crate::switches::{Audited, FreezeRequest, PinRequest, Record, RolloutWord, ScaleCall, Write};
 use crate::time::Timestamp;
 
 /// Everything that the world can tell the engine. Closed on purpose.
@@ -25,6 +25,8 @@ pub enum Event {
     Delivered(DeliveryId, DeliveryOutcome),
     /// The store's table changed, by us or by others.
     StoreChanged(BTreeMap<SwitchName, Record>),
+    /// The file that freezes appeared, with its text, or is gone.
+    FreezeFile(Option<String>),
     /// The store did not take a write.
     StoreRefused(SwitchName),
     /// The system's clock was set by so many milliseconds, back when below zero. The time of this event is the new one.
@@ -53,6 +55,9 @@ pub enum DeliveryOutcome {
 pub enum Command {
     Pin(PinRequest),
     Unpin { switch: String, by: String },
+    Freeze(FreezeRequest),
+    Unfreeze { by: String },
+    Rollout { switch: String, word: RolloutWord, by: String },
 }
 
 /// The answer to a command.
@@ -73,6 +78,8 @@ pub struct Effects {
     pub notifications: Vec<Notification>,
     pub writes: Vec<Write>,
     pub calls: Vec<ScaleCall>,
+    /// For the audit log.
+    pub audit: Vec<Audited>,
     pub replies: Vec<(u64, Reply)>,
     /// Samples that the store of series did not take, by who gave them and why.
     pub refused: BTreeMap<(Source, Refusal), u64>,
@@ -93,6 +100,7 @@ impl Effects {
             && self.notifications.is_empty()
             && self.writes.is_empty()
             && self.calls.is_empty()
+            && self.audit.is_empty()
             && self.replies.is_empty()
     }
 }

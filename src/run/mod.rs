@@ -14,4 +14,5 @@ mod systemd;
 mod watch;
 
 pub use disk::DiskFiles;
+pub use plan::engine_settings;
 pub use start::{RunArgs, RunError, SetLogLevel, run};

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use regex::Regex;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+pub use prometheus::query_answer;
 pub use server::{ServeError, serve};
 pub use switchboard::{Flag, Switchboard};
 

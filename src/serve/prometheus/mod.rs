@@ -5,6 +5,7 @@
 //! of the expression) and `help`.
 
 mod answer;
+mod envelope;
 mod params;
 mod query;
 mod rules;
@@ -18,6 +19,7 @@ use axum::routing::{any, get};
 
 use super::{Shared, wrap};
 
+pub use envelope::query_answer;
 pub(super) use params::Params;
 
 pub(super) fn routes(shared: &Shared) -> Router<Shared> {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use axum::extract::State;
 use serde_json::json;
 
-use super::answer::{Answer, ApiError, Placed, data, query_data, with_notes};
+use super::answer::{Answer, ApiError, Placed, data, whole};
+use super::envelope::{Extra, answer};
 use super::params::Params;
 use crate::limits;
-use crate::promql::{self, AnnotationKind, EvalError, EvalErrorKind, Expr, Interrupt, Options, Outcome};
+use crate::promql::{self, EvalError, EvalErrorKind, Expr, Interrupt, Options, Outcome};
 use crate::serve::Shared;
 use crate::time::{Clock, Timestamp};
 
@@ -76,19 +77,12 @@ async fn run(
             if size(&outcome.value) > limits::QUERY_ANSWER_POINTS {
                 return Err(too_large());
             }
-            Ok((query_data(&outcome.value, at, stats.as_ref()), outcome.annotations, cut))
+            let extra = Extra { stats, warning: cut.then_some(TRUNCATED) };
+            Ok(answer(&outcome, at, &text, &extra))
         })
     });
     match work.await {
-        Ok(Ok((value, annotations, cut))) => {
-            let notes = |kind| {
-                let of_kind = annotations.iter().filter(|note| note.kind == kind);
-                of_kind.map(|note| note.text(&text)).collect::<Vec<_>>()
-            };
-            let mut warnings = notes(AnnotationKind::Warning);
-            warnings.extend(cut.then(|| TRUNCATED.to_owned()));
-            Ok(with_notes(&value, &warnings, &notes(AnnotationKind::Info)))
-        }
+        Ok(Ok(answer)) => Ok(whole(answer)),
         Ok(Err(error)) => Err(api_error(&error)),
         Err(_) => Err(ApiError::Internal("the query made the evaluator panic; please report it".into())),
     }

@@ -6,7 +6,8 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, ApiError, data, labels_json, with_notes};
+use super::answer::{Answer, ApiError, data, with_notes};
+use super::envelope::labels_json;
 use super::params::Params;
 use super::query::TRUNCATED;
 use crate::model::{Labels, MatchOp, Matcher, NAME};
@@ -55,7 +56,7 @@ fn names_json(names: BTreeSet<&str>, limit: usize) -> Response {
 
 /// An answer, with a warning when the limit cut it.
 fn cut(text: &str, more: bool) -> Response {
-    if more { with_notes(text, &[TRUNCATED.to_owned()], &[]) } else { data(text) }
+    if more { with_notes(text, &[TRUNCATED.to_owned()]) } else { data(text) }
 }
 
 /// The label sets that satisfy any of the `match[]` parameters (all, when there is none) within `start` and `end`.

@@ -11,7 +11,7 @@ use crate::promql::{
 /// The tree as the API shows it. Durations are in milliseconds; one that is worked out at the query is 0.
 pub(super) fn tree(expr: &Expr) -> Value {
     match &expr.kind {
-        Kind::Number(value) => json!({ "type": "numberLiteral", "val": super::answer::number(*value) }),
+        Kind::Number(value) => json!({ "type": "numberLiteral", "val": super::envelope::number(*value) }),
         Kind::Text(text) => json!({ "type": "stringLiteral", "val": text }),
         Kind::Selector(selector) => selector_json("vectorSelector", selector, selector.mode),
         Kind::Range(range) => {
