@@ -31,7 +31,6 @@ fn settings() -> Settings {
     alerts.route.group_wait = Some(Duration::from_secs(2));
     alerts.route.group_interval = Some(Duration::from_secs(10));
     Settings {
-        record: false,
         series: series::Settings::default(),
         rules: rules::Settings { groups: groups.unwrap_or_else(|| panic!("{problems:?}")), ..Default::default() },
         alerts,
