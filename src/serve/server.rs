@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Ask, Shared, control, exposition, guard, ofrep, page, prometheus, wrap};
+use super::{Ask, Shared, act, alertmanager, control, exposition, guard, ofrep, page, prometheus, wrap};
 use crate::limits;
 use crate::telemetry::Metric;
 
@@ -73,6 +73,8 @@ fn router(shared: Shared) -> Router {
         )
         .merge(ofrep::routes())
         .merge(prometheus::routes(&shared))
+        .merge(alertmanager::routes())
+        .merge(act::routes())
         .merge(control::routes())
         .merge(page::routes())
         .fallback(async || (StatusCode::NOT_FOUND, "nothing here; the page is at /\n"))
