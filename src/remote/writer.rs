@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::backlog::{Backlog, Names};
 use super::sender::{Sender, Tried};
@@ -141,13 +140,13 @@ impl Work {
         let mut names = Renamed { external: &self.settings.external_labels, steps, known: LabelsMap::default() };
         let queue = &self.settings.queue;
         let most = queue.max_samples_per_send.max(1);
-        let (mut gathered, mut due) = (VecDeque::new(), Instant::now());
+        let (mut gathered, mut due) = (VecDeque::new(), self.clock.instant(self.clock.now()));
         loop {
             tokio::select! {
                 batch = inputs.recv() => {
                     let Some(batch) = batch else { break };
                     if gathered.is_empty() {
-                        due = Instant::now() + queue.batch_send_deadline;
+                        due = self.clock.instant(self.clock.now() + queue.batch_send_deadline);
                     }
                     let renamed = batch.iter().filter_map(|(labels, at, value)| Some((names.of(labels)?, *at, *value)));
                     gathered.extend(renamed);

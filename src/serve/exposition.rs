@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use super::Shared;
 use super::prometheus::Params;
 use crate::limits;
-use crate::model::{Labels, Matcher, MetricMeta, is_stale_nan};
+use crate::model::{Labels, Matcher, MetricKind, MetricMeta, is_stale_nan};
 use crate::series::{Point, View};
 use crate::telemetry::Telemetry;
 use crate::time::Timestamp;
@@ -157,7 +157,7 @@ fn write(samples: Vec<Shown>, meta: &Meta) -> String {
     for (of, described, (labels, value, at)) in &samples {
         if let Some(meta) = described.filter(|_| *of != family) {
             let help = meta.help.replace('\\', "\\\\").replace('\n', "\\n");
-            let _ = writeln!(text, "# HELP {of} {help}\n# TYPE {of} {}", meta.kind.as_str());
+            let _ = writeln!(text, "# HELP {of} {help}\n# TYPE {of} {}", type_word(meta.kind));
         }
         family.clone_from(of);
         write_sample(&mut text, labels, *value, *at);
@@ -169,6 +169,15 @@ fn write(samples: Vec<Shown>, meta: &Meta) -> String {
 fn describe<'a>(name: &str, meta: &'a Meta) -> Option<&'a MetricMeta> {
     let base = |suffix: &str| meta.get(name.strip_suffix(suffix)?);
     meta.get(name).or_else(|| base("_bucket")).or_else(|| base("_sum")).or_else(|| base("_count"))
+}
+
+/// The types that this format knows.
+fn type_word(kind: MetricKind) -> &'static str {
+    match kind {
+        MetricKind::Counter | MetricKind::Gauge | MetricKind::Histogram | MetricKind::Summary => kind.as_str(),
+        MetricKind::Info | MetricKind::StateSet => "gauge",
+        MetricKind::GaugeHistogram | MetricKind::Unknown => "untyped",
+    }
 }
 
 fn write_sample(text: &mut String, labels: &Labels, value: f64, at: Option<Timestamp>) {
@@ -188,7 +197,7 @@ fn write_sample(text: &mut String, labels: &Labels, value: f64, at: Option<Times
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{MetricKind, stale_nan};
+    use crate::model::stale_nan;
     use crate::series::Store;
 
     fn meta(family: &str, kind: MetricKind) -> (String, MetricMeta) {
@@ -246,11 +255,11 @@ mod tests {
         let external = Labels::from_pairs([("zone", "z"), ("job", "never")]);
         let selectors = [vec![Matcher::equal("__name__", "m")], vec![Matcher::equal("job", "a")]];
         let found = federated(&store.view(), &selectors, at(302_000), &external).expect("few");
-        let meta = BTreeMap::from([meta("m", MetricKind::Gauge)]);
+        let meta = BTreeMap::from([meta("m", MetricKind::Unknown)]);
         assert_eq!(
             write(found, &meta),
-            "# HELP m What\\nit is.\n# TYPE m gauge\nm{instance=\"i\",job=\"a\",zone=\"z\"} 2 200000\n\
-             other{instance=\"i\",job=\"a\",zone=\"z\"} 9 200000\n"
+            "# HELP m What\\nit is.\n# TYPE m untyped\nm{instance=\"i\", job=\"a\", zone=\"z\"} 2 200000\n\
+             other{instance=\"i\", job=\"a\", zone=\"z\"} 9 200000\n"
         );
     }
 }

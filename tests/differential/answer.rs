@@ -176,6 +176,22 @@ fn same(a: &Number, b: &Number) -> bool {
     }
 }
 
+/// True when two answers have the same floats at the same times, whatever series they stand in.
+pub fn same_values(ours: &Answer, theirs: &Answer) -> bool {
+    let of = |number: &Number| rank(number);
+    let values = |answer: &Answer| -> Vec<(i64, f64)> {
+        let mut values: Vec<(i64, f64)> = match answer {
+            Answer::Vector(samples) => samples.iter().map(|(_, value)| (0, of(value))).collect(),
+            Answer::Matrix(series) => series.values().flatten().map(|(at, value)| (*at, of(value))).collect(),
+            _ => Vec::new(),
+        };
+        values.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        values
+    };
+    let (ours, theirs) = (values(ours), values(theirs));
+    ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(a, b)| a.0 == b.0 && same_float(a.1, b.1))
+}
+
 /// How two answers differ, if they do. `ordered`: the order of a vector counts.
 pub fn difference(ours: &Said, theirs: &Said, ordered: bool) -> Option<String> {
     let values = match (&ours.answer, &theirs.answer) {

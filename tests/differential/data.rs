@@ -124,8 +124,11 @@ fn counter() -> impl FnMut(&mut Rng, i64) -> f64 {
     }
 }
 
+/// Names a part of a histogram with further labels.
+type Naming<'a> = &'a dyn Fn(&str, &[(&str, &str)]) -> Labels;
+
 /// `_bucket`, `_sum` and `_count`; `broken` ones fall now and then from one bucket to the next.
-fn classic(rng: &mut Rng, made: &mut Vec<Series>, of: &dyn Fn(&str, &[(&str, &str)]) -> Labels, broken: bool) {
+fn classic(rng: &mut Rng, made: &mut Vec<Series>, of: Naming<'_>, broken: bool) {
     let bounds = ["0.1", "0.5", "1", "2.5", "10", "+Inf"];
     let times = times(rng);
     let (mut counts, mut sum) = ([0.0; 6], 0.0);

@@ -39,6 +39,7 @@ fn random_expressions_give_what_prometheus_gives() {
     assert_eq!(differences, 0, "{differences} of {count} expressions differ");
 }
 
+#[expect(clippy::print_stdout, reason = "the report of the comparison")]
 async fn compare(program: &str, count: u64, seed: u64) -> usize {
     let series = data::series(seed);
     let view = store(&series).view();
@@ -98,6 +99,7 @@ fn store(series: &[data::Series]) -> Store {
 }
 
 /// The functions that the peer has too; ours are those of a newer version.
+#[expect(clippy::print_stdout, reason = "the report of the comparison")]
 async fn known(peer: &Peer) -> Vec<&'static Function> {
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for function in FUNCTIONS {

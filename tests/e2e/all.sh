@@ -30,4 +30,5 @@ run receivers.py --alerts 60
 run dashboards.py
 run clients.py --trials 10
 run query.py
+run remote.py
 exit "$failed"
