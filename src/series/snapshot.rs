@@ -18,7 +18,7 @@ use super::view::{PAGE, Series};
 use crate::model::{BucketSpan, CounterResetHint, FloatHistogram, Labels, LabelsBuilder, Source};
 
 const MAGIC: &[u8; 16] = b"brownout series\n";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why bytes are no snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

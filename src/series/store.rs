@@ -182,7 +182,9 @@ impl Store {
     }
 
     fn write(&mut self, slot: Slot, at: Timestamp, value: Value) -> Result<(), Refusal> {
-        let Some(page) = Arc::make_mut(&mut self.shared).pages.get_mut(slot as usize / PAGE) else { return Ok(()) };
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.writes = shared.writes.wrapping_add(1);
+        let Some(page) = shared.pages.get_mut(slot as usize / PAGE) else { return Ok(()) };
         let Some(series) = &mut Arc::make_mut(page).slots[slot as usize % PAGE] else { return Ok(()) };
         let history = &mut Arc::make_mut(series).history;
         match value {
