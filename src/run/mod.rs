@@ -13,4 +13,5 @@ mod systemd;
 mod watch;
 
 pub use disk::DiskFiles;
-pub use start::{RunArgs, RunError, run};
+pub use plan::engine_settings;
+pub use start::{RunArgs, RunError, SetLogLevel, run};

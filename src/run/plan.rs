@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::jobs::Job;
 use super::perform::Receivers;
 use super::render::renderer;
-use crate::config::{Checked, FeatureSwitch};
+use crate::config::{Checked, SwitchSettings};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
 use crate::rules;
@@ -24,6 +24,11 @@ pub(super) struct Plan {
     pub mode: &'static str,
     pub allowed_hosts: Vec<String>,
     pub exposed_jobs: Vec<String>,
+}
+
+/// The engine's settings alone: for simulations, which run no jobs.
+pub fn engine_settings(checked: &Checked) -> engine::Settings {
+    plan(checked).engine
 }
 
 /// Puts the settings together.
@@ -64,6 +69,7 @@ pub(super) fn plan(checked: &Checked) -> Plan {
                 guards: Guards {
                     max_degraded: checked.actions.max_degraded,
                     max_decisions_per_hour: checked.actions.max_decisions_per_hour,
+                    max_decisions_per_hour_overall: checked.actions.max_decisions_per_hour_overall,
                 },
             },
         },
@@ -82,10 +88,11 @@ fn log_job(mut settings: JobSettings) -> Job {
     Job::Log(settings)
 }
 
-fn declaration(name: crate::model::SwitchName, switch: &FeatureSwitch) -> Declaration {
+fn declaration(name: crate::model::SwitchName, switch: &SwitchSettings) -> Declaration {
     Declaration {
         name,
         description: switch.description.clone(),
+        kind: switch.kind.clone(),
         ladder: switch.levels.clone(),
         on_silence: switch.restore_after.map_or(OnSilence::Hold, OnSilence::Restore),
     }

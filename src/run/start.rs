@@ -36,6 +36,18 @@ pub struct RunArgs {
     pub data_dir: Option<PathBuf>,
     /// Goes before the configuration's.
     pub listen: Option<String>,
+    /// Told the level of each configuration that is taken; none when the command line says it.
+    pub set_log_level: Option<SetLogLevel>,
+}
+
+/// Changes how much is logged from now on.
+#[derive(Clone)]
+pub struct SetLogLevel(pub Arc<dyn Fn(&str) + Send + Sync>);
+
+impl std::fmt::Debug for SetLogLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SetLogLevel")
+    }
 }
 
 /// The daemon could not start.
@@ -85,8 +97,7 @@ fn announce(checked: &Checked, folder: &Path, listener: &TcpListener, config: Op
     let config = config.map_or("none, the defaults".to_owned(), |path| path.display().to_string());
     tracing::info!(config, data_dir = %folder.display(), page = format!("http://{address}/"), "brownout {}", env!("CARGO_PKG_VERSION"));
     let actions = checked.groups.iter().flat_map(|group| &group.rules);
-    let actions =
-        actions.filter(|rule| matches!(rule, crate::rules::RuleSpec::Degrade(_) | crate::rules::RuleSpec::Scale(_)));
+    let actions = actions.filter(|rule| !rule.asked().is_empty());
     match (checked.actions.mode.as_str(), actions.count()) {
         (_, 0) => {}
         ("observe", count) => {
@@ -119,7 +130,8 @@ impl Daemon {
         let table = Arc::clone(&store.watch().borrow());
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
-        let engine = Engine::restore(now, engine, restored, seed, &mut effects);
+        let mut engine = Engine::restore(now, engine, restored, seed, &mut effects);
+        engine.measure_with(Arc::new(move || clock.elapsed()));
         for damage in &effects.damaged {
             tracing::error!(damage, "a record of the journal is left out");
         }
@@ -185,7 +197,7 @@ impl Daemon {
             engine,
             clock,
             telemetry,
-            own: OwnMetrics::new(host),
+            own: OwnMetrics::new(own_instance(checked).unwrap_or(host)),
             work: senders.work,
             jobs: running,
             tools,
@@ -206,11 +218,17 @@ impl Daemon {
             snapshot_due: now + std::time::Duration::from_secs(60),
             snapshot_path,
             started: now,
+            set_log_level: args.set_log_level,
         };
         shell.run(inputs).await;
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
         Ok(())
     }
+}
+
+/// The `instance` that the configuration gives this host; none: the host's name.
+fn own_instance(checked: &Checked) -> Option<String> {
+    checked.system.as_ref().map(|system| system.instance.clone()).filter(|instance| !instance.is_empty())
 }
 
 /// The sending ends of everything that the loop waits for, and of what it asks to be performed.

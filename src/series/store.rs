@@ -117,6 +117,8 @@ pub struct Store {
     pub(super) sources: HashMap<Source, SourceState>,
     sources_seen: u32,
     needs: Option<Needs>,
+    /// The newest time in the pages when the clock was last set.
+    stepped_at: Option<i64>,
 }
 
 /// The number of no source.
@@ -183,14 +185,40 @@ impl Store {
 
     fn write(&mut self, slot: Slot, at: Timestamp, value: Value) -> Result<(), Refusal> {
         let shared = Arc::make_mut(&mut self.shared);
+        let at = at.as_millis().saturating_sub(shared.shift);
         shared.writes = shared.writes.wrapping_add(1);
         let Some(page) = shared.pages.get_mut(slot as usize / PAGE) else { return Ok(()) };
         let Some(series) = &mut Arc::make_mut(page).slots[slot as usize % PAGE] else { return Ok(()) };
         let history = &mut Arc::make_mut(series).history;
-        match value {
-            Value::Float(value) => history.push(at.as_millis(), value),
-            Value::Histogram(value) => history.push_histogram(at.as_millis(), value),
+        // Samples that carry a time of their own do not follow our clock: such a series begins anew.
+        if self.stepped_at.is_some_and(|stepped| at < history.newest() && history.newest() <= stepped) {
+            history.restart();
         }
+        match value {
+            Value::Float(value) => history.push(at, value),
+            Value::Histogram(value) => history.push_histogram(at, value),
+        }
+    }
+
+    /// The clock was set by so many milliseconds: every sample that is kept moves along, as the time that has really
+    /// passed since it was taken is what it was. A series whose samples carry their own times begins anew when its next
+    /// one would be out of order for that reason.
+    pub fn clock_stepped(&mut self, by_millis: i64) {
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.shift = shared.shift.saturating_add(by_millis);
+        shared.writes = shared.writes.wrapping_add(1);
+        shared.generation += 1;
+        self.stepped_at = self.newest_stored();
+    }
+
+    /// The time of the newest sample of all; `None` without any.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.newest_stored().map(|at| Timestamp::from_millis(at).shifted(self.shared.shift))
+    }
+
+    fn newest_stored(&self) -> Option<i64> {
+        let series = self.shared.pages.iter().flat_map(|page| page.slots.iter().flatten());
+        series.map(|series| series.history.newest()).filter(|newest| *newest > i64::MIN).max()
     }
 
     /// Begins an empty series, if the limits allow it.
@@ -324,7 +352,7 @@ impl Store {
     /// Drops what nobody needs any more: series whose newest sample is too old, and of the others the chunks (of 120
     /// samples) that are too old as a whole, so that a little more than needed may stay.
     pub fn collect_garbage(&mut self, now: Timestamp) {
-        let now = now.as_millis();
+        let now = now.as_millis().saturating_sub(self.shared.shift);
         let mut gone = Vec::new();
         for slot in 0..self.places.len() {
             let (page, cell, keep) = (slot / PAGE, slot % PAGE, self.places[slot].keep);

@@ -20,9 +20,11 @@ pub trait Follower {
     fn leave(&mut self, at: i64, value: f64);
 }
 
-/// Where a moving window stands in its series. Belongs to one series of one store.
+/// Where a moving window stands in its series. Belongs to one series of one store. Its times are those of the pages.
 #[derive(Clone, Debug)]
 pub struct Trail {
+    /// What readers add to these times.
+    shift: i64,
     after: i64,
     until: i64,
     /// The newest sample that was looked at.
@@ -41,6 +43,7 @@ pub struct Trail {
 impl Default for Trail {
     fn default() -> Trail {
         Trail {
+            shift: 0,
             after: i64::MAX,
             until: i64::MAX,
             seen: i64::MIN,
@@ -57,6 +60,11 @@ impl Default for Trail {
 impl Trail {
     /// The oldest sample in the window, if the window is not empty: its time in milliseconds and its value.
     pub fn first(&self) -> Option<(i64, f64)> {
+        let (at, value) = self.oldest()?;
+        Some((at.saturating_add(self.shift), value))
+    }
+
+    fn oldest(&self) -> Option<Sample> {
         self.ahead[usize::from(self.next)..usize::from(self.end)].first().copied()
     }
 
@@ -75,7 +83,7 @@ impl Trail {
         }
         if anew {
             follower.clear();
-            *self = Trail { seen: after, read: after, changes, ..Trail::default() };
+            *self = Trail { shift: self.shift, seen: after, read: after, changes, ..Trail::default() };
         }
         (self.after, self.until) = (after, until);
         self.enter(history, follower);
@@ -97,7 +105,7 @@ impl Trail {
     /// Passes over what is no longer in the window, and over staleness markers at its beginning.
     fn leave(&mut self, history: &History, follower: &mut impl Follower) {
         loop {
-            while let Some((at, value)) = self.first() {
+            while let Some((at, value)) = self.oldest() {
                 match (at > self.after, is_stale_nan(value)) {
                     (true, false) => return,
                     (false, false) => follower.leave(at, value),
@@ -118,6 +126,26 @@ impl Trail {
     }
 }
 
+/// Shows a follower the times of readers.
+struct Shifted<'a, F> {
+    shift: i64,
+    follower: &'a mut F,
+}
+
+impl<F: Follower> Follower for Shifted<'_, F> {
+    fn clear(&mut self) {
+        self.follower.clear();
+    }
+
+    fn enter(&mut self, at: i64, value: f64) {
+        self.follower.enter(at.saturating_add(self.shift), value);
+    }
+
+    fn leave(&mut self, at: i64, value: f64) {
+        self.follower.leave(at.saturating_add(self.shift), value);
+    }
+}
+
 impl View {
     /// Moves a window over a series to `after < time <= until`, in milliseconds, and tells `follower` what changed.
     /// False when the series has histograms: then nothing is known. A series that is not in this view has no samples.
@@ -130,7 +158,13 @@ impl View {
         follower: &mut impl Follower,
     ) -> bool {
         if let Some(history) = self.history(series) {
-            return trail.follow(history, after, until, follower);
+            let shift = self.shift();
+            if trail.shift != shift {
+                // The clock was set: what the follower has is of another time.
+                *trail = Trail { shift, ..Trail::default() };
+            }
+            let stored = |at: i64| at.saturating_sub(shift);
+            return trail.follow(history, stored(after), stored(until), &mut Shifted { shift, follower });
         }
         *trail = Trail::default();
         follower.clear();
@@ -185,6 +219,11 @@ mod tests {
                 at += step;
                 let value = if what == 0 { stale_nan() } else { f64::from(what) };
                 store.append(&labels, Timestamp::from_millis(at), value);
+                if index % 97 == 96 {
+                    let by = if what % 2 == 0 { 3_600_000 } else { -3_600_000 };
+                    at += by;
+                    store.clock_stepped(by);
+                }
                 if index % 50 == 0 {
                     store.collect_garbage(Timestamp::from_millis(at));
                 }
