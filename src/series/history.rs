@@ -37,12 +37,6 @@ pub(super) struct History {
     histograms: Option<Arc<Vec<HistogramAt>>>,
     /// The time of the newest sample of either kind.
     newest: i64,
-    /// Forgets all samples.
-    pub(super) fn restart(&mut self) {
-        let (changes, changed_until) = (self.changes.wrapping_add(1), self.newest);
-        *self = History { changes, changed_until, ..History::default() };
-    }
-
     /// How often samples were dropped or thinned out, and the time up to which that may have been.
     changes: u32,
     changed_until: i64,
@@ -279,6 +273,12 @@ impl History {
         Arc::make_mut(sealed).splice(thinned..old, chunks);
         self.changes = self.changes.wrapping_add(1);
         self.changed_until = self.changed_until.max(until);
+    }
+
+    /// Forgets all samples.
+    pub(super) fn restart(&mut self) {
+        let (changes, changed_until) = (self.changes.wrapping_add(1), self.newest);
+        *self = History { changes, changed_until, ..History::default() };
     }
 
     /// How often samples were dropped or thinned out, and the time up to which that may have been.

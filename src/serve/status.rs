@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::engine::{LadderPicture, Picture, ScalePicture};
 use crate::model::Labels;
 use crate::rules::{
-    ActiveAlert, AlertState, ConditionStatus, Evaluation, Finding, GroupStatus, RuleId, RuleSpec, RuleStatus,
-    RuleType,
+    ActiveAlert, AlertState, ConditionStatus, Evaluation, Finding, GroupStatus, RuleId, RuleSpec, RuleStatus, RuleType,
 };
 use crate::series::View;
 use crate::switches::Mode;
