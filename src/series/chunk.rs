@@ -80,7 +80,7 @@ struct Decimal {
 /// By the digits after the point.
 const SCALES: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
 /// Floats hold every whole number below this.
-const WHOLE: f64 = 9_007_199_254_740_992.0;
+const WHOLE: u64 = 1 << 53;
 /// Bits of a difference, by its class.
 const WIDTHS: [u32; 8] = [0, 4, 8, 12, 16, 24, 36, 56];
 
@@ -89,8 +89,9 @@ impl Decimal {
     fn whole(value: f64, digits: u8) -> Option<i64> {
         let scale = SCALES[usize::from(digits)];
         let scaled = value * scale;
-        let whole = (scaled + 0.5_f64.copysign(scaled)).trunc();
-        (whole.abs() < WHOLE && (whole / scale).to_bits() == value.to_bits()).then_some(whole as i64)
+        let whole = (scaled + 0.5_f64.copysign(scaled)) as i64;
+        let same = (whole as f64 / scale).to_bits() == value.to_bits();
+        (same && whole.unsigned_abs() < WHOLE).then_some(whole)
     }
 
     /// The value of a whole number.
@@ -307,6 +308,7 @@ impl<'b> Decoder<'b> {
         if self.read == 0 {
             self.state.at = self.bits.take(64)? as i64;
             self.state.value = self.bits.take(64)?;
+            self.state.decimal.settle(f64::from_bits(self.state.value));
             return Some(());
         }
         if self.read.is_multiple_of(GROUP as u32) {
