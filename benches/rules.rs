@@ -151,7 +151,7 @@ impl World {
         let end = self.now + Duration::from_secs(1);
         while let Some(due) = self.rules.next_deadline().filter(|due| *due < end) {
             if !really {
-                self.rules.clock_stepped(end);
+                self.rules.clock_stepped(end, 0);
                 return;
             }
             self.rules.evaluate_due(due.max(self.now), &mut self.store, &mut self.outcomes);

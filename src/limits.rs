@@ -49,6 +49,10 @@ pub const REFUSED_SOURCES: usize = 100;
 pub const LABELS_BYTES: usize = 16 << 10;
 /// Samples that one query may touch.
 pub const QUERY_SAMPLES: usize = 10_000_000;
+/// Points of one answer to a query, all series together.
+pub const QUERY_ANSWER_POINTS: usize = 2_000_000;
+/// Series that `/federate` shows in one answer.
+pub const FEDERATED_SERIES: usize = 100_000;
 /// Points a series in a range query, as in Prometheus.
 pub const QUERY_POINTS: i64 = 11_000;
 /// Time that one query may take.
@@ -124,6 +128,19 @@ pub const REPLY_CHARS: usize = 200;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 
+// ---- remote write
+
+/// Batches that wait to be gathered for one receiver.
+pub const REMOTE_BATCHES: usize = 4_096;
+/// One request in the queue, in bytes.
+pub const REMOTE_REQUEST_BYTES: usize = 64 << 20;
+/// A segment of the queue is full at some size between these two, in bytes.
+pub const REMOTE_SEGMENT_LEAST: u64 = 64 << 10;
+/// See [`REMOTE_SEGMENT_LEAST`].
+pub const REMOTE_SEGMENT_MOST: u64 = 8 << 20;
+/// The pause before a disk that failed is tried again.
+pub const REMOTE_DISK_PAUSE: Duration = Duration::from_secs(5);
+
 // ---- rules
 
 /// Alerts of one alerting rule; a result with more elements is an error of the rule.
@@ -169,6 +186,19 @@ pub const ALERTS: usize = 20_000;
 pub const SILENCES: usize = 10_000;
 /// How long expired silences, what was last notified of a group without alerts, and undelivered messages are kept.
 pub const ALERT_RETENTION: Duration = Duration::from_secs(120 * 3600);
+
+/// Alerts whose latest starts are remembered to see whether they flap.
+pub const FLAPPING_ALERTS: usize = 5_000;
+/// Alert names whose noise is counted one by one.
+pub const NOISY_RULES: usize = 1_000;
+/// Links of messages that were used and have not expired.
+pub const LINKS_USED: usize = 10_000;
+/// The signed part of a link, in bytes; a message with larger labels has no link.
+pub const LINK_BYTES: usize = 2_048;
+/// Alerts that wait for one Alertmanager.
+pub const FORWARD_QUEUE: usize = 10_000;
+/// Alerts in one request to an Alertmanager, as in Prometheus.
+pub const FORWARD_BATCH: usize = 64;
 
 // ---- journal
 

@@ -6,6 +6,8 @@
 
 mod deliver;
 mod email;
+mod forward;
+mod heartbeat;
 mod outcome;
 pub mod render;
 mod scale;
@@ -14,6 +16,8 @@ mod smtp;
 mod webhook;
 
 pub use deliver::{Form, Prepared, Render, deliver};
+pub use forward::{ForwardTarget, Forwarder};
+pub use heartbeat::{HeartbeatSettings, heartbeat};
 pub use outcome::Outcome;
 pub use scale::{ScaleCall, ScaleTarget, call_scale};
 pub use settings::{EmailSettings, Integration, Kind, Receiver, SettingsError, Smarthost, WebhookSettings};

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::jobs::Job;
 use super::perform::Receivers;
 use super::render::renderer;
+use crate::alerts::LinkKey;
 use crate::config::{Checked, SwitchSettings};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
+use crate::remote;
 use crate::rules;
 use crate::series;
 use crate::signals::logs::JobSettings;
@@ -24,15 +26,17 @@ pub(super) struct Plan {
     pub mode: &'static str,
     pub allowed_hosts: Vec<String>,
     pub exposed_jobs: Vec<String>,
+    pub remotes: Vec<remote::Settings>,
 }
 
 /// The engine's settings alone: for simulations, which run no jobs.
 pub fn engine_settings(checked: &Checked) -> engine::Settings {
-    plan(checked).engine
+    // A simulation sends no links: any key will do.
+    plan(checked, &LinkKey([0; 32])).engine
 }
 
 /// Puts the settings together.
-pub(super) fn plan(checked: &Checked) -> Plan {
+pub(super) fn plan(checked: &Checked, link_key: &LinkKey) -> Plan {
     let declarations: Vec<Declaration> =
         checked.switches.iter().map(|(name, switch)| declaration(name.clone(), switch)).collect();
     let mode = checked.actions.mode;
@@ -50,6 +54,10 @@ pub(super) fn plan(checked: &Checked) -> Plan {
         Job::Log(settings) => Some(settings.job_name.clone()),
         Job::Probe(_) | Job::Scrape(_) => None,
     };
+    let mut alerts = checked.alerts.clone();
+    if let Some(links) = &mut alerts.links {
+        links.key = link_key.clone();
+    }
     Plan {
         exposed_jobs: jobs.iter().filter_map(exposed).collect(),
         engine: engine::Settings {
@@ -62,7 +70,7 @@ pub(super) fn plan(checked: &Checked) -> Plan {
                 external_url: checked.serve.external_url.clone(),
                 ..rules::Settings::default()
             },
-            alerts: checked.alerts.clone(),
+            alerts,
             actions: ActionSettings {
                 declarations: declarations.clone(),
                 mode,
@@ -72,7 +80,9 @@ pub(super) fn plan(checked: &Checked) -> Plan {
                     max_decisions_per_hour_overall: checked.actions.max_decisions_per_hour_overall,
                 },
             },
+            record: !checked.remotes.is_empty(),
         },
+        remotes: checked.remotes.clone(),
         jobs,
         declarations,
         mode: mode.as_str(),

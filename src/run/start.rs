@@ -8,10 +8,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
+use super::forward;
 use super::jobs::{Checkpoints, Jobs, LOGS, LogOutput, Tools};
+use super::link_key::link_key;
 use super::own::{self, OwnMetrics};
 use super::perform::{Performer, Work};
 use super::plan::{Plan, plan, receivers};
+use super::remotes::Remotes;
 use super::shell::{Inputs, Reading, Shell, tell_taken};
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
@@ -21,6 +24,7 @@ use crate::journal::{Journal, JournalError, Opened};
 use crate::limits;
 use crate::model::Batch;
 use crate::net;
+use crate::notify;
 use crate::serve::{self, About, Ask, Parts, ServeError, Shared, Switchboard};
 use crate::signals::scrape;
 use crate::store::{Embedded, Store, StoreError};
@@ -75,7 +79,8 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let clock = Clock::start();
     let telemetry = Telemetry::new();
     own::tell_build(&telemetry);
-    let Loaded { checked, problems, watched, .. } = loaded;
+    let Loaded { checked, problems, watched, sources } = loaded;
+    let config_text = sources.first().map(|source| source.text.clone()).unwrap_or_default();
     let Some(checked) = checked else { return Err(RunError::Config(render_problems(&problems))) };
     for problem in &problems {
         tracing::warn!("{}", problem.one_line());
@@ -88,7 +93,7 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let listener = TcpListener::bind(&address).await;
     let listener = listener.map_err(|error| ServeError::Listen { address: address.clone(), error })?;
     announce(&checked, &folder, &listener, args.config.as_deref());
-    let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched };
+    let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text };
     daemon.run(&checked).await
 }
 
@@ -116,17 +121,20 @@ struct Daemon {
     store: Embedded,
     listener: TcpListener,
     watched: Vec<PathBuf>,
+    config_text: String,
 }
 
 impl Daemon {
     #[expect(clippy::too_many_lines, reason = "wiring: one statement a part, and nothing is decided")]
     async fn run(self, checked: &Checked) -> Result<(), RunError> {
-        let Daemon { args, clock, telemetry, folder, opened, store, listener, watched } = self;
+        let Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text } = self;
         let now = clock.now();
         telemetry.add(Metric::JournalRecovered, &[], opened.torn_bytes as f64);
+        let key = link_key(&folder);
         let snapshot_path = folder.join("series.snapshot");
         let (journal, checkpoints, restored) = remembered(opened, &store, &snapshot_path).await?;
-        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked);
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes: wanted } =
+            plan(checked, &key);
         let table = Arc::clone(&store.watch().borrow());
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
@@ -145,6 +153,10 @@ impl Daemon {
             config_problem: None,
             allowed_hosts,
             exposed_jobs,
+            external_labels: checked.external_labels.clone(),
+            cors_origin: checked.serve.cors_origin.clone(),
+            config_text,
+            config_taken: now,
         };
         let (senders, inputs, work) = channels(&store);
         let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock)));
@@ -155,6 +167,9 @@ impl Daemon {
         let (switchboard_in, switchboard) = watch::channel(Arc::new(board));
         let targets = scrape::Board::new();
 
+        let forwarder = notify::Forwarder::new(clock, telemetry.clone());
+        let (forwarding_in, forwarding_out) = watch::channel(Arc::new(checked.forwarding.clone()));
+        let (heartbeat_in, heartbeat_out) = mpsc::channel(1);
         let performer = Performer {
             journal: Arc::new(Mutex::new(journal)),
             store,
@@ -163,6 +178,7 @@ impl Daemon {
             telemetry: telemetry.clone(),
             clock,
             places: HashMap::new(),
+            forwarder: forwarder.clone(),
         };
         let shown = targets.clone();
         let shared = Shared::new(Parts {
@@ -177,6 +193,8 @@ impl Daemon {
         });
         let tasks = [
             tokio::spawn(performer.run(work)),
+            tokio::spawn(forward::follow(forwarding_out, forwarder)),
+            tokio::spawn(notify::heartbeat(heartbeat_out, telemetry.clone())),
             tokio::spawn(serve::serve(listener, shared)),
             tokio::spawn(files::watch(watched_out, senders.reloads.clone())),
             tokio::spawn(signals(senders.reloads, senders.stop)?),
@@ -191,6 +209,8 @@ impl Daemon {
         };
         let mut running = Jobs::default();
         running.apply(now, jobs, &tools).await;
+        let mut remotes = Remotes::new(folder.join("remote"), clock, telemetry.clone());
+        remotes.apply(wanted).await;
         tell_taken(&telemetry, now, 1);
         drop(senders.work.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
         let shell = Shell {
@@ -201,10 +221,16 @@ impl Daemon {
             work: senders.work,
             jobs: running,
             tools,
+            remotes,
             loaded: senders.loaded,
             config: args.config,
             watched: watched_in,
             receivers: receivers_in,
+            link_key: key,
+            forwarding: forwarding_in,
+            heartbeat: heartbeat_in,
+            heartbeat_settings: checked.heartbeat.clone(),
+            heartbeat_due: now,
             declarations,
             switchboard: switchboard_in,
             table,

@@ -42,6 +42,7 @@ pub(in crate::notify) fn notification() -> Notification {
         truncated_alerts: 0,
         external_url: "http://host.test:9797".to_owned(),
         created_at: start + std::time::Duration::from_secs(330),
+        links: BTreeMap::new(),
     }
 }
 
