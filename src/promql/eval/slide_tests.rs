@@ -75,7 +75,7 @@ proptest! {
 
     #[test]
     fn a_window_that_is_followed_gives_what_a_window_that_is_read_gives(
-        seconds in prop::collection::vec((prop::array::uniform6(0_u8..40), 1_i64..3), 50..400),
+        seconds in prop::collection::vec((prop::array::uniform6(0_u8..40), 1_i64..3), 50..250),
         back in 0_i64..4,
     ) {
         let mut store = Store::new(Settings { retention: Duration::from_secs(200), ..Settings::default() });
