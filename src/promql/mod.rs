@@ -23,7 +23,7 @@ pub use ast::*;
 pub use error::{ParseError, position};
 pub use eval::{
     Annotation, AnnotationKind, EvalError, EvalErrorKind, Interrupt, MatrixSeries, Options, Outcome, Prepared,
-    SampleValue, StartTimes, Value, VectorSample, depends_on_time, instant, range, windows,
+    SampleValue, SharedParts, StartTimes, Value, VectorSample, depends_on_time, instant, range, windows,
 };
 pub use functions::{FUNCTIONS, function};
 pub use parser::{parse, parse_metric, parse_selector};

@@ -143,6 +143,11 @@ impl AlertRule {
         Ok(self.samples())
     }
 
+    /// Whether there is anything that the journal was not told.
+    pub fn has_changes(&self) -> bool {
+        !self.gone.is_empty() || self.active.values().any(|alert| alert.changed)
+    }
+
     /// Carries out the templates of every element.
     fn expand(
         &self,

@@ -6,17 +6,24 @@ use std::time::Duration;
 
 use super::evaluate::{Evaluate, Reading};
 use crate::model::Labels;
-use crate::promql::{self, Expr, Options, Prepared, SampleValue, Value};
+use crate::promql::{self, Expr, Options, Prepared, SampleValue, SharedParts, Value};
 use crate::series::View;
 use crate::time::Timestamp;
 
-/// The evaluator of the house. It prepares each expression once and remembers which series it reads.
+/// The evaluator of the house. It prepares each expression once, remembers which series it reads and follows its windows;
+/// what several rules ask at one instant is evaluated once.
 #[derive(Default)]
 pub(crate) struct PromQl {
     lookback: Duration,
     subquery_step: Duration,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
     /// By the address of the expression; each is held here, so that nothing else can come to live at its address.
-    prepared: Mutex<HashMap<usize, Prepared>>,
+    prepared: HashMap<usize, Prepared>,
+    parts: SharedParts,
 }
 
 impl PromQl {
@@ -27,9 +34,11 @@ impl PromQl {
 
 impl Evaluate for PromQl {
     fn instant(&self, view: &View, expr: &Arc<Expr>, at: Timestamp) -> Result<Vec<Reading>, String> {
-        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = prepared.entry(Arc::as_ptr(expr).addr()).or_insert_with(|| Prepared::new(Arc::clone(expr)));
-        readings(place.instant(view, at, &self.options()))
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { prepared, parts } = &mut *known;
+        let place = prepared.entry(Arc::as_ptr(expr).addr());
+        let place = place.or_insert_with(|| Prepared::sharing(Arc::clone(expr), parts));
+        readings(place.instant_beside(parts, view, at, &self.options()))
     }
 
     fn once(&self, view: &View, expr: Expr, at: Timestamp) -> Result<Vec<Reading>, String> {
@@ -39,7 +48,7 @@ impl Evaluate for PromQl {
     fn configure(&mut self, lookback: Duration, subquery_step: Duration) {
         self.lookback = lookback;
         self.subquery_step = subquery_step;
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
     }
 }
 

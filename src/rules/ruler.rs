@@ -135,6 +135,8 @@ pub struct Rules {
     /// Series of rules that are no more, and when to mark them stale.
     orphans: Vec<(Timestamp, Vec<Labels>)>,
     changes: Changes,
+    /// Rules with changes that are not in `changes` yet.
+    changed: Vec<(usize, usize)>,
     counters: Counters,
     meter: Meter,
 }
@@ -167,6 +169,7 @@ impl Rules {
             urgent: Urgent::default(),
             orphans: Vec::new(),
             changes: Changes::new(),
+            changed: Vec::new(),
             counters: Counters::default(),
             meter: Arc::new(|| Duration::ZERO),
         };
@@ -330,6 +333,9 @@ impl Rules {
             return false;
         }
         rule.evaluate(at, &scene, store, &mut self.counters, out);
+        if matches!(&rule.body, Body::Alert(alerts) if alerts.has_changes()) {
+            self.changed.push(place);
+        }
         true
     }
 
@@ -375,7 +381,8 @@ impl Rules {
     }
 
     fn take_changes_of_rules(&mut self) {
-        for rule in self.groups.iter_mut().flat_map(|group| &mut group.rules) {
+        for (group, rule) in self.changed.drain(..) {
+            let rule = &mut self.groups[group].rules[rule];
             if let Body::Alert(alerts) = &mut rule.body {
                 durable::collect_changes(&rule.id, alerts, &mut self.changes);
             }

@@ -18,7 +18,7 @@ use super::view::{PAGE, Series};
 use crate::model::{BucketSpan, CounterResetHint, FloatHistogram, Labels, LabelsBuilder, Source};
 
 const MAGIC: &[u8; 16] = b"brownout series\n";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Why bytes are no snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +64,7 @@ impl Store {
     pub fn restore(bytes: &[u8], settings: Settings) -> Result<(Store, usize), SnapshotError> {
         let body = bytes.strip_prefix(MAGIC).ok_or(SnapshotError::NoSnapshot)?;
         let (&version, rest) = body.split_first().ok_or(SnapshotError::NoSnapshot)?;
-        if !(1..=VERSION).contains(&version) {
+        if version != VERSION {
             return Err(SnapshotError::Version(version));
         }
         let (content, checksum) = rest.split_last_chunk::<4>().ok_or(SnapshotError::Checksum)?;
@@ -73,8 +73,7 @@ impl Store {
         }
         let mut input = Reader(content);
         let mut store = Store::new(settings);
-        // Version 1 knew no steps of the clock.
-        Arc::make_mut(&mut store.shared).shift = if version == 1 { 0 } else { input.time()? };
+        Arc::make_mut(&mut store.shared).shift = input.time()?;
         let mut sources = Vec::new();
         for number in 1..=input.count()? {
             sources.push((Source(input.text()?.into()), SourceState::numbered(number as u32)));

@@ -186,8 +186,10 @@ impl Store {
     }
 
     fn write(&mut self, slot: Slot, at: Timestamp, value: Value) -> Result<(), Refusal> {
-        let stored = at.as_millis().saturating_sub(self.shared.shift);
-        let Some(page) = Arc::make_mut(&mut self.shared).pages.get_mut(slot as usize / PAGE) else { return Ok(()) };
+        let shared = Arc::make_mut(&mut self.shared);
+        let stored = at.as_millis().saturating_sub(shared.shift);
+        shared.writes = shared.writes.wrapping_add(1);
+        let Some(page) = shared.pages.get_mut(slot as usize / PAGE) else { return Ok(()) };
         let Some(series) = &mut Arc::make_mut(page).slots[slot as usize % PAGE] else { return Ok(()) };
         let series = Arc::make_mut(series);
         let history = &mut series.history;
@@ -213,6 +215,7 @@ impl Store {
     pub fn clock_stepped(&mut self, by_millis: i64) {
         let shared = Arc::make_mut(&mut self.shared);
         shared.shift = shared.shift.saturating_add(by_millis);
+        shared.writes = shared.writes.wrapping_add(1);
         shared.generation += 1;
         self.stepped_at = self.newest_stored();
     }

@@ -57,6 +57,8 @@ pub(super) struct Shared {
     pub(super) index: Arc<Index>,
     /// Counts the series that began or were dropped.
     pub(super) generation: u64,
+    /// Counts the samples that were written.
+    pub(super) writes: u64,
     /// By how many milliseconds the clock of the callers was set forward in all (back: below zero). The pages keep the
     /// time of the first clock, so that a step moves all that is kept along without touching it.
     pub(super) shift: i64,
@@ -88,6 +90,12 @@ impl View {
     /// selector to the same series.
     pub fn generation(&self) -> u64 {
         self.shared.generation
+    }
+
+    /// Changes whenever a sample is written. Two views of one store with the same numbers, this and the generation, show
+    /// the same.
+    pub fn writes(&self) -> u64 {
+        self.shared.writes
     }
 
     /// The [`View::generation`] at which a series of this metric name last began or was dropped; 0 when there is none.

@@ -58,8 +58,7 @@ impl Evaluator<'_> {
                 if aggregate.op == AggregateOp::Quantile {
                     self.note_param(key(expr), aggregate.op, param_span, param, frame);
                 }
-                let grouped = self.grouped(expr, aggregate, vector);
-                Ok(self.reduced(aggregate.op, param, grouped, inner.span))
+                Ok(self.reduced(expr, aggregate, param, vector))
             }
         }
     }
@@ -86,14 +85,26 @@ impl Evaluator<'_> {
         grouped
     }
 
-    fn reduced(&mut self, op: AggregateOp, param: f64, grouped: Grouped, span: Span) -> Vec<Element> {
-        let mut out = Vec::with_capacity(grouped.labels.len());
-        for (labels, members) in grouped.labels.into_iter().zip(grouped.members) {
-            let drop_name = members.iter().any(|element| element.drop_name);
-            let mut group = Group::new(op);
-            for element in &members {
-                group.add(element, &mut |note| self.note(&note, span));
-            }
+    fn reduced(&mut self, expr: &Expr, aggregate: &Aggregate, param: f64, vector: Vec<Element>) -> Vec<Element> {
+        let span = bare(&aggregate.expr).span;
+        let all = (!aggregate.without && aggregate.grouping.is_empty()).then(Labels::empty);
+        let mut places: LabelsMap<usize> = LabelsMap::default();
+        let mut groups: Vec<(Labels, Group, bool)> = Vec::new();
+        for element in vector {
+            let labels = match &all {
+                Some(none) => none.clone(),
+                None => self.cache.derived(key(expr), &element.labels, |labels| group_labels(labels, aggregate)),
+            };
+            let place = *places.entry(labels).or_insert_with_key(|labels| {
+                groups.push((labels.clone(), Group::new(aggregate.op), false));
+                groups.len() - 1
+            });
+            let (_, group, drop_name) = &mut groups[place];
+            *drop_name |= element.drop_name;
+            group.add(&element, &mut |note| self.note(&note, span));
+        }
+        let mut out = Vec::with_capacity(groups.len());
+        for (labels, group, drop_name) in groups {
             if let Some(value) = group.finish(param, &mut |note| self.note(&note, span)) {
                 out.push(Element { labels, value, drop_name });
             }

@@ -82,6 +82,9 @@ impl Evaluator<'_> {
             return Ok(None);
         }
         let Some((filter, side)) = Filter::of(binary) else { return Ok(None) };
+        if self.shared_part(side, frame, at).is_some() {
+            return Ok(None);
+        }
         let vector = match &side.kind {
             Kind::Selector(selector) if selector.mode == WindowMode::Plain => {
                 Some(self.newest_vector(side, selector, at, Some(filter))?)

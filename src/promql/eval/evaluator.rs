@@ -13,6 +13,7 @@ use super::memo::{ByNode, Cache};
 use super::options::{Interrupt, Options};
 use super::params::ParamRange;
 use super::selector::Loaded;
+use super::shared::SharedParts;
 use super::value::SampleValue;
 use crate::model::Labels;
 use crate::promql::ast::{Expr, Kind, Span, ValueType};
@@ -75,6 +76,8 @@ pub(super) struct Evaluator<'a> {
     pub scratch: Vec<(Timestamp, f64)>,
     /// Aggregation parameters of which only the extremes are worth a warning.
     pub params: ByNode<ParamRange>,
+    /// Parts that other expressions have as well.
+    pub shared: Option<&'a mut SharedParts>,
     next_check: usize,
     loaded: ByNode<Rc<Loaded>>,
     pinned: HashSet<usize>,
@@ -92,6 +95,7 @@ impl<'a> Evaluator<'a> {
             touched: 0,
             scratch: Vec::new(),
             params: ByNode::default(),
+            shared: None,
             next_check: SAMPLES_BETWEEN_CHECKS,
             loaded: ByNode::default(),
             pinned: HashSet::new(),
@@ -110,6 +114,9 @@ impl<'a> Evaluator<'a> {
 
     /// The value of an expression of type "instant vector" (or of a scalar, as one element without labels).
     pub(super) fn vector(&mut self, expr: &Expr, frame: &Frame, at: i64) -> Result<Vec<Element>, EvalError> {
+        if let Some(number) = self.shared_part(expr, frame, at) {
+            return self.part(number, |evaluator| evaluator.fresh_vector(expr, frame, at));
+        }
         if frame.is_single() || !self.pinned.contains(&key(expr)) {
             return self.fresh_vector(expr, frame, at);
         }

@@ -42,6 +42,8 @@ pub(super) struct Windows {
     pub slides: Vec<Slide>,
     /// No two of the series have the same labels without their names.
     pub unique: bool,
+    /// All have the same metric name.
+    pub same_name: bool,
 }
 
 impl Windows {
@@ -53,7 +55,8 @@ impl Windows {
         let mut old: HashMap<SeriesRef, Slide> = old.collect();
         let slides = found.iter().map(|one| old.remove(&one.series).unwrap_or_else(|| Slide::new(wanted))).collect();
         let unique = are_unique(&found);
-        Windows { found, slides, unique }
+        let same_name = found.iter().all(|one| one.labels.name() == found[0].labels.name());
+        Windows { found, slides, unique, same_name }
     }
 }
 
@@ -81,12 +84,16 @@ pub(super) struct Cache {
     /// On for expressions that are evaluated at one instant after the other: windows are followed.
     pub slides: bool,
     windows: ByNode<Windows>,
+    /// The numbers of the nodes that other expressions may have as well.
+    pub parts: ByNode<usize>,
     patterns: ByNode<Arc<Regex>>,
     unnamed: LabelsMap<Labels>,
     derived: ByNode<LabelsMap<Labels>>,
     pairs: ByNode<HashMap<(Labels, Labels), Labels>>,
     /// Label sets remembered, roughly.
     sets: usize,
+    /// The most series that a selector found: as many sets are to be expected.
+    most_found: usize,
 }
 
 impl Cache {
@@ -99,7 +106,7 @@ impl Cache {
 
     /// To be called before an evaluation: forgets too much of anything.
     pub(super) fn begin(&mut self) {
-        if self.sets > limits::PROMQL_REMEMBERED {
+        if self.sets > limits::PROMQL_REMEMBERED.max(4 * self.most_found) {
             self.unnamed.clear();
             self.derived.clear();
             self.pairs.clear();
@@ -120,6 +127,7 @@ impl Cache {
             }
         }
         let found: Arc<[Found]> = resolve(view, matchers).into();
+        self.most_found = self.most_found.max(found.len());
         if self.enabled {
             let resolved = Resolved { found: Arc::clone(&found), generation, named: name.map(named) };
             self.resolved.insert(node, resolved);

@@ -21,6 +21,7 @@ mod pinned;
 mod prepared;
 mod query;
 mod selector;
+mod shared;
 mod slide;
 #[cfg(test)]
 mod slide_tests;
@@ -40,5 +41,6 @@ pub use options::{Interrupt, Options, StartTimes};
 pub use pinned::depends_on_time;
 pub use prepared::Prepared;
 pub use query::{instant, range};
+pub use shared::SharedParts;
 pub use value::{MatrixSeries, Outcome, SampleValue, Value, VectorSample};
 pub use windows::windows;

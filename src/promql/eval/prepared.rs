@@ -6,6 +6,7 @@ use super::error::EvalError;
 use super::memo::Cache;
 use super::options::Options;
 use super::query::instant_with;
+use super::shared::SharedParts;
 use super::value::Outcome;
 use crate::promql::ast::Expr;
 use crate::series::View;
@@ -42,7 +43,30 @@ impl Prepared {
     /// # Errors
     /// As [`super::instant`].
     pub fn instant(&mut self, view: &View, at: Timestamp, options: &Options<'_>) -> Result<Outcome, EvalError> {
-        instant_with(&mut self.cache, view, &self.expr, at, options)
+        instant_with(&mut self.cache, None, view, &self.expr, at, options)
+    }
+
+    /// An expression that has parts in common with others: see [`Prepared::instant_beside`].
+    pub fn sharing(expr: impl Into<Arc<Expr>>, parts: &mut SharedParts) -> Prepared {
+        let mut prepared = Prepared::new(expr);
+        prepared.cache.parts = parts.register(&prepared.expr);
+        prepared
+    }
+
+    /// [`Prepared::instant`], taking over what was found for the same parts of others at the same instant; what is to be
+    /// annotated there is left out then. All must be evaluated with the same options, over views of the same store.
+    ///
+    /// # Errors
+    /// As [`super::instant`].
+    pub fn instant_beside(
+        &mut self,
+        parts: &mut SharedParts,
+        view: &View,
+        at: Timestamp,
+        options: &Options<'_>,
+    ) -> Result<Outcome, EvalError> {
+        parts.begin(view, at.as_millis());
+        instant_with(&mut self.cache, Some(parts), view, &self.expr, at, options)
     }
 }
 

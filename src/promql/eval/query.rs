@@ -7,6 +7,7 @@ use super::evaluator::{Element, Evaluator, Frame, has_duplicates, stamp};
 use super::memo::{Cache, without_metadata};
 use super::options::Options;
 use super::selector::SeriesSamples;
+use super::shared::SharedParts;
 use super::value::{MatrixSeries, Outcome, Value, VectorSample};
 use crate::model::{Labels, LabelsMap};
 use crate::promql::ast::{Expr, Kind, ValueType};
@@ -18,12 +19,13 @@ use crate::time::{Timestamp, millis};
 /// # Errors
 /// When data and expression do not go together (such as a many-to-many match), or a limit of `options` is reached.
 pub fn instant(view: &View, expr: &Expr, at: Timestamp, options: &Options<'_>) -> Result<Outcome, EvalError> {
-    instant_with(&mut Cache::new(expr, false), view, expr, at, options)
+    instant_with(&mut Cache::new(expr, false), None, view, expr, at, options)
 }
 
 /// [`instant`] with what earlier evaluations of the same expression remember.
 pub(super) fn instant_with(
     cache: &mut Cache,
+    shared: Option<&mut SharedParts>,
     view: &View,
     expr: &Expr,
     at: Timestamp,
@@ -32,6 +34,7 @@ pub(super) fn instant_with(
     cache.begin();
     let now = at.as_millis();
     let mut evaluator = Evaluator::new(view, options, cache, Frame { start: now, end: now, step: 0 });
+    evaluator.shared = shared;
     evaluator.check_interrupt()?;
     let frame = Frame::instant(now);
     let value = match expr.value_type() {

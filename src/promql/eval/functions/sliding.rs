@@ -96,7 +96,12 @@ impl Evaluator<'_> {
             return Ok(None);
         }
         let Some(running) = RangeCall::plain(function.name, at, source.span, expr.span) else { return Ok(None) };
-        self.follow_all(source, range, frame, Following { function, running, filter, at, noted: Labels::empty() })
+        self.follow_all(
+            source,
+            range,
+            frame,
+            Following { function, running, filter, at, noted: None, same_name: false },
+        )
     }
 
     fn follow_all(
@@ -111,10 +116,11 @@ impl Evaluator<'_> {
         let Some(mut windows) = self.cache.take_windows(key(source), self.view, matchers, wanted) else {
             return Ok(None);
         };
+        following.same_name = windows.same_name;
         if !windows.unique {
             following.filter = None;
         }
-        let mut samples = SeriesSamples::new(Labels::empty());
+        let mut samples = None;
         for (one, slide) in windows.found.iter().zip(&mut windows.slides) {
             let known = self.view.follow(one.series, &mut slide.trail, bounds.after, bounds.until, &mut slide.kept);
             if known && slide.kept.count == 0 {
@@ -123,10 +129,11 @@ impl Evaluator<'_> {
             if known && following.is_settled(self, &one.labels, slide, &bounds)? {
                 continue;
             }
-            self.read(one, extent, &mut samples)?;
-            following.running.apply(self, &samples, &bounds)?;
+            let samples = samples.get_or_insert_with(|| SeriesSamples::new(one.labels.clone()));
+            self.read(one, extent, samples)?;
+            following.running.apply(self, samples, &bounds)?;
             if known {
-                slide.kept.learn(&samples);
+                slide.kept.learn(samples);
             }
         }
         self.cache.put_windows(key(source), windows);
@@ -141,7 +148,8 @@ struct Following<'c> {
     filter: Option<Filter>,
     at: i64,
     /// The series about whose name something was said last.
-    noted: Labels,
+    noted: Option<Labels>,
+    same_name: bool,
 }
 
 impl Following<'_> {
@@ -164,9 +172,10 @@ impl Following<'_> {
         };
         evaluator.touch(slide.kept.count)?;
         let Some(value) = value else { return Ok(true) };
-        if matches!(self.function.name, "rate" | "increase") && self.noted.name() != labels.name() {
+        let noted = self.noted.as_ref().is_some_and(|noted| self.same_name || noted.name() == labels.name());
+        if matches!(self.function.name, "rate" | "increase") && !noted {
             evaluator.note_non_counter(labels, self.running.span);
-            self.noted = labels.clone();
+            self.noted = Some(labels.clone());
         }
         if self.filter.is_none_or(|filter| filter.passes(value)) {
             let mut element = Element::float(labels.clone(), value);

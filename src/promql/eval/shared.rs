@@ -1,0 +1,113 @@
+//! Parts that several rules have in common: evaluated once for an instant, as long as nothing is written in between.
+//!
+//! A part is a function over a range or an aggregation; two are the same when they are printed the same. What is found
+//! for one rule is taken over by the others as long as the instant and the state of the store are the same, so nothing
+//! is ever older than it would be without.
+
+use std::collections::HashMap;
+
+use super::error::EvalError;
+use super::evaluator::{Element, Evaluator, Frame, key};
+use super::memo::ByNode;
+use crate::promql::ast::{Expr, Kind};
+use crate::series::View;
+
+/// The parts of all expressions that are evaluated beside each other.
+#[derive(Debug, Default)]
+pub struct SharedParts {
+    numbers: HashMap<String, usize>,
+    parts: Vec<Part>,
+    /// The instant and the state of the store that the results belong to.
+    moment: (i64, u64, u64),
+    /// The parts with results.
+    found: Vec<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    /// In how many places it stands.
+    places: usize,
+    /// Samples read, and the elements.
+    result: Option<(usize, Vec<Element>)>,
+}
+
+impl SharedParts {
+    /// Numbers the parts of one more expression.
+    pub(super) fn register(&mut self, expr: &Expr) -> ByNode<usize> {
+        let mut found = ByNode::default();
+        expr.walk(&mut |node| {
+            let ranged =
+                |call: &crate::promql::ast::Call| call.args.iter().any(|arg| matches!(arg.kind, Kind::Range(_)));
+            let worth = match &node.kind {
+                Kind::Aggregate(_) => true,
+                Kind::Call(call) => ranged(call),
+                _ => false,
+            };
+            if worth {
+                let fresh = self.parts.len();
+                let number = *self.numbers.entry(node.to_string()).or_insert(fresh);
+                if number == fresh {
+                    self.parts.push(Part::default());
+                }
+                self.parts[number].places += 1;
+                found.insert(key(node), number);
+            }
+        });
+        found
+    }
+
+    /// To be called before an evaluation: forgets what belongs to another instant or another state of the store.
+    pub(super) fn begin(&mut self, view: &View, at: i64) {
+        let moment = (at, view.writes(), view.generation());
+        if self.moment != moment {
+            self.moment = moment;
+            for number in self.found.drain(..) {
+                self.parts[number].result = None;
+            }
+        }
+    }
+
+    fn result(&self, number: usize) -> Option<(usize, &[Element])> {
+        let (touched, elements) = self.parts.get(number)?.result.as_ref()?;
+        Some((*touched, elements))
+    }
+
+    fn keep(&mut self, number: usize, touched: usize, elements: &[Element]) {
+        if let Some(part) = self.parts.get_mut(number) {
+            part.result = Some((touched, elements.to_vec()));
+            self.found.push(number);
+        }
+    }
+}
+
+impl Evaluator<'_> {
+    /// The number of a node that stands in several places, when it is evaluated at the instant of the query itself.
+    pub(super) fn shared_part(&self, expr: &Expr, frame: &Frame, at: i64) -> Option<usize> {
+        let shared = self.shared.as_ref()?;
+        if !frame.is_single() || at != self.query.start {
+            return None;
+        }
+        let number = *self.cache.parts.get(&key(expr))?;
+        (shared.parts.get(number)?.places > 1).then_some(number)
+    }
+
+    /// What was found for a part already, or what is found now.
+    pub(super) fn part(
+        &mut self,
+        number: usize,
+        find: impl FnOnce(&mut Self) -> Result<Vec<Element>, EvalError>,
+    ) -> Result<Vec<Element>, EvalError> {
+        if let Some((touched, elements)) = self.shared.as_ref().and_then(|shared| shared.result(number)) {
+            let elements = elements.to_vec();
+            self.touch(touched)?;
+            return Ok(elements);
+        }
+        let before = self.touched;
+        let elements = find(self)?;
+        let touched = self.touched - before;
+        if let Some(shared) = &mut self.shared {
+            shared.keep(number, touched, &elements);
+        }
+        Ok(elements)
+    }
+}
