@@ -10,16 +10,18 @@ pub const CONFIG_FILE_BYTES: usize = 4 << 20;
 pub const WATCHED_ENTRIES: usize = 1_000;
 /// Nodes of one YAML document, aliases expanded.
 pub const YAML_NODES: usize = 200_000;
-/// Nesting of one YAML document.
-pub const YAML_DEPTH: usize = 64;
+/// Nesting of one YAML document: what reading it takes of an ordinary thread's stack (2 MiB), in a debug build too.
+pub const YAML_DEPTH: usize = 48;
 /// A PromQL expression, in bytes.
 pub const PROMQL_BYTES: usize = 64 << 10;
-/// Nesting of one PromQL expression.
+/// Nesting of one PromQL expression; calls and aggregations count twice, subqueries 16 times.
 pub const PROMQL_DEPTH: usize = 512;
 /// Matchers with a regular expression in one PromQL expression; alternations of plain texts do not count.
 pub const PROMQL_REGEXES: usize = 128;
 /// Label sets that the evaluations of one PromQL expression remember.
 pub const PROMQL_REMEMBERED: usize = 20_000;
+/// Series of one range selector of a rule whose windows are followed; of more each window is read whole.
+pub const PROMQL_WINDOWS: usize = 50_000;
 /// A compiled regular expression, in bytes.
 pub const REGEX_BYTES: usize = 4 << 20;
 /// The source of one template, in bytes.
@@ -41,6 +43,8 @@ pub const SWITCH_NAME_BYTES: usize = 128;
 pub const SERIES: usize = 200_000;
 /// Series of one source.
 pub const SERIES_PER_SOURCE: usize = 50_000;
+/// Sources that are named with the samples that the store refused them; further ones are `_other`.
+pub const REFUSED_SOURCES: usize = 100;
 /// A label set, in bytes.
 pub const LABELS_BYTES: usize = 16 << 10;
 /// Samples that one query may touch.
@@ -128,8 +132,20 @@ pub const ALERTS_PER_RULE: usize = 10_000;
 pub const URGENT_GAP: Duration = Duration::from_millis(10);
 /// Series of urgent batches whose last value is remembered, so that only news starts an evaluation out of turn.
 pub const URGENT_SERIES: usize = 20_000;
+/// Evaluations that are kept for people of one rule, of one rule at the least, and of all rules together.
+pub const EVALUATIONS_PER_RULE: usize = 60;
+pub const EVALUATIONS_LEAST: usize = 5;
+pub const EVALUATIONS_IN_ALL: usize = 60_000;
+/// Elements of a result that are kept with an evaluation.
+pub const EVALUATION_VALUES: usize = 5;
+/// How often a rule looks whether its selectors match anything.
+pub const FINDING_LOOKS: Duration = Duration::from_secs(15);
+/// How long a selector must match nothing before it is shown as a finding.
+pub const FINDING_GRACE: Duration = Duration::from_secs(60);
 /// How long after a restart a restored alert waits for its inputs, beyond what its expression and interval ask for.
 pub const RESTORE_GRACE: Duration = Duration::from_secs(30);
+/// How far back a rule may read: series are kept as long as a rule reads them, and no longer than this.
+pub const RULE_WINDOW: Duration = Duration::from_secs(31 * 24 * 3600);
 /// Evaluations of all groups in one unit test.
 pub const UNIT_TEST_STEPS: u128 = 10_000_000;
 /// Label sets of a recording rule whose results' names are kept ready.
@@ -190,5 +206,11 @@ pub const RULE_FILES: usize = 4_096;
 
 /// An answer of the daemon that the command line reads, in bytes.
 pub const CLI_ANSWER_BYTES: usize = 256 << 20;
-/// A file of samples that `brownout query --data` reads, in bytes.
-pub const CLI_DATA_BYTES: u64 = 512 << 20;
+/// Samples of one file that the command line holds at one time; those that no selector asks for are not held.
+pub const CLI_SAMPLES: usize = 50_000_000;
+/// Series of one file that the command line holds at one time.
+pub const CLI_SERIES: usize = 1_000_000;
+/// One line of a file of samples, in bytes.
+pub const CLI_LINE_BYTES: usize = 1 << 20;
+/// Samples of such a file that may be out of order: they are held as they are while they are sorted.
+pub const CLI_UNSORTED: usize = 20_000_000;

@@ -6,5 +6,6 @@ mod dashboards;
 mod deploy;
 mod generated;
 mod good_config;
+mod hostile;
 mod house;
 mod promqltest;

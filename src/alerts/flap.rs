@@ -93,6 +93,14 @@ impl Flaps {
         Some(Flapping { calm_at, since, total: flap.total })
     }
 
+    /// The clock was set by so many milliseconds; gives the alerts whose records changed.
+    pub fn clock_stepped(&mut self, by_millis: i64) -> Vec<Labels> {
+        for flap in self.all.values_mut() {
+            flap.starts.iter_mut().chain(&mut flap.since).for_each(|at| *at = at.shifted(by_millis));
+        }
+        self.all.keys().cloned().collect()
+    }
+
     /// Forgets what is calm; gives the alerts.
     pub fn sweep(&mut self, now: Timestamp, settings: Option<&FlapSettings>) -> Vec<Labels> {
         let calm = |flap: &Flap| match (settings, flap.starts.last()) {

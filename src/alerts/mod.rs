@@ -27,6 +27,7 @@ mod route;
 mod settings;
 mod silence;
 mod speak;
+mod step;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -12,7 +12,7 @@ use super::root::Root;
 use super::settings::alertmanager::Template;
 use super::settings::edges::ServeSettings;
 use super::settings::forward::{self, ForwardSettings};
-use super::settings::switches::FeatureSwitch;
+use super::settings::switches::SwitchSettings;
 use super::settings::{alertmanager, edges, logs, probes, rules, scrape as scrapes, switches, system as host};
 use super::switches::Actions;
 use crate::alerts;
@@ -38,7 +38,7 @@ pub struct Checked {
     /// The groups of all rule files, the shipped ones first.
     pub groups: Vec<GroupSpec>,
     /// What is declared; the rules that move it are among the groups.
-    pub switches: BTreeMap<SwitchName, FeatureSwitch>,
+    pub switches: BTreeMap<SwitchName, SwitchSettings>,
     pub actions: Actions,
     /// Without the section `alertmanager`: one route without a receiver, and nobody is told.
     pub alerts: alerts::Settings,

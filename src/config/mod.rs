@@ -42,6 +42,6 @@ pub use reference::{config_schema, reference, rules_schema};
 pub use settings::alertmanager::Template;
 pub use settings::edges::ServeSettings;
 pub use settings::forward::ForwardSettings;
-pub use settings::switches::FeatureSwitch;
+pub use settings::switches::SwitchSettings;
 pub use switches::Actions;
 pub use values::HostPort;

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::core::Settings;
 use crate::alerts::{AlertIn, DeliveryId, Notification, SilenceIn};
-use crate::model::{Batch, SwitchName};
+use crate::model::{Batch, Source, SwitchName};
 use crate::series::Refusal;
-use crate::switches::{PinRequest, Record, ScaleCall, Write};
+use crate::switches::{Audited, FreezeRequest, PinRequest, Record, RolloutWord, ScaleCall, Write};
 
 /// Everything that the world can tell the engine. Closed on purpose.
 #[derive(Debug)]
@@ -24,10 +24,12 @@ pub enum Event {
     Delivered(DeliveryId, DeliveryOutcome),
     /// The store's table changed, by us or by others.
     StoreChanged(BTreeMap<SwitchName, Record>),
+    /// The file that freezes appeared, with its text, or is gone.
+    FreezeFile(Option<String>),
     /// The store did not take a write.
     StoreRefused(SwitchName),
-    /// The system's clock was set; times before and after do not go together.
-    ClockStepped,
+    /// The system's clock was set by so many milliseconds, back when below zero. The time of this event is the new one.
+    ClockStepped(i64),
     /// The configuration was loaded again, and is good.
     Reloaded(Box<Settings>),
 }
@@ -53,6 +55,15 @@ pub enum Command {
     Pin(PinRequest),
     Unpin {
         switch: String,
+        by: String,
+    },
+    Freeze(FreezeRequest),
+    Unfreeze {
+        by: String,
+    },
+    Rollout {
+        switch: String,
+        word: RolloutWord,
         by: String,
     },
     /// Alerts of others: those that are valid are taken even when others are not.
@@ -94,9 +105,11 @@ pub struct Effects {
     pub forward: Vec<AlertIn>,
     pub writes: Vec<Write>,
     pub calls: Vec<ScaleCall>,
+    /// For the audit log.
+    pub audit: Vec<Audited>,
     pub replies: Vec<(u64, Reply)>,
-    /// Samples that the store of series did not take.
-    pub refused: BTreeMap<Refusal, u64>,
+    /// Samples that the store of series did not take, by who gave them and why.
+    pub refused: BTreeMap<(Source, Refusal), u64>,
     /// Records of the journal that could not be read, in words; only at a start.
     pub damaged: Vec<String>,
     /// Alerts that have no name or a label that is none.
@@ -113,6 +126,7 @@ impl Effects {
             && self.forward.is_empty()
             && self.writes.is_empty()
             && self.calls.is_empty()
+            && self.audit.is_empty()
             && self.replies.is_empty()
     }
 }

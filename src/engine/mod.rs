@@ -8,14 +8,17 @@
 
 mod actions;
 mod core;
+mod dials;
 mod durable;
 mod event;
 mod news;
 mod people;
 mod picture;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::{Engine, Settings};
 pub use actions::ActionSettings;
 pub use durable::Restored;
 pub use event::{Command, DeliveryOutcome, Effects, Entry, Event, Reply};
-pub use picture::{LadderPicture, OutboxPicture, Picture, ScalePicture};
+pub use picture::{DialPicture, LadderPicture, OutboxPicture, Picture, RolloutPicture, ScalePicture};

@@ -21,7 +21,11 @@ pub(super) fn command(alerts: &mut Alerts, now: Timestamp, command: Command) -> 
             Ok(said) => Reply::Said(said),
             Err(error) => Reply::Refused(error.to_string()),
         },
-        Command::Pin(_) | Command::Unpin { .. } => Reply::Refused("alerts know no pins".to_owned()),
+        Command::Pin(_)
+        | Command::Unpin { .. }
+        | Command::Freeze(_)
+        | Command::Unfreeze { .. }
+        | Command::Rollout { .. } => Reply::Refused("this is for the switches".to_owned()),
     }
 }
 

@@ -6,7 +6,7 @@ use super::ast::{
 use super::ast::{BinaryOp, WindowMode};
 use super::error::ParseError;
 use super::lexer::Token;
-use super::parser::{Parsed, Parser, Tall, join_spans, leaf, tall};
+use super::parser::{Parsed, Parser, SUBQUERY_LEVELS, Tall, join_spans, leaf, tall};
 use crate::limits;
 use crate::model::{MatchOp, Matcher, NAME};
 use crate::time::Timestamp;
@@ -147,7 +147,7 @@ impl Parser<'_> {
         let height = node.height;
         let expr = Expr { kind: std::mem::replace(&mut node.expr.kind, nothing()), span: node.expr.span };
         let subquery = Subquery { expr, range, step, modifiers: Modifiers::default() };
-        *node = tall(Kind::Subquery(Box::new(subquery)), span, height)?;
+        *node = tall(Kind::Subquery(Box::new(subquery)), span, height + SUBQUERY_LEVELS)?;
         Ok(())
     }
 

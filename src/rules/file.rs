@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::action_file::{read_degrade, read_scale};
+use super::action_file::{check_condition, read_degrade, read_dim, read_limit, read_rollout, read_scale};
+use super::dim::RawControl;
 use super::query::Query;
+use super::rollout::RawRollout;
 use super::spec::{
-    AlertSpec, GroupSpec, LevelSpec, Mode, QuorumSpec, RecordSpec, RecoverSpec, RuleFile, RuleSpec, Scope,
+    AlertSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecordSpec, RecoverSpec, RuleFile, RuleSpec, Scope,
 };
 use super::text::TemplateText;
 use crate::model::NAME;
@@ -46,7 +48,7 @@ fn warn_of_duplicates(groups: &[GroupSpec], fields: &mut Fields<'_>) {
         let (name, labels) = match rule {
             RuleSpec::Record(rule) => (&rule.record, format!("{:?}", rule.labels)),
             RuleSpec::Alert(rule) => (&rule.alert, format!("{:?}", rule.labels)),
-            RuleSpec::Degrade(_) | RuleSpec::Scale(_) => continue,
+            _ => continue,
         };
         let times = seen.entry((name.value.as_str(), labels)).or_default();
         *times += 1;
@@ -152,31 +154,39 @@ enum Kind {
     Alert,
     Degrade,
     Scale,
+    Dim,
+    Limit,
+    Rollout,
 }
 
-const KINDS: [(&str, Kind, &str); 4] = [
+const KINDS: [(&str, Kind, &str); 7] = [
     ("record", Kind::Record, "a recording rule"),
     ("alert", Kind::Alert, "an alerting rule"),
     ("degrade", Kind::Degrade, "a degrade rule"),
     ("scale", Kind::Scale, "a scale rule"),
+    ("dim", Kind::Dim, "a dim rule"),
+    ("limit", Kind::Limit, "a limit rule"),
+    ("rollout", Kind::Rollout, "a rollout rule"),
 ];
 
-/// Kinds of the design that this version does not have.
-const UNKNOWN_KINDS: [&str; 3] = ["dim", "limit", "rollout"];
+const RULED: &[Kind] = &[Kind::Dim, Kind::Limit];
 
 /// Which fields stand in which kinds, the naming fields left out.
-const BELONGS: [(&str, &[Kind]); 19] = [
+const BELONGS: [(&str, &[Kind]); 51] = [
     ("expr", &[Kind::Record, Kind::Alert]),
     ("for", &[Kind::Alert, Kind::Scale]),
     ("keep_firing_for", &[Kind::Alert]),
+    ("resolve_when", &[Kind::Alert]),
+    ("on_unknown", &[Kind::Alert]),
+    ("unknown_for", &[Kind::Alert]),
     ("labels", &[Kind::Record, Kind::Alert]),
     ("annotations", &[Kind::Alert]),
     ("levels", &[Kind::Degrade]),
     ("recover", &[Kind::Degrade]),
     ("min_hold", &[Kind::Degrade]),
-    ("scope", &[Kind::Degrade]),
+    ("scope", &[Kind::Degrade, Kind::Dim, Kind::Limit]),
     ("quorum", &[Kind::Degrade]),
-    ("mode", &[Kind::Degrade, Kind::Scale]),
+    ("mode", &[Kind::Degrade, Kind::Scale, Kind::Dim, Kind::Limit, Kind::Rollout]),
     ("desired", &[Kind::Scale]),
     ("min", &[Kind::Scale]),
     ("max", &[Kind::Scale]),
@@ -185,6 +195,35 @@ const BELONGS: [(&str, &[Kind]); 19] = [
     ("cooldown_in", &[Kind::Scale]),
     ("step", &[Kind::Scale]),
     ("webhook", &[Kind::Scale]),
+    ("verify", &[Kind::Scale]),
+    ("verify_within", &[Kind::Scale]),
+    ("beside", &[Kind::Scale]),
+    ("samples", &[Kind::Degrade]),
+    ("min_samples", &[Kind::Degrade, Kind::Dim, Kind::Limit]),
+    ("law", &[Kind::Dim]),
+    ("objective", RULED),
+    ("cost_ratio", &[Kind::Dim]),
+    ("target", RULED),
+    ("slow_share", RULED),
+    ("hold", &[Kind::Dim]),
+    ("service", RULED),
+    ("arrivals", RULED),
+    ("full", RULED),
+    ("degraded", &[Kind::Dim]),
+    ("slow", RULED),
+    ("utilisation", RULED),
+    ("in_flight", RULED),
+    ("latency", &[Kind::Dim]),
+    ("pressure", &[Kind::Dim]),
+    ("shares", &[Kind::Dim]),
+    ("value", &[Kind::Limit]),
+    ("version", &[Kind::Rollout]),
+    ("steps", &[Kind::Rollout]),
+    ("advance_when", &[Kind::Rollout]),
+    ("abort_when", &[Kind::Rollout]),
+    ("abort_for", &[Kind::Rollout]),
+    ("compare", &[Kind::Rollout]),
+    ("no_data_for", &[Kind::Rollout]),
 ];
 
 /// Every field that may stand in a rule, of whatever kind.
@@ -196,6 +235,9 @@ pub(super) struct RawRule {
     pub expr: Option<Query>,
     pub hold: Duration,
     pub keep_firing_for: Duration,
+    pub resolve_when: Option<Query>,
+    pub on_unknown: OnUnknown,
+    pub unknown_for: Duration,
     pub labels: Pairs,
     pub annotations: Pairs,
     pub levels: Option<Vec<LevelSpec>>,
@@ -213,6 +255,16 @@ pub(super) struct RawRule {
     pub cooldown_in: Option<Duration>,
     pub scale_in: bool,
     pub webhook: Option<Spanned<String>>,
+    pub verify: Option<Query>,
+    pub verify_within: Duration,
+    pub beside: Vec<Spanned<String>>,
+    pub samples: Option<Query>,
+    pub dim: Option<Spanned<String>>,
+    /// The name of a limit rule, or of the limit behind a dimmer.
+    pub limit: Option<Spanned<String>>,
+    pub rollout: Option<Spanned<String>>,
+    pub control: RawControl,
+    pub release: RawRollout,
 }
 
 impl RawRule {
@@ -234,16 +286,31 @@ impl RawRule {
                 "0s",
                 "how long the alert keeps firing after the expression ceased to hold (alert)",
             ),
+            resolve_when: fields.optional(
+                "resolve_when",
+                "PromQL; a firing alert goes on until this has a result for its labels as well (alert)",
+            ),
+            on_unknown: fields.or(
+                "on_unknown",
+                "resolve",
+                "what becomes of an alert whose series are gone or whose target is down: resolve, as in Prometheus; \
+                 hold: it stays as it is; alert: it stays, and NAMEUnknown fires as well (alert)",
+            ),
+            unknown_for: fields.or(
+                "unknown_for",
+                "1h",
+                "with on_unknown hold or alert: for how long at the most (alert)",
+            ),
             labels: fields.optional("labels", "labels to set; templates in alerts (record, alert)").unwrap_or_default(),
             annotations: fields.optional("annotations", "texts for people; templates (alert)").unwrap_or_default(),
             levels: fields.optional("levels", "when to go to which level, mildest first (degrade)"),
             recover: fields.or("recover", "{}", "when to go back, one level at a time (degrade)"),
             min_hold: fields.or("min_hold", "30s", "the shortest stay on a level before a step back (degrade)"),
-            scope: fields.or("scope", "fleet", "whom the decision speaks for (degrade)"),
+            scope: fields.or("scope", "fleet", "whom the decision speaks for (degrade, dim, limit)"),
             quorum: fields
                 .optional("quorum", "how many hosts must agree; default: half of those that run the rule (degrade)"),
             mode: fields
-                .optional("mode", "observe: decide and show, change nothing; default: actions.mode (degrade, scale)"),
+                .optional("mode", "observe: decide and show, change nothing; default: actions.mode (all that act)"),
             desired: fields.optional("desired", "PromQL that gives the wanted number, rounded up (scale)"),
             min: fields.or("min", "1", "never ask for fewer (scale)"),
             max: fields.optional("max", "never ask for more (scale)"),
@@ -255,16 +322,36 @@ impl RawRule {
                 .optional("cooldown_in", "the same for calls that ask for fewer; default: cooldown (scale)"),
             scale_in: fields.or("in", "false", "whether the rule may ask for fewer (scale)"),
             webhook: fields.optional("webhook", "the name of the webhook to call (scale)"),
+            verify: fields.optional("verify", "PromQL that gives how many there are: it must follow the calls (scale)"),
+            verify_within: fields.or("verify_within", "5m", "how soon it must (scale)"),
+            beside: fields.or(
+                "beside",
+                "[]",
+                "switches that degrade first: no call for fewer while one of them is degraded (scale)",
+            ),
+            samples: fields.optional(
+                "samples",
+                "PromQL: how many requests the conditions rest on; with fewer than min_samples they say nothing (degrade)",
+            ),
+            dim: fields.optional("dim", "the dimmer, or the feature, that a control law rules"),
+            limit: fields.optional(
+                "limit",
+                "the limit that a rule rules by itself (limit), or the one behind a dimmer; `none` for none (dim)",
+            ),
+            rollout: fields.optional("rollout", "the rollout that the rule leads"),
+            control: RawControl::read(fields),
+            release: RawRollout::read(fields),
         }
     }
 
     /// The one kind that the rule names.
     fn kind(&self, fields: &mut Fields<'_>) -> Option<Kind> {
-        let given: Vec<_> = KINDS.into_iter().filter(|(key, ..)| fields.has(key)).collect();
+        let behind = |kind| kind == Kind::Limit && fields.has("dim");
+        let given: Vec<_> = KINDS.into_iter().filter(|(key, kind, _)| fields.has(key) && !behind(*kind)).collect();
         match given[..] {
             [(_, kind, _)] => Some(kind),
             [] => {
-                let help = "add one of `record`, `alert`, `degrade`, `scale`".to_owned();
+                let help = "add one of `record`, `alert`, `degrade`, `dim`, `limit`, `scale`, `rollout`".to_owned();
                 fields.problem("", "a rule must say what it is", Some(help));
                 None
             }
@@ -281,14 +368,9 @@ impl Decode for RuleSpec {
     fn decode(at: &mut At<'_>) -> Option<RuleSpec> {
         let mut fields = at.record(
             "a rule",
-            "One rule: a recording rule (`record`), an alert (`alert`), or an action: a feature switch (`degrade`) or a \
-             call for machines (`scale`).",
+            "One rule: a recording rule (`record`), an alert (`alert`), or an action: a feature switch (`degrade`), a \
+             dimmer (`dim`), a limit (`limit`), a call for machines (`scale`) or a gray release (`rollout`).",
         )?;
-        if let Some(kind) = UNKNOWN_KINDS.into_iter().find(|kind| fields.has(kind)) {
-            let help = "the kinds of this version are `record`, `alert`, `degrade` and `scale`".to_owned();
-            fields.problem(kind, format!("this version has no rules of kind `{kind}`"), Some(help));
-            return None;
-        }
         let raw = RawRule::read(&mut fields);
         let kind = raw.kind(&mut fields);
         if let Some(kind) = kind {
@@ -299,6 +381,9 @@ impl Decode for RuleSpec {
             Some(Kind::Alert) => read_alert(raw, &mut fields).map(RuleSpec::Alert),
             Some(Kind::Degrade) => read_degrade(raw, &mut fields).map(RuleSpec::Degrade),
             Some(Kind::Scale) => read_scale(raw, &mut fields).map(RuleSpec::Scale),
+            Some(Kind::Dim) => read_dim(raw, &mut fields).map(RuleSpec::Dim),
+            Some(Kind::Limit) => read_limit(raw, &mut fields).map(RuleSpec::Limit),
+            Some(Kind::Rollout) => read_rollout(raw, &mut fields).map(RuleSpec::Rollout),
             None => None,
         };
         fields.finish();
@@ -353,6 +438,14 @@ fn warn_useless(expr: Option<&Query>, fields: &mut Fields<'_>) {
         let help = "take the last value of a range with last_over_time(), or drop the brackets".to_owned();
         fields.push(query.place.warning(why, Some(help)));
     }
+    refuse_unkept(expr, fields);
+}
+
+/// Refuses an expression that reads further back than any series is kept.
+pub(super) fn refuse_unkept(expr: Option<&Query>, fields: &mut Fields<'_>) {
+    if let Some(problem) = expr.and_then(Query::unkept) {
+        fields.push(problem);
+    }
 }
 
 fn read_record(raw: RawRule, fields: &mut Fields<'_>) -> Option<RecordSpec> {
@@ -374,6 +467,7 @@ fn read_alert(raw: RawRule, fields: &mut Fields<'_>) -> Option<AlertSpec> {
     check_label_names(&raw.labels, "label", fields);
     check_label_names(&raw.annotations, "annotation", fields);
     warn_useless(raw.expr.as_ref(), fields);
+    check_condition(raw.resolve_when.as_ref(), fields);
     let labels = templates(raw.labels, fields);
     let annotations = templates(raw.annotations, fields);
     Some(AlertSpec {
@@ -381,6 +475,9 @@ fn read_alert(raw: RawRule, fields: &mut Fields<'_>) -> Option<AlertSpec> {
         expr: raw.expr?,
         hold: raw.hold,
         keep_firing_for: raw.keep_firing_for,
+        resolve_when: raw.resolve_when,
+        on_unknown: raw.on_unknown,
+        unknown_for: raw.unknown_for,
         labels,
         annotations,
     })

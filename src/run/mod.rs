@@ -15,4 +15,5 @@ mod systemd;
 mod watch;
 
 pub use disk::DiskFiles;
+pub use plan::engine_settings;
 pub use start::{RunArgs, RunError, SetLogLevel, run};

@@ -7,7 +7,7 @@ use super::jobs::Job;
 use super::perform::Receivers;
 use super::render::renderer;
 use crate::alerts::LinkKey;
-use crate::config::{Checked, FeatureSwitch};
+use crate::config::{Checked, SwitchSettings};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
 use crate::rules;
@@ -25,6 +25,11 @@ pub(super) struct Plan {
     pub mode: &'static str,
     pub allowed_hosts: Vec<String>,
     pub exposed_jobs: Vec<String>,
+}
+
+/// The engine's settings alone: for simulations, which run no jobs.
+pub fn engine_settings(checked: &Checked) -> engine::Settings {
+    plan(checked, &LinkKey([0; 32])).engine
 }
 
 /// Puts the settings together.
@@ -69,6 +74,7 @@ pub(super) fn plan(checked: &Checked, link_key: &LinkKey) -> Plan {
                 guards: Guards {
                     max_degraded: checked.actions.max_degraded,
                     max_decisions_per_hour: checked.actions.max_decisions_per_hour,
+                    max_decisions_per_hour_overall: checked.actions.max_decisions_per_hour_overall,
                 },
             },
         },
@@ -87,10 +93,11 @@ fn log_job(mut settings: JobSettings) -> Job {
     Job::Log(settings)
 }
 
-fn declaration(name: crate::model::SwitchName, switch: &FeatureSwitch) -> Declaration {
+fn declaration(name: crate::model::SwitchName, switch: &SwitchSettings) -> Declaration {
     Declaration {
         name,
         description: switch.description.clone(),
+        kind: switch.kind.clone(),
         ladder: switch.levels.clone(),
         on_silence: switch.restore_after.map_or(OnSilence::Hold, OnSilence::Restore),
     }

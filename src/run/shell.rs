@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::jobs::{Jobs, LogOutput, Tools};
-use super::own::{OwnMetrics, refusal_word};
+use super::own::OwnMetrics;
 use super::perform::{Receivers, Work};
 use super::plan::{Plan, plan, receivers};
 use super::start::SetLogLevel;
@@ -144,8 +144,8 @@ impl Shell {
     }
 
     async fn perform(&mut self, effects: Effects) {
-        for (why, count) in &effects.refused {
-            self.telemetry.add(Metric::SamplesRefused, &[("reason", refusal_word(*why))], *count as f64);
+        for ((source, why), count) in &effects.refused {
+            self.own.refused(&self.telemetry, source, *why, *count);
         }
         if effects.appended > 0 {
             self.telemetry.add(Metric::SamplesAppended, &[], effects.appended as f64);
@@ -199,11 +199,13 @@ impl Shell {
         }
         tracing::warn!(drift_millis = drift, "the system's clock was set");
         self.telemetry.count(Metric::ClockSteps, &[]);
+        let before = self.clock.now();
         self.clock.resync();
+        let by_millis = self.clock.now().as_millis() - before.as_millis();
         self.own_due = self.clock.now();
         self.heartbeat_due = self.clock.now();
         self.snapshot_due = self.clock.now() + SNAPSHOT_INTERVAL;
-        self.handle(Event::ClockStepped, Vec::new()).await;
+        self.handle(Event::ClockStepped(by_millis), Vec::new()).await;
     }
 
     /// Writes the series beside the journal; losing them costs only the rules' windows.
@@ -217,6 +219,9 @@ impl Shell {
             Ask::Picture(reply) => drop(reply.send(self.engine.picture(self.clock.now()))),
             Ask::Alerts(reply) => drop(reply.send(Box::new(self.engine.alerts().to_read()))),
             Ask::View(reply) => drop(reply.send(self.engine.view())),
+            Ask::Evaluations { group, rule, reply } => {
+                drop(reply.send(self.engine.rules().evaluations(group.as_deref(), &rule)));
+            }
             Ask::Command(command, reply) => {
                 self.questions += 1;
                 self.waiting.insert(self.questions, reply);

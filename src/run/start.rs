@@ -100,8 +100,7 @@ fn announce(checked: &Checked, folder: &Path, listener: &TcpListener, config: Op
     let config = config.map_or("none, the defaults".to_owned(), |path| path.display().to_string());
     tracing::info!(config, data_dir = %folder.display(), page = format!("http://{address}/"), "brownout {}", env!("CARGO_PKG_VERSION"));
     let actions = checked.groups.iter().flat_map(|group| &group.rules);
-    let actions =
-        actions.filter(|rule| matches!(rule, crate::rules::RuleSpec::Degrade(_) | crate::rules::RuleSpec::Scale(_)));
+    let actions = actions.filter(|rule| !rule.asked().is_empty());
     match (checked.actions.mode.as_str(), actions.count()) {
         (_, 0) => {}
         ("observe", count) => {
@@ -135,7 +134,8 @@ impl Daemon {
         let table = Arc::clone(&store.watch().borrow());
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
-        let engine = Engine::restore(now, engine, restored, seed, &mut effects);
+        let mut engine = Engine::restore(now, engine, restored, seed, &mut effects);
+        engine.measure_with(Arc::new(move || clock.elapsed()));
         for damage in &effects.damaged {
             tracing::error!(damage, "a record of the journal is left out");
         }

@@ -60,6 +60,7 @@ fn switch(name: &str, flag: &Flag, picture: &Picture) -> Value {
     json!({
         "name": name,
         "description": flag.description,
+        "value": flag.value,
         "ladder": flag.ladder,
         "level": flag.level,
         "depth": flag.depth,

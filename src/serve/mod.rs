@@ -20,11 +20,13 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+pub use prometheus::query_answer;
 pub use server::{ServeError, serve};
 pub use switchboard::{Flag, Switchboard};
 
 use crate::alerts::Alerts;
 use crate::engine::{Command, Picture, Reply};
+use crate::rules::{Evaluation, RuleId};
 use crate::series::View;
 use crate::telemetry::Telemetry;
 use crate::time::{Clock, Timestamp};
@@ -37,6 +39,8 @@ pub enum Ask {
     View(oneshot::Sender<View>),
     /// The alerts, groups and silences as they are now, to be read elsewhere.
     Alerts(oneshot::Sender<Box<Alerts>>),
+    /// The last evaluations of the rules of a name, of one group or of all.
+    Evaluations { group: Option<String>, rule: String, reply: oneshot::Sender<Vec<(RuleId, Vec<Evaluation>)>> },
     /// To change something.
     Command(Command, oneshot::Sender<Reply>),
     /// To load the configuration again; the answer says what is wrong with it, if anything.
@@ -104,6 +108,13 @@ impl Shared {
     async fn command(&self, command: Command) -> Option<Reply> {
         let (reply, answer) = oneshot::channel();
         self.asks.send(Ask::Command(command, reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// The last evaluations of the rules of a name; `None` while the daemon shuts down.
+    async fn evaluations(&self, group: Option<String>, rule: String) -> Option<Vec<(RuleId, Vec<Evaluation>)>> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Evaluations { group, rule, reply }).await.ok()?;
         answer.await.ok()
     }
 

@@ -20,13 +20,19 @@ pub trait Decode: Sized {
 }
 
 /// A place in a file that messages can point at later.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub file: Arc<SourceFile>,
     pub span: Span,
 }
 
 impl Place {
+    /// The line, counted from 1.
+    pub fn line(&self) -> usize {
+        let before = self.file.text.get(..self.span.start).unwrap_or(&self.file.text);
+        before.bytes().filter(|byte| *byte == b'\n').count() + 1
+    }
+
     /// An error here. `help` says what to write instead.
     pub fn error(&self, message: impl Into<String>, help: Option<String>) -> Problem {
         self.problem(Severity::Error, message.into(), help)

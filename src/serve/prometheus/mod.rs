@@ -3,6 +3,7 @@
 //! Follows `web/api/v1/api.go` of Prometheus 3.x: GET and POST, its envelope, its error types and codes.
 
 mod answer;
+mod envelope;
 mod params;
 mod query;
 mod rules;
@@ -12,6 +13,8 @@ use axum::Router;
 use axum::routing::{any, get};
 
 use super::Shared;
+
+pub use envelope::query_answer;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
@@ -23,6 +26,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/api/v1/label/{name}/values", get(series::values))
         .route("/api/v1/metadata", get(series::metadata))
         .route("/api/v1/rules", get(rules::rules))
+        .route("/api/v1/rules/evaluations", get(rules::evaluations))
         .route("/api/v1/alerts", get(rules::alerts))
         .route("/api/v1/targets", get(rules::targets))
         .route("/api/v1/status/buildinfo", get(rules::build_info))

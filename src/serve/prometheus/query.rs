@@ -6,10 +6,11 @@ use std::time::Duration;
 use axum::extract::State;
 use serde_json::json;
 
-use super::answer::{Answer, ApiError, data, query_data, with_notes};
+use super::answer::{Answer, ApiError, data, whole};
+use super::envelope::query_answer;
 use super::params::Params;
 use crate::limits;
-use crate::promql::{self, AnnotationKind, EvalError, EvalErrorKind, Expr, Interrupt, Options, Outcome};
+use crate::promql::{self, EvalError, EvalErrorKind, Expr, Interrupt, Options, Outcome};
 use crate::serve::Shared;
 use crate::time::{Clock, Timestamp};
 
@@ -69,17 +70,11 @@ async fn run(
         drop(place);
         result.map(|mut outcome| {
             truncate(&mut outcome, limit);
-            (query_data(&outcome.value, at), outcome.annotations)
+            query_answer(&outcome, at, &text)
         })
     });
     match work.await {
-        Ok(Ok((value, annotations))) => {
-            let notes = |kind| {
-                let of_kind = annotations.iter().filter(|note| note.kind == kind);
-                of_kind.map(|note| note.text(&text)).collect::<Vec<_>>()
-            };
-            Ok(with_notes(&value, &notes(AnnotationKind::Warning), &notes(AnnotationKind::Info)))
-        }
+        Ok(Ok(answer)) => Ok(whole(answer)),
         Ok(Err(error)) => Err(api_error(&error)),
         Err(_) => Err(ApiError::Internal("the query made the evaluator panic; please report it".into())),
     }

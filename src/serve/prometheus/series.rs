@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, ApiError, data, labels_json};
+use super::answer::{Answer, ApiError, data};
+use super::envelope::labels_json;
 use super::params::Params;
 use crate::model::{Labels, MatchOp, Matcher, NAME};
 use crate::serve::Shared;

@@ -69,7 +69,7 @@ impl Desk {
 
     /// When something is due: all series, or the changed ones that had to wait.
     pub fn next_due(&self) -> Timestamp {
-        let waiting = self.partial.free_at().filter(|_| self.metrics.is_dirty());
+        let waiting = self.partial.free_at(self.last_at).filter(|_| self.metrics.is_dirty());
         waiting.map_or(self.next_whole, |at| at.min(self.next_whole))
     }
 
@@ -82,6 +82,10 @@ impl Desk {
         places: impl FnOnce() -> Places,
     ) -> Option<Output> {
         self.moved |= moved;
+        if self.last_at.since(now) > self.interval.max(Duration::from_secs(1)) {
+            // The clock was set back.
+            (self.next_whole, self.last_at, self.last_checkpoint) = (now, Timestamp::MIN, None);
+        }
         let whole = last || now >= self.next_whole;
         let urgent = self.metrics.is_dirty();
         if !whole && !(urgent && (self.partial.free(now) || self.metrics.is_fresh())) {

@@ -128,7 +128,7 @@ impl Reader {
     async fn read(&mut self, mut out: BufReader<ChildStdout>) -> Option<u64> {
         let mut entries = 0;
         loop {
-            let breath = self.last_sent + BREATH;
+            let breath = self.last_sent.min(self.job.clock.now()) + BREATH;
             let due = if self.moved { breath.min(self.desk.next_due()) } else { self.desk.next_due() };
             tokio::select! {
                 chunk = out.fill_buf() => {

@@ -19,19 +19,21 @@ impl Pace {
         Pace { slack: gap * burst.saturating_sub(1), gap, full: None }
     }
 
-    /// When the next one is free; `None`: always was.
-    pub fn free_at(&self) -> Option<Timestamp> {
-        self.full.map(|full| full - self.slack)
+    /// When the next one is free; `None`: always was, also when the clock was set back since.
+    pub fn free_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let full = self.full.filter(|full| *full <= now + self.slack + self.gap)?;
+        Some(full - self.slack)
     }
 
     /// Whether one is free.
     pub fn free(&self, now: Timestamp) -> bool {
-        self.free_at().is_none_or(|at| at <= now)
+        self.free_at(now).is_none_or(|at| at <= now)
     }
 
     /// Takes one, free or not.
     pub fn take(&mut self, now: Timestamp) {
-        self.full = Some(self.full.map_or(now, |full| full.max(now)) + self.gap);
+        let full = self.full.map_or(now, |full| full.max(now)) + self.gap;
+        self.full = Some(full.min(now + self.slack + self.gap));
     }
 }
 
@@ -62,5 +64,7 @@ mod tests {
             })
             .count();
         assert_eq!(free, 3);
+        // A clock that is set back does not close it.
+        assert!(pace.free(Timestamp::from_millis(0)));
     }
 }

@@ -114,7 +114,7 @@ async fn follow(
                 () = tokio::time::sleep_until(until) => {}
                 () = tail.watcher.woken() => {
                     // Together with the lines that follow at once.
-                    let breath = job.clock.instant(tail.next_hinted());
+                    let breath = job.clock.instant(tail.next_hinted(job.clock.now()));
                     tokio::select! {
                         () = stop.as_mut() => stopping = Some(LAST_TURNS),
                         () = tokio::time::sleep_until(breath) => {}
@@ -189,12 +189,16 @@ impl Tail {
     }
 
     /// When a hint may lead to a turn.
-    fn next_hinted(&self) -> Timestamp {
-        let breath = self.last_turn + BREATH;
-        self.small_turns.free_at().map_or(breath, |free| free.max(breath))
+    fn next_hinted(&self, now: Timestamp) -> Timestamp {
+        let breath = self.last_turn.min(now) + BREATH;
+        self.small_turns.free_at(now).map_or(breath, |free| free.max(breath))
     }
 
     fn turn(&mut self, now: Timestamp, hint: Hint, stopping: Option<u32>) -> Option<Output> {
+        if self.last_turn > now {
+            // The clock was set back.
+            (self.next_sweep, self.next_search) = (now, now);
+        }
         self.last_turn = now;
         let Hint { paths, search } = hint;
         let search = search || now >= self.next_search;
