@@ -49,6 +49,10 @@ pub const REFUSED_SOURCES: usize = 100;
 pub const LABELS_BYTES: usize = 16 << 10;
 /// Samples that one query may touch.
 pub const QUERY_SAMPLES: usize = 10_000_000;
+/// Points of one answer to a query, all series together.
+pub const QUERY_ANSWER_POINTS: usize = 2_000_000;
+/// Series that `/federate` shows in one answer.
+pub const FEDERATED_SERIES: usize = 100_000;
 /// Points a series in a range query, as in Prometheus.
 pub const QUERY_POINTS: i64 = 11_000;
 /// Time that one query may take.
@@ -123,6 +127,19 @@ pub const EMAIL_SUBJECT_CHARS: usize = 160;
 pub const REPLY_CHARS: usize = 200;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
+
+// ---- remote write
+
+/// Batches that wait to be gathered for one receiver.
+pub const REMOTE_BATCHES: usize = 4_096;
+/// One request in the queue, in bytes.
+pub const REMOTE_REQUEST_BYTES: usize = 64 << 20;
+/// A segment of the queue is full at some size between these two, in bytes.
+pub const REMOTE_SEGMENT_LEAST: u64 = 64 << 10;
+/// See [`REMOTE_SEGMENT_LEAST`].
+pub const REMOTE_SEGMENT_MOST: u64 = 8 << 20;
+/// The pause before a disk that failed is tried again.
+pub const REMOTE_DISK_PAUSE: Duration = Duration::from_secs(5);
 
 // ---- rules
 

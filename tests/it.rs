@@ -4,6 +4,7 @@ mod bad_configs;
 mod command_line;
 mod dashboards;
 mod deploy;
+mod differential;
 mod generated;
 mod good_config;
 mod hostile;

@@ -19,7 +19,7 @@ use crate::rules::{
     ExpectedMessage, Failure, NotificationTest, RuleSpec, Suite, SwitchExpected, SwitchTest, UnitTest, is_part, pair_up,
 };
 use crate::run::{DiskFiles, engine_settings};
-use crate::switches::Mode;
+use crate::switches::{Mode, SwitchValue};
 use crate::time::{format_duration, millis};
 use crate::yaml::{Problem, Severity, Spanned, nearest};
 
@@ -246,7 +246,7 @@ impl Running<'_> {
             return Err(format!("it has no level {expected}; its levels: {}", declared.ladder.join(", ")));
         }
         let record = switches.records().find(|(name, _)| name.as_str() == switch);
-        let found = record.map_or_else(|| declared.healthy().text(), |(_, record)| record.level.clone());
+        let found = declared.value(record.map(|(_, record)| record)).text();
         let observed = switches.ladders().find(|(rule, ladder)| {
             let wish = declared.ladder.get(ladder.memory().depth);
             rule.switch.as_str() == switch && rule.mode == Mode::Observe && wish.is_some_and(|wish| wish == expected)
@@ -262,10 +262,13 @@ impl Running<'_> {
 
     fn share(&self, switch: &str) -> Result<f64, String> {
         let switches = self.simulation.engine().switches();
+        let declared = switches.declarations().find(|declared| declared.name.as_str() == switch);
+        let declared = declared.ok_or("there is no such switch in brownout_config")?;
         let record = switches.records().find(|(name, _)| name.as_str() == switch);
-        let (_, record) = record.ok_or("there is no such switch in brownout_config")?;
-        let record = serde_json::to_value(record).map_err(|error| error.to_string())?;
-        record.get("share").and_then(serde_json::Value::as_f64).ok_or_else(|| "this switch has no share".to_owned())
+        match declared.value(record.map(|(_, record)| record)) {
+            SwitchValue::Dimmer { share, .. } | SwitchValue::Rollout { share, .. } => Ok(share),
+            SwitchValue::Feature { .. } | SwitchValue::Limit { .. } => Err("this switch has no share".to_owned()),
+        }
     }
 
     fn desired(&self, scale: &str) -> Result<String, String> {

@@ -141,7 +141,7 @@ async fn ask(daemon: &Daemon, expr: &str, when: When) -> Result<String, Failure>
             "query_range"
         }
     };
-    daemon.json_of_form(&["api", "v1", call], &form).await
+    daemon.json_of_query(&["api", "v1", call], &form, expr).await
 }
 
 fn notes(answer: &Answer) -> Vec<Text> {

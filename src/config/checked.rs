@@ -13,11 +13,14 @@ use super::settings::alertmanager::Template;
 use super::settings::edges::ServeSettings;
 use super::settings::forward::{self, ForwardSettings};
 use super::settings::switches::SwitchSettings;
-use super::settings::{alertmanager, edges, logs, probes, rules, scrape as scrapes, switches, system as host};
+use super::settings::{
+    alertmanager, edges, logs, probes, remote_write, rules, scrape as scrapes, switches, system as host,
+};
 use super::switches::Actions;
 use crate::alerts;
 use crate::model::{Labels, SwitchName};
 use crate::notify::{HeartbeatSettings, Receiver, WebhookSettings};
+use crate::remote;
 use crate::rules::GroupSpec;
 use crate::signals::logs::JobSettings;
 use crate::signals::probes::ProbeJob;
@@ -51,6 +54,8 @@ pub struct Checked {
     pub forwarding: Vec<ForwardSettings>,
     /// Where signs of life go.
     pub heartbeat: Option<HeartbeatSettings>,
+    /// Who gets every sample.
+    pub remotes: Vec<remote::Settings>,
     pub serve: ServeSettings,
     /// `None`: [`default_data_dir`].
     pub data_dir: Option<PathBuf>,
@@ -84,10 +89,12 @@ impl Checked {
         let mut told = alertmanager::settings(check, &serve.external_url, root.alertmanager.as_ref());
         let forwarding = forward::forwarding(check, &root.alertmanagers, root.alerting.as_ref());
         told.alerts.forward = !forwarding.is_empty();
+        let external_labels = Labels::from_pairs(root.global.external_labels.0.iter().map(|(n, v)| (n, v)));
+        let remotes = remote_write::settings(check, &external_labels, &root.remote_write);
         Checked {
             evaluation_interval: root.global.evaluation_interval.value.0,
             rule_query_offset: root.global.rule_query_offset,
-            external_labels: Labels::from_pairs(root.global.external_labels.0.iter().map(|(n, v)| (n, v))),
+            external_labels,
             system: host::settings(check, &root.global, &root.system),
             scrapes: scrapes::settings(check, &root.global, &root.scrape_configs),
             probes: probes::settings(check, &root.global, &root.modules, &root.probes),
@@ -101,6 +108,7 @@ impl Checked {
             webhooks,
             forwarding,
             heartbeat: forward::heartbeat(check, root.heartbeat.as_ref()),
+            remotes,
             serve,
             data_dir: root.data_dir.as_ref().map(|text| check.path(text)),
             log: root.log,

@@ -7,6 +7,7 @@ use super::global::Global;
 use super::logs::LogJob;
 use super::modules::Module;
 use super::probes::Probe;
+use super::remote_write::RemoteWrite;
 use super::scrape::Scrape;
 use super::switches::{Actions, Switches};
 use super::system::System;
@@ -32,6 +33,7 @@ pub struct Root {
     pub alerting: Option<Alerting>,
     pub heartbeat: Option<Heartbeat>,
     pub webhooks: Entries<ScaleWebhook>,
+    pub remote_write: Vec<RemoteWrite>,
     pub serve: Serve,
     pub data_dir: Option<String>,
     pub log: Log,
@@ -60,6 +62,7 @@ impl Decode for Root {
         let alerting = fields.optional("alerting", "Prometheus' own section with the same content");
         let heartbeat = fields.optional("heartbeat", "a sign of life to an outside dead man's switch");
         let webhooks = fields.or("webhooks", "{}", "where scale rules post their wishes, by name");
+        let remote_write = fields.or("remote_write", "[]", "programs that get every sample of this host");
         let serve = fields.or("serve", "{}", "the page, the metrics and every API");
         let data_dir = fields.optional(
             "data_dir",
@@ -87,6 +90,7 @@ impl Decode for Root {
             alerting,
             heartbeat,
             webhooks,
+            remote_write,
             serve,
             data_dir,
             log,
@@ -103,7 +107,7 @@ fn misplaced(fields: &mut Fields<'_>, refused: &mut Vec<Problem>) {
     let help = "put the rules in a file of their own and name it in `rule_files`";
     refuse(fields, &["groups"], "`{}` belongs in a rule file", help, refused);
     let help = "remove it: a host keeps only as much history as its rules need";
-    let keys = ["remote_write", "remote_read", "storage", "otlp", "tracing"];
+    let keys = ["remote_read", "storage", "otlp", "tracing"];
     refuse(fields, &keys, "`{}` of Prometheus is not supported", help, refused);
     let help = "write the jobs in `scrape_configs` of this file";
     refuse(fields, &["scrape_config_files"], "`{}` is not supported in this version", help, refused);

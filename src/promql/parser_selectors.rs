@@ -28,8 +28,9 @@ impl Parser<'_> {
         if self.token() == Token::LeftBrace {
             span.end = self.matchers(&mut name, &mut matchers)?.end;
         }
-        // One order for one meaning: the printed form is sorted, as Prometheus prints it.
-        matchers.sort_by_cached_key(Matcher::to_string);
+        // One order for one meaning, as Prometheus prints it. Among the matchers of one label the order stays:
+        // `absent()` makes its labels of the first that fixes one, and of what follows it.
+        matchers.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some(name) = &name {
             matchers.insert(0, Matcher::equal(NAME, name));
         }

@@ -7,6 +7,7 @@ mod link_key;
 mod own;
 mod perform;
 mod plan;
+mod remotes;
 mod render;
 mod shell;
 mod start;

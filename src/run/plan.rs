@@ -10,6 +10,7 @@ use crate::alerts::LinkKey;
 use crate::config::{Checked, SwitchSettings};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
+use crate::remote;
 use crate::rules;
 use crate::series;
 use crate::signals::logs::JobSettings;
@@ -25,6 +26,7 @@ pub(super) struct Plan {
     pub mode: &'static str,
     pub allowed_hosts: Vec<String>,
     pub exposed_jobs: Vec<String>,
+    pub remotes: Vec<remote::Settings>,
 }
 
 /// The engine's settings alone: for simulations, which run no jobs.
@@ -77,7 +79,9 @@ pub(super) fn plan(checked: &Checked, link_key: &LinkKey) -> Plan {
                     max_decisions_per_hour_overall: checked.actions.max_decisions_per_hour_overall,
                 },
             },
+            record: !checked.remotes.is_empty(),
         },
+        remotes: checked.remotes.clone(),
         jobs,
         declarations,
         mode: mode.as_str(),

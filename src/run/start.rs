@@ -14,6 +14,7 @@ use super::link_key::link_key;
 use super::own::{self, OwnMetrics};
 use super::perform::{Performer, Work};
 use super::plan::{Plan, plan, receivers};
+use super::remotes::Remotes;
 use super::shell::{Inputs, Reading, Shell, tell_taken};
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
@@ -78,7 +79,8 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let clock = Clock::start();
     let telemetry = Telemetry::new();
     own::tell_build(&telemetry);
-    let Loaded { checked, problems, watched, .. } = loaded;
+    let Loaded { checked, problems, watched, sources } = loaded;
+    let config_text = sources.first().map(|source| source.text.clone()).unwrap_or_default();
     let Some(checked) = checked else { return Err(RunError::Config(render_problems(&problems))) };
     for problem in &problems {
         tracing::warn!("{}", problem.one_line());
@@ -91,7 +93,7 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let listener = TcpListener::bind(&address).await;
     let listener = listener.map_err(|error| ServeError::Listen { address: address.clone(), error })?;
     announce(&checked, &folder, &listener, args.config.as_deref());
-    let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched };
+    let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text };
     daemon.run(&checked).await
 }
 
@@ -119,18 +121,19 @@ struct Daemon {
     store: Embedded,
     listener: TcpListener,
     watched: Vec<PathBuf>,
+    config_text: String,
 }
 
 impl Daemon {
     #[expect(clippy::too_many_lines, reason = "wiring: one statement a part, and nothing is decided")]
     async fn run(self, checked: &Checked) -> Result<(), RunError> {
-        let Daemon { args, clock, telemetry, folder, opened, store, listener, watched } = self;
+        let Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text } = self;
         let now = clock.now();
         telemetry.add(Metric::JournalRecovered, &[], opened.torn_bytes as f64);
         let key = link_key(&folder);
         let snapshot_path = folder.join("series.snapshot");
         let (journal, checkpoints, restored) = remembered(opened, &store, &snapshot_path).await?;
-        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked, &key);
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes: wanted } = plan(checked, &key);
         let table = Arc::clone(&store.watch().borrow());
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
@@ -149,6 +152,10 @@ impl Daemon {
             config_problem: None,
             allowed_hosts,
             exposed_jobs,
+            external_labels: checked.external_labels.clone(),
+            cors_origin: checked.serve.cors_origin.clone(),
+            config_text,
+            config_taken: now,
         };
         let (senders, inputs, work) = channels(&store);
         let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock)));
@@ -201,6 +208,8 @@ impl Daemon {
         };
         let mut running = Jobs::default();
         running.apply(now, jobs, &tools).await;
+        let mut remotes = Remotes::new(folder.join("remote"), clock, telemetry.clone());
+        remotes.apply(wanted).await;
         tell_taken(&telemetry, now, 1);
         drop(senders.work.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
         let shell = Shell {
@@ -211,6 +220,7 @@ impl Daemon {
             work: senders.work,
             jobs: running,
             tools,
+            remotes,
             loaded: senders.loaded,
             config: args.config,
             watched: watched_in,

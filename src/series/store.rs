@@ -119,6 +119,8 @@ pub struct Store {
     needs: Option<Needs>,
     /// The newest time in the pages when the clock was last set.
     stepped_at: Option<i64>,
+    /// Floats that were taken since they were last asked for; `None` while nobody wants to know.
+    recorded: Option<Vec<(Labels, Timestamp, f64)>>,
 }
 
 /// The number of no source.
@@ -184,17 +186,24 @@ impl Store {
     }
 
     fn write(&mut self, slot: Slot, at: Timestamp, value: Value) -> Result<(), Refusal> {
-        let at = at.as_millis().saturating_sub(self.shared.shift);
+        let stored = at.as_millis().saturating_sub(self.shared.shift);
         let Some(page) = Arc::make_mut(&mut self.shared).pages.get_mut(slot as usize / PAGE) else { return Ok(()) };
         let Some(series) = &mut Arc::make_mut(page).slots[slot as usize % PAGE] else { return Ok(()) };
-        let history = &mut Arc::make_mut(series).history;
+        let series = Arc::make_mut(series);
+        let history = &mut series.history;
         // Samples that carry a time of their own do not follow our clock: such a series begins anew.
-        if self.stepped_at.is_some_and(|stepped| at < history.newest() && history.newest() <= stepped) {
+        if self.stepped_at.is_some_and(|stepped| stored < history.newest() && history.newest() <= stepped) {
             *history = Default::default();
         }
         match value {
-            Value::Float(value) => history.push(at, value),
-            Value::Histogram(value) => history.push_histogram(at, value),
+            Value::Float(value) => {
+                history.push(stored, value)?;
+                if let Some(recorded) = &mut self.recorded {
+                    recorded.push((series.labels.clone(), at, value));
+                }
+                Ok(())
+            }
+            Value::Histogram(value) => history.push_histogram(stored, value),
         }
     }
 
@@ -396,6 +405,21 @@ impl Store {
             source.listed.retain(|slot| places.get(*slot as usize).is_some_and(|p| p.source == source.number));
             source.created > 0 || !source.listed.is_empty()
         });
+    }
+
+    /// From now on, keeps what it takes for [`Store::take_recorded`], or keeps it no longer.
+    pub fn record(&mut self, wanted: bool) {
+        match (wanted, &self.recorded) {
+            (true, None) => self.recorded = Some(Vec::new()),
+            (false, _) => self.recorded = None,
+            (true, Some(_)) => {}
+        }
+    }
+
+    /// The floats taken since the last call, staleness markers included, each series in order of time. Empty unless
+    /// [`Store::record`] asked for them.
+    pub fn take_recorded(&mut self) -> Vec<(Labels, Timestamp, f64)> {
+        self.recorded.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// How many series there are.

@@ -49,7 +49,16 @@ fn admit(method: &Method, path: &str, headers: &HeaderMap, allowed: &[String]) -
     // A link of a message carries its own permission, which no other page knows.
     let asks = path.starts_with("/ofrep/")
         || path.starts_with(act::PATH)
-        || matches!(path, "/api/v1/query" | "/api/v1/query_range" | "/api/v1/series" | "/api/v1/labels");
+        || matches!(
+            path,
+            "/api/v1/query"
+                | "/api/v1/query_range"
+                | "/api/v1/query_exemplars"
+                | "/api/v1/format_query"
+                | "/api/v1/parse_query"
+                | "/api/v1/series"
+                | "/api/v1/labels"
+        );
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) || asks {
         return Ok(());
     }

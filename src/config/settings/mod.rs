@@ -7,6 +7,7 @@ pub mod edges;
 pub mod forward;
 pub mod logs;
 pub mod probes;
+pub mod remote_write;
 pub mod rules;
 pub mod scrape;
 pub mod switches;

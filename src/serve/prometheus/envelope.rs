@@ -17,7 +17,20 @@ const NOTES: usize = 10;
 
 /// The whole answer to the query `text`, asked about `at` (a range query: about its end).
 pub fn query_answer(outcome: &Outcome, at: Timestamp, text: &str) -> String {
-    let mut answer = format!("{{\"status\":\"success\",\"data\":{}", query_data(&outcome.value, at));
+    answer(outcome, at, text, &Extra::default())
+}
+
+/// What an answer may have beside its value.
+#[derive(Default)]
+pub(super) struct Extra {
+    pub stats: Option<serde_json::Value>,
+    /// One more warning, the last.
+    pub warning: Option<&'static str>,
+}
+
+pub(super) fn answer(outcome: &Outcome, at: Timestamp, text: &str, extra: &Extra) -> String {
+    let data = query_data(&outcome.value, at, extra.stats.as_ref());
+    let mut answer = format!("{{\"status\":\"success\",\"data\":{data}");
     for (key, kind, word) in [("warnings", AnnotationKind::Warning, "warning"), ("infos", AnnotationKind::Info, "info")]
     {
         let of_kind = || outcome.annotations.iter().filter(|note| note.kind == kind);
@@ -25,6 +38,9 @@ pub fn query_answer(outcome: &Outcome, at: Timestamp, text: &str) -> String {
         let more = of_kind().count().saturating_sub(NOTES);
         if more > 0 {
             notes.push(format!("{more} more {word} annotations omitted"));
+        }
+        if kind == AnnotationKind::Warning {
+            notes.extend(extra.warning.map(str::to_owned));
         }
         if !notes.is_empty() {
             let _ = write!(answer, ",\"{key}\":{}", json!(notes));
@@ -34,8 +50,8 @@ pub fn query_answer(outcome: &Outcome, at: Timestamp, text: &str) -> String {
     answer
 }
 
-/// A query's value: `{"resultType": ..., "result": ...}`.
-fn query_data(value: &Value, at: Timestamp) -> String {
+/// A query's value: `{"resultType": ..., "result": ...}`, with `"stats"` when they are given.
+fn query_data(value: &Value, at: Timestamp, stats: Option<&serde_json::Value>) -> String {
     let mut text = String::new();
     match value {
         Value::Scalar(number) => {
@@ -58,6 +74,9 @@ fn query_data(value: &Value, at: Timestamp) -> String {
             join(&mut text, series, matrix_series);
             text.push(']');
         }
+    }
+    if let Some(stats) = stats {
+        let _ = write!(text, ",\"stats\":{stats}");
     }
     text.push('}');
     text
@@ -169,7 +188,7 @@ fn seconds(text: &mut String, at: Timestamp) {
 }
 
 /// A float as the API writes it: the shortest digits, with an exponent below 1e-6 and from 1e21 on.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() || size == 0.0 || (1e-6..1e21).contains(&size) {
         return plain_number(value);
