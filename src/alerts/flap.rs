@@ -58,13 +58,6 @@ impl Flapping {
 }
 
 impl Flaps {
-    /// The clock was set by so many milliseconds.
-    pub fn clock_stepped(&mut self, by_millis: i64) {
-        for flap in self.all.values_mut() {
-            flap.starts.iter_mut().chain(&mut flap.since).for_each(|at| *at = at.shifted(by_millis));
-        }
-    }
-
     /// An alert begins to fire. Gives the alerts whose records changed.
     pub fn started(&mut self, labels: &Labels, now: Timestamp, settings: &FlapSettings) -> Vec<Labels> {
         let mut changed = vec![labels.clone()];
@@ -98,6 +91,14 @@ impl Flaps {
         let calm_at = *flap.starts.last()? + settings.window;
         let since = flap.since.filter(|_| now < calm_at)?;
         Some(Flapping { calm_at, since, total: flap.total })
+    }
+
+    /// The clock was set by so many milliseconds; gives the alerts whose records changed.
+    pub fn clock_stepped(&mut self, by_millis: i64) -> Vec<Labels> {
+        for flap in self.all.values_mut() {
+            flap.starts.iter_mut().chain(&mut flap.since).for_each(|at| *at = at.shifted(by_millis));
+        }
+        self.all.keys().cloned().collect()
     }
 
     /// Forgets what is calm; gives the alerts.

@@ -21,9 +21,12 @@ impl Alerts {
         self.shift_timers(by_millis);
         for (key, entry) in &mut self.log {
             entry.at = entry.at.shifted(by_millis);
+            for (_, told) in entry.flapping.values_mut() {
+                *told = told.shifted(by_millis);
+            }
             self.changed.insert(Changed::Log(key.clone()));
         }
-        self.flaps.clock_stepped(by_millis);
+        self.changed.extend(self.flaps.clock_stepped(by_millis).into_iter().map(Changed::Flap));
         self.next_digest = self.next_digest.map(|at| at.shifted(by_millis));
         self.outbox.clock_stepped(by_millis);
     }
