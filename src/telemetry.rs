@@ -85,6 +85,11 @@ own_metrics! {
     NotificationsFailed Counter "brownout_notifications_failed_total" "Deliveries that failed and will be tried again, by receiver and integration.";
     NotificationsGivenUp Counter "brownout_notifications_given_up_total" "Notifications that a receiver refused for good, by receiver and integration.";
     NotificationsDropped Counter "brownout_notifications_dropped_total" "Repeated notifications that were dropped, because one was still on its way or the outbox was full.";
+    Forwarded Counter "brownout_forwarded_alerts_total" "Alerts that an Alertmanager accepted, by Alertmanager.";
+    ForwardFailed Counter "brownout_forward_failures_total" "Requests to an Alertmanager that failed, by Alertmanager.";
+    ForwardDropped Counter "brownout_forward_dropped_alerts_total" "Alerts that were not forwarded because the queue was full or they were refused, by Alertmanager.";
+    Heartbeats Counter "brownout_heartbeats_total" "Signs of life that were accepted.";
+    HeartbeatsFailed Counter "brownout_heartbeat_failures_total" "Signs of life that did not get through.";
     NotificationsPending Gauge "brownout_notifications_pending" "Notifications in the outbox.";
     // switches and the store
     SwitchLevel Gauge "brownout_switch_level" "1 for the level that a feature switch is at, else 0, by switch and level.";
@@ -98,6 +103,19 @@ own_metrics! {
     JournalWriteFailures Counter "brownout_journal_write_failures_total" "Records that the journal could not write.";
     JournalBytes Gauge "brownout_journal_bytes" "Size of the journal, in bytes.";
     JournalRecovered Counter "brownout_journal_torn_bytes_total" "Bytes of a torn journal tail that were set aside at start.";
+    // remote write: Prometheus' names behind our own prefix
+    RemoteSamples Counter "brownout_remote_storage_samples_total" "Samples that a receiver of remote write took, by receiver.";
+    RemoteSamplesFailed Counter "brownout_remote_storage_samples_failed_total" "Samples that a receiver of remote write refused for good, by receiver.";
+    RemoteSamplesRetried Counter "brownout_remote_storage_samples_retried_total" "Samples of requests that failed and are sent again, by receiver.";
+    RemoteSamplesDropped Counter "brownout_remote_storage_samples_dropped_total" "Samples that were not sent, by receiver and reason: queue_full, too_old, disk (it did not take them) or busy.";
+    RemoteSamplesPending Gauge "brownout_remote_storage_samples_pending" "Samples in the queue on the disk, by receiver.";
+    RemoteQueueBytes Gauge "brownout_remote_storage_queue_bytes" "Bytes of the queue on the disk, by receiver.";
+    RemoteQueueDamagedBytes Counter "brownout_remote_storage_queue_damaged_bytes_total" "Bytes of the queue on the disk that could not be read, by receiver.";
+    RemoteBytes Counter "brownout_remote_storage_bytes_total" "Bytes of samples that a receiver took, compressed, by receiver.";
+    RemoteMetadata Counter "brownout_remote_storage_metadata_total" "Types and help texts of families that a receiver took, by receiver.";
+    RemoteMetadataFailed Counter "brownout_remote_storage_metadata_failed_total" "Types and help texts of families that a receiver did not take, by receiver.";
+    RemoteHighestTimestamp Gauge "brownout_remote_storage_highest_timestamp_in_seconds" "The time of the newest sample for a receiver, seconds since the epoch.";
+    RemoteHighestSentTimestamp Gauge "brownout_remote_storage_queue_highest_sent_timestamp_seconds" "The time of the newest sample that a receiver took, seconds since the epoch.";
     // serve
     HttpRefused Counter "brownout_http_connections_refused_total" "Connections past the limit.";
     FlagEvaluations Counter "brownout_flag_evaluations_total" "Switch reads over OFREP, by switch.";

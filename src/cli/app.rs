@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use super::alert::{self, AlertArgs};
 use super::alerts::{self, AlertsArgs};
 use super::check::{self, CheckArgs};
 use super::completions::{self, CompletionsArgs};
@@ -14,11 +15,15 @@ use super::failure::Failure;
 use super::out::Out;
 use super::pin::{self, PinArgs, UnpinArgs};
 use super::query::{self, QueryArgs};
+use super::record::{self, RecordArgs};
+use super::replay::{self, ReplayArgs};
 use super::rules::{self, RulesArgs};
 use super::run::{self, RunArgs};
 use super::schema::{self, SchemaArgs};
+use super::silence::{self, SilenceArgs};
 use super::status::{self, StatusArgs};
 use super::switch::{self, SwitchArgs};
+use super::test::{self, TestArgs};
 use crate::limits;
 
 /// What is said to whoever types `brownout` and nothing else.
@@ -45,14 +50,19 @@ pub struct Cli {
 enum Command {
     Run(RunArgs),
     Check(CheckArgs),
+    Test(TestArgs),
     Schema(SchemaArgs),
     Status(StatusArgs),
     Query(QueryArgs),
+    Record(RecordArgs),
+    Replay(ReplayArgs),
     Switch(SwitchArgs),
     Pin(PinArgs),
     Unpin(UnpinArgs),
     Decisions(DecisionsArgs),
     Alerts(AlertsArgs),
+    Alert(AlertArgs),
+    Silence(SilenceArgs),
     Rules(RulesArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
@@ -90,14 +100,19 @@ async fn perform(command: &Command, out: &mut Out) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Check(args) => check::run(args, out),
+        Command::Test(args) => test::run(args, out),
         Command::Schema(args) => schema::run(args, out),
         Command::Status(args) => status::status(args, out).await,
         Command::Query(args) => query::query(args, out).await,
+        Command::Record(args) => record::record(args, out).await,
+        Command::Replay(args) => replay::replay(args, out).await,
         Command::Switch(args) => switch::switch(args, out).await,
         Command::Pin(args) => pin::pin(args, out).await,
         Command::Unpin(args) => pin::unpin(args, out).await,
         Command::Decisions(args) => decisions::decisions(args, out).await,
         Command::Alerts(args) => alerts::alerts(args, out).await,
+        Command::Alert(args) => alert::alert(args, out).await,
+        Command::Silence(args) => silence::silence(args, out).await,
         Command::Rules(args) => rules::rules(args, out).await,
         Command::Demo(args) => demo::demo(args, out).await,
         Command::Completions(args) => completions::completions(args, out),

@@ -162,6 +162,9 @@ fn acts(checked: &Checked) -> String {
         let (what, mode) = match rule {
             RuleSpec::Degrade(rule) => (format!("degrades {}", rule.switch.value), rule.mode),
             RuleSpec::Scale(rule) => (format!("scales {} by {}", rule.name.value, rule.webhook.value), rule.mode),
+            RuleSpec::Dim(rule) => (format!("dims {} ({})", rule.switch.value, rule.control.law.as_str()), rule.mode),
+            RuleSpec::Limit(rule) => (format!("limits {}", rule.switch.value), rule.mode),
+            RuleSpec::Rollout(rule) => (format!("rolls out {}", rule.switch.value), rule.mode),
             RuleSpec::Record(_) | RuleSpec::Alert(_) => continue,
         };
         let enforce = mode.map_or(checked.actions.mode == Mode::Enforce, |mode| mode == RuleMode::Enforce);

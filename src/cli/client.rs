@@ -8,6 +8,7 @@ use super::env;
 use super::failure::Failure;
 use crate::limits;
 use crate::net::{self, HttpSettings};
+use crate::promql::{ParseError, Span};
 
 /// Where a daemon listens when nobody says otherwise.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:9797";
@@ -105,6 +106,20 @@ impl Daemon {
         self.checked(answered)
     }
 
+    /// The same for a question about an expression: an error about a part of it shows that part.
+    pub(super) async fn json_of_query(
+        &self,
+        path: &[&str],
+        form: &[(&str, String)],
+        expr: &str,
+    ) -> Result<String, Failure> {
+        let answered = self.send(self.http.post(self.url(path)).form(form)).await?;
+        match placed(&answered, expr) {
+            Some(shown) => Err(Failure::said(shown)),
+            None => self.checked(answered),
+        }
+    }
+
     /// What is in the envelope of a call's answer.
     pub(super) async fn data<T: DeserializeOwned>(
         &self,
@@ -141,6 +156,12 @@ impl Daemon {
         self.checked(answered).map(drop)
     }
 
+    /// Posts JSON; gives the answer as it is.
+    pub(super) async fn post(&self, path: &[&str], body: Value) -> Result<String, Failure> {
+        let answered = self.send(self.http.post(self.url(path)).json(&body)).await?;
+        self.checked(answered)
+    }
+
     /// A plain text; `None` when there is nothing of that name.
     pub(super) async fn text(&self, path: &[&str]) -> Result<Option<String>, Failure> {
         let answered = self.send(self.http.get(self.url(path))).await?;
@@ -156,7 +177,11 @@ impl Daemon {
             return Ok(answered.body);
         }
         let said = serde_json::from_str::<Value>(&answered.body).ok();
-        let said = said.and_then(|body| Some(body.get("error")?.as_str()?.to_owned()));
+        // Alertmanager's API says it as a text alone, or in a field of its own.
+        let said = said.and_then(|body| {
+            let said = body.as_str().or_else(|| body.get("error")?.as_str()).or_else(|| body.get("message")?.as_str());
+            said.map(str::to_owned)
+        });
         Err(Failure::said(match said {
             Some(message) => message,
             None if answered.body.trim().is_empty() || answered.body.trim_start().starts_with('<') => {
@@ -175,6 +200,17 @@ impl Daemon {
             Failure::said(format!("cannot read the answer of {}, is it a brownout daemon? {error}", self.address()))
         })
     }
+}
+
+/// An error with a place in the expression, as several lines with a caret. Other servers than ours give no place.
+fn placed(answered: &Answered, expr: &str) -> Option<String> {
+    let body: Value = serde_json::from_str(&answered.body).ok()?;
+    let offset = |key: &str| body["position"][key].as_u64().and_then(|at| u32::try_from(at).ok());
+    let span = Span { start: offset("start")?, end: offset("end")? };
+    let message = body["error"].as_str()?.to_owned();
+    let help = body["help"].as_str().map(str::to_owned);
+    let error = ParseError { span, message, help };
+    Some(format!("the expression cannot be evaluated\n{}", error.render(expr)))
 }
 
 #[derive(serde::Deserialize)]
@@ -247,6 +283,16 @@ mod tests {
         assert_eq!(error.to_string(), "there is no switch `a/b ?`");
         let request = served.join().expect("served");
         assert!(request.starts_with("GET /api/v1/switches/a%2Fb%20%3F HTTP/1.1"), "{request}");
+    }
+
+    #[test]
+    fn an_error_of_the_evaluation_shows_its_place() {
+        let body = r#"{"status":"error","errorType":"execution","error":"it is wrong","position":{"start":4,"end":6}}"#;
+        let answered = Answered { code: 422, body: body.to_owned() };
+        let shown = placed(&answered, "a + bc").expect("a place");
+        assert!(shown.ends_with("1:5: it is wrong\n  |\n1 | a + bc\n  |     ^^"), "{shown}");
+        let elsewhere = Answered { code: 422, body: r#"{"status":"error","error":"it is wrong"}"#.to_owned() };
+        assert_eq!(placed(&elsewhere, "a + bc"), None);
     }
 
     #[test]

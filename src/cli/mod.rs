@@ -4,6 +4,7 @@
 //! shown is made by pure functions that return [`text::Text`]; only [`out`] writes, and only [`env`] reads the environment.
 //! Nothing here decides anything.
 
+mod alert;
 mod alerts;
 mod app;
 mod check;
@@ -11,22 +12,31 @@ mod client;
 mod completions;
 mod decisions;
 mod demo;
+mod engine_test;
 mod env;
 mod explain;
 mod failure;
+mod happened;
 mod human;
+mod junit;
 mod log;
 mod offline;
 mod out;
 mod pin;
 mod plot;
 mod query;
+mod record;
+mod replay;
 mod rules;
 mod run;
+mod samples;
 mod schema;
+mod silence;
+mod simulation;
 mod status;
 mod switch;
 mod table;
+mod test;
 mod text;
 mod times;
 mod values;

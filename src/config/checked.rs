@@ -11,12 +11,16 @@ use super::load::load;
 use super::root::Root;
 use super::settings::alertmanager::Template;
 use super::settings::edges::ServeSettings;
-use super::settings::switches::FeatureSwitch;
-use super::settings::{alertmanager, edges, logs, probes, rules, scrape as scrapes, switches, system as host};
+use super::settings::forward::{self, ForwardSettings};
+use super::settings::switches::SwitchSettings;
+use super::settings::{
+    alertmanager, edges, logs, probes, remote_write, rules, scrape as scrapes, switches, system as host,
+};
 use super::switches::Actions;
 use crate::alerts;
 use crate::model::{Labels, SwitchName};
-use crate::notify::{Receiver, WebhookSettings};
+use crate::notify::{HeartbeatSettings, Receiver, WebhookSettings};
+use crate::remote;
 use crate::rules::GroupSpec;
 use crate::signals::logs::JobSettings;
 use crate::signals::probes::ProbeJob;
@@ -37,7 +41,7 @@ pub struct Checked {
     /// The groups of all rule files, the shipped ones first.
     pub groups: Vec<GroupSpec>,
     /// What is declared; the rules that move it are among the groups.
-    pub switches: BTreeMap<SwitchName, FeatureSwitch>,
+    pub switches: BTreeMap<SwitchName, SwitchSettings>,
     pub actions: Actions,
     /// Without the section `alertmanager`: one route without a receiver, and nobody is told.
     pub alerts: alerts::Settings,
@@ -46,6 +50,12 @@ pub struct Checked {
     pub templates: Vec<Template>,
     /// Where scale rules post their wishes.
     pub webhooks: BTreeMap<String, WebhookSettings>,
+    /// Who gets every sample.
+    pub remotes: Vec<remote::Settings>,
+    /// Real Alertmanagers that are told what fires.
+    pub forwarding: Vec<ForwardSettings>,
+    /// Where signs of life go.
+    pub heartbeat: Option<HeartbeatSettings>,
     pub serve: ServeSettings,
     /// `None`: [`default_data_dir`].
     pub data_dir: Option<PathBuf>,
@@ -76,11 +86,15 @@ impl Checked {
         let webhook_names: Vec<&str> = root.webhooks.keys().collect();
         rules::cross_check(check, &groups, &switches, &webhook_names);
         let serve = edges::serve(check, &root.serve);
-        let told = alertmanager::settings(check, &serve.external_url, root.alertmanager.as_ref());
+        let mut told = alertmanager::settings(check, &serve.external_url, root.alertmanager.as_ref());
+        let forwarding = forward::forwarding(check, &root.alertmanagers, root.alerting.as_ref());
+        told.alerts.forward = !forwarding.is_empty();
+        let external_labels = Labels::from_pairs(root.global.external_labels.0.iter().map(|(n, v)| (n, v)));
+        let remotes = remote_write::settings(check, &external_labels, &root.remote_write);
         Checked {
             evaluation_interval: root.global.evaluation_interval.value.0,
             rule_query_offset: root.global.rule_query_offset,
-            external_labels: Labels::from_pairs(root.global.external_labels.0.iter().map(|(n, v)| (n, v))),
+            external_labels,
             system: host::settings(check, &root.global, &root.system),
             scrapes: scrapes::settings(check, &root.global, &root.scrape_configs),
             probes: probes::settings(check, &root.global, &root.modules, &root.probes),
@@ -92,6 +106,9 @@ impl Checked {
             receivers: told.receivers,
             templates: told.templates,
             webhooks,
+            remotes,
+            forwarding,
+            heartbeat: forward::heartbeat(check, root.heartbeat.as_ref()),
             serve,
             data_dir: root.data_dir.as_ref().map(|text| check.path(text)),
             log: root.log,

@@ -1,8 +1,7 @@
-//! The sections about this daemon itself and its neighbours: `serve`, `store`, `webhooks`, `log`, and the forwarding to
-//! Alertmanagers.
+//! The sections about this daemon itself and its neighbours: `serve`, `store`, `webhooks`, `log`.
 
 use super::client::{Client, SecretField};
-use super::values::{Anything, HostPort, HttpUrl, Interval, SecretUrl, at_most_one, known_key, refuse};
+use super::values::{HostPort, HttpUrl, Interval, Pattern, SecretUrl, at_most_one, refuse};
 use crate::yaml::{At, Decode, Problem, Spanned};
 
 /// `serve`.
@@ -11,6 +10,7 @@ pub struct Serve {
     pub listen: Spanned<HostPort>,
     pub external_url: Option<HttpUrl>,
     pub allowed_hosts: Vec<String>,
+    pub cors_origin: Option<Pattern>,
     pub refused: Vec<Problem>,
 }
 
@@ -25,13 +25,18 @@ impl Decode for Serve {
             "[]",
             "further names in the header `Host` under which requests are accepted, besides addresses and localhost",
         );
+        let cors_origin = fields.optional(
+            "cors_origin",
+            "pages of other sites whose origin matches this expression as a whole may read Prometheus' endpoints; if \
+             missing none (Prometheus' flag `--web.cors.origin`, which lets all read)",
+        );
         let mut refused = Vec::new();
         let help = "listen on 127.0.0.1 and put a proxy with TLS and users in front";
         let keys =
             ["tls_server_config", "basic_auth_users", "http_server_config", "rate_limit", "tls", "users", "tokens"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", help, &mut refused);
         fields.finish();
-        Some(Serve { listen, external_url, allowed_hosts, refused })
+        Some(Serve { listen, external_url, allowed_hosts, cors_origin, refused })
     }
 }
 
@@ -153,28 +158,5 @@ impl Decode for Log {
         let format = fields.or("format", "text", "one line of text, or one JSON object, an event");
         fields.finish();
         Some(Log { level, format })
-    }
-}
-
-/// Prometheus' `alerting`: only looked at to say where its content belongs.
-#[derive(Clone, Debug, Default)]
-pub struct Forwarding {
-    pub refused: Vec<Problem>,
-}
-
-impl Forwarding {
-    /// Reads `alertmanagers` and `alerting` among the fields of the file.
-    pub fn read(fields: &mut crate::yaml::Fields<'_>) -> Forwarding {
-        let mut refused = Vec::new();
-        let place = fields.place_of("alertmanagers");
-        let list: Option<Vec<Anything>> = fields.hidden("alertmanagers");
-        let help = "write `alertmanager: {route: ..., receivers: ...}`: this host then notifies by itself";
-        if list.is_some_and(|list| !list.is_empty()) {
-            refused.push(place.error("this version does not forward to Alertmanagers", Some(help.to_owned())));
-        }
-        if let Some(place) = known_key(fields, "alerting") {
-            refused.push(place.error("this version does not forward to Alertmanagers", Some(help.to_owned())));
-        }
-        Forwarding { refused }
     }
 }

@@ -1,11 +1,13 @@
 //! The whole file, as it was written.
 
 use super::alertmanager::Alertmanager;
-use super::edges::{Forwarding, Log, ScaleWebhook, Serve, Store};
+use super::edges::{Log, ScaleWebhook, Serve, Store};
+use super::forward::{Alerting, Alertmanagers, Heartbeat};
 use super::global::Global;
 use super::logs::LogJob;
 use super::modules::Module;
 use super::probes::Probe;
+use super::remote_write::RemoteWrite;
 use super::scrape::Scrape;
 use super::switches::{Actions, Switches};
 use super::system::System;
@@ -27,7 +29,11 @@ pub struct Root {
     pub actions: Actions,
     pub store: Store,
     pub alertmanager: Option<Alertmanager>,
+    pub alertmanagers: Vec<Alertmanagers>,
+    pub alerting: Option<Alerting>,
+    pub heartbeat: Option<Heartbeat>,
     pub webhooks: Entries<ScaleWebhook>,
+    pub remote_write: Vec<RemoteWrite>,
     pub serve: Serve,
     pub data_dir: Option<String>,
     pub log: Log,
@@ -51,7 +57,12 @@ impl Decode for Root {
         let actions = fields.or("actions", "{}", "what action rules may do");
         let store = fields.or("store", "{}", "where switches are kept");
         let alertmanager = fields.optional("alertmanager", "who is told; without it alerts are only shown");
+        let alertmanagers =
+            fields.or("alertmanagers", "[]", "real Alertmanagers that are told what fires, besides or instead of it");
+        let alerting = fields.optional("alerting", "Prometheus' own section with the same content");
+        let heartbeat = fields.optional("heartbeat", "a sign of life to an outside dead man's switch");
         let webhooks = fields.or("webhooks", "{}", "where scale rules post their wishes, by name");
+        let remote_write = fields.or("remote_write", "[]", "programs that get every sample of this host");
         let serve = fields.or("serve", "{}", "the page, the metrics and every API");
         let data_dir = fields.optional(
             "data_dir",
@@ -59,7 +70,7 @@ impl Decode for Root {
              ~/.local/state/brownout or /var/lib/brownout, whichever comes first",
         );
         let log = fields.or("log", "{}", "the daemon's own log");
-        let mut refused = Forwarding::read(&mut fields).refused;
+        let mut refused = Vec::new();
         misplaced(&mut fields, &mut refused);
         fields.finish();
         Some(Root {
@@ -75,7 +86,11 @@ impl Decode for Root {
             actions,
             store,
             alertmanager,
+            alertmanagers,
+            alerting,
+            heartbeat,
             webhooks,
+            remote_write,
             serve,
             data_dir,
             log,
@@ -92,7 +107,7 @@ fn misplaced(fields: &mut Fields<'_>, refused: &mut Vec<Problem>) {
     let help = "put the rules in a file of their own and name it in `rule_files`";
     refuse(fields, &["groups"], "`{}` belongs in a rule file", help, refused);
     let help = "remove it: a host keeps only as much history as its rules need";
-    let keys = ["remote_write", "remote_read", "storage", "otlp", "tracing"];
+    let keys = ["remote_read", "storage", "otlp", "tracing"];
     refuse(fields, &keys, "`{}` of Prometheus is not supported", help, refused);
     let help = "write the jobs in `scrape_configs` of this file";
     refuse(fields, &["scrape_config_files"], "`{}` is not supported in this version", help, refused);

@@ -1,8 +1,8 @@
 //! `switches`: the named values that applications obey.
 
-use super::values::{Entries, Interval, refuse};
-use crate::switches::{Mode, OnSilence};
-use crate::yaml::{At, Decode, Problem, Spanned};
+use super::values::{Entries, Interval};
+use crate::switches::{LimitUnit, Mode, OnSilence, SwitchKind, read_share};
+use crate::yaml::{At, Decode, Fields, Spanned};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Silence {
@@ -22,39 +22,47 @@ pub type Switches = Entries<Switch>;
 /// One of `switches`.
 #[derive(Clone, Debug)]
 pub struct Switch {
+    pub kind: SwitchKind,
     pub feature: Vec<Spanned<String>>,
     pub description: String,
     pub on_silence: OnSilence,
-    pub refused: Vec<Problem>,
 }
+
+/// The keys that say what kind a switch is.
+const KINDS: [&str; 4] = ["feature", "dimmer", "limit", "rollout"];
 
 impl Decode for Switch {
     fn decode(at: &mut At<'_>) -> Option<Switch> {
-        let doc =
-            "A value that applications obey. A feature is a ladder of levels, the first of which is the healthy one.";
+        let doc = "A value that applications obey. It has one kind: a `feature` is a ladder of levels, a `dimmer` a share of \
+                   requests, a `limit` a number of requests, a `rollout` a share of users.";
         let mut fields = at.record("switch", doc)?;
         let feature: Option<Vec<Spanned<String>>> =
             fields.optional("feature", "the levels, healthy first, then ever milder service");
+        let dimmer: Option<Dimmer> =
+            fields.optional("dimmer", "the share of requests that get the optional part; `dimmer: {}` for 0 to 1");
+        let limit: Option<Limit> =
+            fields.optional("limit", "how many requests are let in; `limit: {}` for requests in flight");
+        let rollout: Option<Rollout> =
+            fields.optional("rollout", "the share of users on a new version; `rollout: {}` to begin at 0%");
         let description = fields.or("description", "''", "what it is, for people");
-        let silence =
-            fields.or("on_silence", "hold", "when nobody decides any more: hold the value, or restore the first");
+        let silence = fields.or(
+            "on_silence",
+            "hold",
+            "when nobody decides any more: hold the value, or restore the first level (feature)",
+        );
         let restore_after: Option<Interval> =
             fields.optional("restore_after", "for `restore`: how long nobody may decide before that");
-        let mut refused = Vec::new();
-        let help = "write `feature: [full, reduced, \"off\"]`: a ladder of levels";
-        let message = "this version has switches of the kind `feature`, not `{}`";
-        let others = ["dimmer", "limit", "rollout"];
-        refuse(&mut fields, &others, message, help, &mut refused);
-        if !fields.has("feature") && refused.is_empty() {
-            let help = Some("add `feature: [full, reduced, \"off\"]`: its levels, healthy first".to_owned());
-            fields.problem("feature", "a switch needs its kind", help);
-        }
+        check_kind(&mut fields);
         if let Some(levels) = &feature {
             check_levels(&mut fields, levels);
         }
         if silence == Silence::Restore && !fields.has("restore_after") {
             let help = Some("add `restore_after: 10m`, or another time".to_owned());
             fields.problem("on_silence", "`restore` needs `restore_after`", help);
+        }
+        if silence == Silence::Restore && feature.is_none() {
+            let help = Some("remove it: a law that has no data holds, and never opens what may not be safe".to_owned());
+            fields.problem("on_silence", "only a feature can be restored after a silence", help);
         }
         if silence == Silence::Hold && fields.has("restore_after") {
             let help = Some("write `on_silence: restore`, or remove `restore_after`".to_owned());
@@ -65,11 +73,118 @@ impl Decode for Switch {
             (Silence::Restore, Some(span)) => OnSilence::Restore(span.0),
             _ => OnSilence::Hold,
         };
-        Some(Switch { feature: feature.unwrap_or_default(), description, on_silence, refused })
+        let kind = match (dimmer, limit, rollout) {
+            (Some(dimmer), ..) => dimmer.0,
+            (_, Some(limit), _) => limit.0,
+            (.., Some(rollout)) => rollout.0,
+            _ => SwitchKind::Feature,
+        };
+        Some(Switch { kind, feature: feature.unwrap_or_default(), description, on_silence })
     }
 }
 
-fn check_levels(fields: &mut crate::yaml::Fields<'_>, levels: &[Spanned<String>]) {
+fn check_kind(fields: &mut Fields<'_>) {
+    let given: Vec<&str> = KINDS.into_iter().filter(|kind| fields.has(kind)).collect();
+    match given[..] {
+        [] => {
+            let help = Some(
+                "add `feature: [full, reduced, \"off\"]`, its levels, healthy first; or `dimmer: {}`, `limit: {}`, \
+                 `rollout: {}`"
+                    .to_owned(),
+            );
+            fields.problem("", "a switch needs its kind", help);
+        }
+        [_] => {}
+        [first, second, ..] => {
+            let message = format!("a switch cannot be both a {first} and a {second}");
+            fields.problem(second, message, Some("declare two switches".to_owned()));
+        }
+    }
+}
+
+/// `30%` or `0.3`.
+#[derive(Clone, Copy, Debug)]
+struct Share(f64);
+
+impl Decode for Share {
+    fn decode(at: &mut At<'_>) -> Option<Share> {
+        at.scalar("a share (30%)", |text| read_share(text).map(Share))
+    }
+}
+
+/// `dimmer`.
+struct Dimmer(SwitchKind);
+
+impl Decode for Dimmer {
+    fn decode(at: &mut At<'_>) -> Option<Dimmer> {
+        let mut fields = at.record("dimmer", "The share of requests that get the optional part.")?;
+        let min: Share = fields.or("min", "0%", "the share never falls below");
+        let max: Share = fields.or("max", "100%", "the share when all is well");
+        if min.0 >= max.0 {
+            let help = Some("write the larger share as `max`".to_owned());
+            fields.problem("max", "`max` is not above `min`: such a dimmer never moves", help);
+        }
+        fields.finish();
+        Some(Dimmer(SwitchKind::Dimmer { min: min.0, max: max.0 }))
+    }
+}
+
+impl Decode for LimitUnit {
+    fn decode(at: &mut At<'_>) -> Option<LimitUnit> {
+        let words = [LimitUnit::InFlight, LimitUnit::RequestsPerSecond].map(|unit| (unit.as_str(), unit));
+        at.one_of(&words)
+    }
+}
+
+/// A number of requests.
+#[derive(Clone, Copy, Debug)]
+struct Amount(f64);
+
+impl Decode for Amount {
+    fn decode(at: &mut At<'_>) -> Option<Amount> {
+        at.scalar("a number of requests", |text| match text.parse::<f64>() {
+            Ok(value) if value.is_finite() && value >= 0.0 => Ok(Amount(value)),
+            _ => Err(format!("expected a number of 0 or more, found `{text}`")),
+        })
+    }
+}
+
+/// `limit`.
+struct Limit(SwitchKind);
+
+impl Decode for Limit {
+    fn decode(at: &mut At<'_>) -> Option<Limit> {
+        let mut fields = at.record("limit", "How many requests one host lets in.")?;
+        let unit = fields.or(
+            "unit",
+            "in_flight",
+            "in_flight: requests worked on at one time, for consumers that can count them, which is much the safer one; \
+             requests/s: a rate",
+        );
+        let min: Amount = fields.or("min", "4", "the limit never falls below");
+        let max: Option<Amount> = fields.optional("max", "the limit never rises above; if missing no bound");
+        if max.is_some_and(|max| max.0 < min.0) {
+            let help = Some("write the larger number as `max`".to_owned());
+            fields.problem("max", "`max` is below `min`", help);
+        }
+        fields.finish();
+        Some(Limit(SwitchKind::Limit { unit, min: min.0, max: max.map(|max| max.0) }))
+    }
+}
+
+/// `rollout`.
+struct Rollout(SwitchKind);
+
+impl Decode for Rollout {
+    fn decode(at: &mut At<'_>) -> Option<Rollout> {
+        let mut fields = at.record("rollout", "The share of users on a new version.")?;
+        let initial: Share = fields.or("initial", "0%", "the share before the first step and after a rollback");
+        fields.finish();
+        Some(Rollout(SwitchKind::Rollout { initial: initial.0 }))
+    }
+}
+
+fn check_levels(fields: &mut Fields<'_>, levels: &[Spanned<String>]) {
     if levels.len() < 2 {
         let help = Some("write at least two, healthy first: `[full, \"off\"]`".to_owned());
         fields.problem("feature", "a feature needs at least two levels", help);
@@ -105,11 +220,13 @@ pub struct Actions {
     pub max_degraded: Option<u32>,
     /// The most decisions of rules for one switch in an hour.
     pub max_decisions_per_hour: Option<u32>,
+    /// And for all together.
+    pub max_decisions_per_hour_overall: Option<u32>,
 }
 
 impl Decode for Actions {
     fn decode(at: &mut At<'_>) -> Option<Actions> {
-        let mut fields = at.record("actions", "What action rules (degrade, scale) may do.")?;
+        let mut fields = at.record("actions", "What action rules (degrade, dim, limit, scale, rollout) may do.")?;
         let mode: ModeWord = fields.or(
             "mode",
             "observe",
@@ -123,7 +240,11 @@ impl Decode for Actions {
             "max_decisions_per_hour",
             "past this many decisions in an hour a switch only goes deeper, not back; if missing no bound",
         );
+        let max_decisions_per_hour_overall = fields.optional(
+            "max_decisions_per_hour_overall",
+            "past this many decisions in an hour over all switches they only go deeper; if missing no bound",
+        );
         fields.finish();
-        Some(Actions { mode: mode.0, max_degraded, max_decisions_per_hour })
+        Some(Actions { mode: mode.0, max_degraded, max_decisions_per_hour, max_decisions_per_hour_overall })
     }
 }

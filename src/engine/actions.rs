@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::dials;
 use crate::rules::{self, DegradeSpec, RuleSpec, RuleStatus, Rules, ScaleSpec, Scope};
 use crate::switches::{Declaration, Guards, LadderRule, LadderSettings, Level, Mode, ScaleSettings, Settings};
 
@@ -21,12 +22,24 @@ pub(super) fn settings(actions: &ActionSettings, rules: &Rules) -> Settings {
         declarations: actions.declarations.clone(),
         ladders: Vec::new(),
         scales: Vec::new(),
+        dials: Vec::new(),
+        rollouts: Vec::new(),
         guards: actions.guards,
     };
-    for status in rules.groups_status().iter().flat_map(|group| &group.rules) {
+    let groups = rules.groups_status();
+    for (group, status) in groups.iter().flat_map(|group| group.rules.iter().map(move |rule| (group, rule))) {
+        let interval = group.interval.as_secs_f64();
         match &status.spec {
             RuleSpec::Degrade(spec) => settings.ladders.extend(ladder(actions, status, spec)),
             RuleSpec::Scale(spec) => settings.scales.push(scale(actions, status, spec)),
+            RuleSpec::Dim(spec) => {
+                let mode = mode(actions, spec.mode);
+                settings.dials.extend(dials::dim(&actions.declarations, status, spec, interval, mode));
+            }
+            RuleSpec::Limit(spec) => {
+                settings.dials.push(dials::limit(status, spec, interval, mode(actions, spec.mode)));
+            }
+            RuleSpec::Rollout(spec) => settings.rollouts.push(dials::rollout(status, spec, mode(actions, spec.mode))),
             RuleSpec::Record(_) | RuleSpec::Alert(_) => {}
         }
     }
@@ -41,7 +54,7 @@ fn mode(actions: &ActionSettings, own: Option<rules::Mode>) -> Mode {
     }
 }
 
-fn title(status: &RuleStatus) -> String {
+pub(super) fn title(status: &RuleStatus) -> String {
     format!("{}/{}", status.id.group, status.id.name)
 }
 
@@ -68,6 +81,7 @@ fn ladder(actions: &ActionSettings, status: &RuleStatus, spec: &DegradeSpec) -> 
         recover_expression: spec.recover.when.as_ref().map(|when| when.text.to_string()),
         mode: mode(actions, spec.mode),
         scope: scope.to_owned(),
+        min_samples: spec.min_samples,
     })
 }
 
@@ -86,6 +100,8 @@ fn scale(actions: &ActionSettings, status: &RuleStatus, spec: &ScaleSpec) -> Sca
         cooldown_out: at_least(spec.cooldown_out),
         cooldown_in: at_least(spec.cooldown_in),
         scale_in: spec.scale_in,
+        verify_within: spec.verify.as_ref().map(|_| spec.verify_within),
+        beside: spec.beside.iter().map(|name| name.value.clone()).collect(),
         mode: mode(actions, spec.mode),
     }
 }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::actions::{self, ActionSettings};
+use super::dials;
 use super::durable::Restored;
 use super::event::{Command, DeliveryOutcome, Effects, Event, Reply};
 use super::news::News;
-use super::picture::{LadderPicture, OutboxPicture, Picture, ScalePicture};
+use super::people;
+use super::picture::{DialPicture, LadderPicture, OutboxPicture, Picture, RolloutPicture, ScalePicture};
 use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
 use crate::model::{Batch, MetricMeta};
-use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, Rules, Truth};
+use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, RuleType, Rules, Truth};
 use crate::series::{self, Store};
 use crate::switches::{self, Judged, ScaleVerdict, Switches};
 use crate::time::Timestamp;
@@ -29,6 +31,8 @@ pub struct Settings {
     pub rules: rules::Settings,
     pub alerts: alerts::Settings,
     pub actions: ActionSettings,
+    /// Whether what the store takes is wanted in [`Effects::recorded`].
+    pub record: bool,
 }
 
 /// The one state of the daemon.
@@ -68,6 +72,7 @@ impl Engine {
         // Without a snapshot that can be read the windows fill up again: nothing else depends on it.
         let snapshot = restored.series.and_then(|bytes| Store::restore(&bytes, settings.series.clone()).ok());
         let mut store = snapshot.map_or_else(|| Store::new(settings.series), |(store, _)| store);
+        store.record(settings.record);
         // When the clock was set back while nobody looked, the last moment that is known is where time goes on from.
         let newest = store.newest().filter(|newest| newest.since(now) > AHEAD);
         let resumed = now.max(restored.last_alive.unwrap_or(now)).max(newest.unwrap_or(now));
@@ -111,6 +116,7 @@ impl Engine {
             }
             Event::Delivered(id, outcome) => self.delivered(now, &id, outcome),
             Event::StoreChanged(records) => self.switches.store_has(now, &records),
+            Event::FreezeFile(text) => self.switches.freeze_file(now, text),
             Event::StoreRefused(name) => self.switches.write_failed(now, &name),
             Event::ClockStepped(by_millis) => self.clock_stepped(now, by_millis),
             Event::Reloaded(settings) => self.reload(now, *settings, out),
@@ -183,7 +189,11 @@ impl Engine {
         for outcome in outcomes.drain(..) {
             match outcome {
                 Outcome::Alert(event) => {
-                    if self.alerts.put(now, alert_in(event, now)).is_err() {
+                    let alert = alert_in(event, now);
+                    if self.alerts.settings().forward {
+                        out.forward.push(alert.clone());
+                    }
+                    if self.alerts.put(now, alert).is_err() {
                         out.alerts_refused += 1;
                     }
                 }
@@ -197,15 +207,35 @@ impl Engine {
         let rule = judgement.rule.to_string();
         if let Some(wish) = judgement.conditions.iter().find(|condition| condition.part == Part::Desired) {
             let wanted = wish.value.filter(|_| wish.truth == Truth::True);
-            out.calls.extend(self.switches.judge_scale(now, &rule, wanted));
+            let found = judgement.conditions.iter().find(|condition| condition.part == Part::Verify);
+            let found = found.and_then(|condition| condition.value.filter(|_| condition.truth == Truth::True));
+            out.calls.extend(self.switches.judge_scale(now, &rule, wanted, found));
             return;
         }
+        match judgement.rule.kind {
+            RuleType::Dim | RuleType::Limit => {
+                let value = judgement.conditions.iter().find(|condition| condition.part == Part::Value);
+                out.writes.extend(match value {
+                    Some(condition) => {
+                        let value = condition.value.filter(|_| condition.truth == Truth::True);
+                        self.switches.judge_limit(now, &rule, value)
+                    }
+                    None => self.switches.judge_dial(now, &rule, dials::measured(&judgement.conditions)),
+                });
+                return;
+            }
+            RuleType::Rollout => {
+                let evidence = dials::evidence(&judgement.conditions);
+                out.writes.extend(self.switches.judge_rollout(now, &rule, evidence));
+                return;
+            }
+            _ => {}
+        }
+        // Too few samples say nothing.
+        let samples = judgement.conditions.iter().find(|condition| condition.part == Part::Samples);
+        let enough = samples.is_none_or(|condition| self.switches.has_samples(&rule, condition.value));
         let judged = |condition: &rules::Condition| {
-            let truth = match condition.truth {
-                Truth::True => switches::Truth::True,
-                Truth::False => switches::Truth::False,
-                Truth::NoData | Truth::Failed(_) => switches::Truth::Unknown,
-            };
+            let truth = if enough { dials::truth(&condition.truth) } else { switches::Truth::Unknown };
             Judged { truth, value: condition.value }
         };
         let is_level = |condition: &&rules::Condition| matches!(condition.part, Part::Level(_));
@@ -218,6 +248,13 @@ impl Engine {
         let result = match command {
             Command::Pin(request) => self.switches.pin(now, request),
             Command::Unpin { switch, by } => self.switches.unpin(now, &switch, &by),
+            Command::Freeze(request) => return reply(self.switches.freeze(now, request)),
+            Command::Unfreeze { by } => return reply(self.switches.unfreeze(now, &by)),
+            Command::Rollout { switch, word, by } => {
+                let said = self.switches.say_to_rollout(now, &switch, word, &by);
+                return reply(said.map(|write| out.writes.extend(write)));
+            }
+            other => return people::command(&mut self.alerts, now, other),
         };
         match result {
             Ok(write) => {
@@ -246,6 +283,7 @@ impl Engine {
     }
 
     fn reload(&mut self, now: Timestamp, settings: Settings, out: &mut Effects) {
+        self.store.record(settings.record);
         self.rules.reload(settings.rules, now);
         self.alerts.reload(now, settings.alerts);
         let action_settings = actions::settings(&settings.actions, &self.rules);
@@ -260,6 +298,13 @@ impl Engine {
         let of_alerts = |(key, value): (String, _)| (format!("{ALERTS}{key}"), value);
         out.journal.extend(self.alerts.take_changes().into_iter().map(of_alerts));
         out.journal.extend(self.switches.take_changes());
+        out.audit.extend(self.switches.take_audit());
+        out.recorded.extend(self.store.take_recorded());
+    }
+
+    /// Type and help of every family that was heard of.
+    pub fn meta(&self) -> Arc<BTreeMap<String, MetricMeta>> {
+        Arc::clone(&self.meta)
     }
 
     /// The state as others see it.
@@ -284,6 +329,10 @@ impl Engine {
             groups: self.rules.groups_status(),
             ladders: ladders.collect(),
             scales: scales.collect(),
+            dials: self.switches.dials().map(DialPicture::of).collect(),
+            rollouts: self.switches.rollouts().map(RolloutPicture::of).collect(),
+            held_back: self.switches.held_back().map(|(name, held)| (name.clone(), held.words())).collect(),
+            freeze: self.switches.frozen().cloned(),
             decisions: self.switches.decisions().cloned().collect(),
             outbox: outbox(&self.alerts),
         }
@@ -317,6 +366,13 @@ impl Engine {
     /// The series as bytes, for the next start.
     pub fn series_snapshot(&self) -> Vec<u8> {
         self.store.snapshot()
+    }
+}
+
+fn reply(result: Result<(), switches::Refused>) -> Reply {
+    match result {
+        Ok(()) => Reply::Done,
+        Err(refused) => Reply::Refused(refused.to_string()),
     }
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::core::Settings;
-use crate::alerts::{DeliveryId, Notification};
-use crate::model::{Batch, Source, SwitchName};
+use crate::alerts::{AlertIn, DeliveryId, Notification, SilenceIn};
+use crate::model::{Batch, Labels, Source, SwitchName};
 use crate::series::Refusal;
-use crate::switches::{PinRequest, Record, ScaleCall, Write};
+use crate::switches::{Audited, FreezeRequest, PinRequest, Record, RolloutWord, ScaleCall, Write};
+use crate::time::Timestamp;
 
 /// Everything that the world can tell the engine. Closed on purpose.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub enum Event {
     Delivered(DeliveryId, DeliveryOutcome),
     /// The store's table changed, by us or by others.
     StoreChanged(BTreeMap<SwitchName, Record>),
+    /// The file that freezes appeared, with its text, or is gone.
+    FreezeFile(Option<String>),
     /// The store did not take a write.
     StoreRefused(SwitchName),
     /// The system's clock was set by so many milliseconds, back when below zero. The time of this event is the new one.
@@ -51,7 +54,28 @@ pub enum DeliveryOutcome {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     Pin(PinRequest),
-    Unpin { switch: String, by: String },
+    Unpin {
+        switch: String,
+        by: String,
+    },
+    Freeze(FreezeRequest),
+    Unfreeze {
+        by: String,
+    },
+    Rollout {
+        switch: String,
+        word: RolloutWord,
+        by: String,
+    },
+    /// Alerts of others: those that are valid are taken even when others are not.
+    PutAlerts(Vec<AlertIn>),
+    SetSilence(Box<SilenceIn>),
+    ExpireSilence(String),
+    /// Does what a link of a message says.
+    UseLink {
+        token: String,
+        by: String,
+    },
 }
 
 /// The answer to a command.
@@ -60,6 +84,14 @@ pub enum Reply {
     Done,
     /// Why not, and what to do instead.
     Refused(String),
+    /// There is nothing of this name.
+    NotFound(String),
+    /// The id of what was made or changed.
+    Made(String),
+    /// What was done, in words.
+    Said(String),
+    /// It was done, but the disk has not taken it: a restart would lose it. The shell says this, not the engine.
+    Unsaved,
 }
 
 /// A change of one durable key; `None` removes it.
@@ -70,8 +102,12 @@ pub type Entry = (String, Option<Value>);
 pub struct Effects {
     pub journal: Vec<Entry>,
     pub notifications: Vec<Notification>,
+    /// What our own rules say of their alerts, for real Alertmanagers.
+    pub forward: Vec<AlertIn>,
     pub writes: Vec<Write>,
     pub calls: Vec<ScaleCall>,
+    /// For the audit log.
+    pub audit: Vec<Audited>,
     pub replies: Vec<(u64, Reply)>,
     /// Samples that the store of series did not take, by who gave them and why.
     pub refused: BTreeMap<(Source, Refusal), u64>,
@@ -81,6 +117,8 @@ pub struct Effects {
     pub alerts_refused: u64,
     /// Samples that it took.
     pub appended: u64,
+    /// These samples, when somebody wants them; staleness markers and what rules record among them.
+    pub recorded: Vec<(Labels, Timestamp, f64)>,
 }
 
 impl Effects {
@@ -88,8 +126,10 @@ impl Effects {
     pub fn is_empty(&self) -> bool {
         self.journal.is_empty()
             && self.notifications.is_empty()
+            && self.forward.is_empty()
             && self.writes.is_empty()
             && self.calls.is_empty()
+            && self.audit.is_empty()
             && self.replies.is_empty()
     }
 }

@@ -8,9 +8,11 @@
 
 mod actions;
 mod core;
+mod dials;
 mod durable;
 mod event;
 mod news;
+mod people;
 mod picture;
 #[cfg(test)]
 mod tests;
@@ -19,4 +21,4 @@ pub use self::core::{Engine, Settings};
 pub use actions::ActionSettings;
 pub use durable::Restored;
 pub use event::{Command, DeliveryOutcome, Effects, Entry, Event, Reply};
-pub use picture::{LadderPicture, OutboxPicture, Picture, ScalePicture};
+pub use picture::{DialPicture, LadderPicture, OutboxPicture, Picture, RolloutPicture, ScalePicture};

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::MetricMeta;
+use crate::model::{MetricMeta, SwitchName};
 use crate::rules::GroupStatus;
 use crate::series::View;
-use crate::switches::{Decision, Ladder, LadderRule, ScaleMemory, ScaleSettings};
+use crate::switches::{
+    ControlView, Decision, Dial, DialRule, Evidence, Freeze, Ladder, LadderRule, Measured, Published, Rollout,
+    RolloutMemory, RolloutRule, ScaleMemory, ScaleSettings, SwitchValue,
+};
 use crate::time::Timestamp;
 
 /// The state at one moment.
@@ -20,6 +23,11 @@ pub struct Picture {
     pub groups: Vec<GroupStatus>,
     pub ladders: Vec<LadderPicture>,
     pub scales: Vec<ScalePicture>,
+    pub dials: Vec<DialPicture>,
+    pub rollouts: Vec<RolloutPicture>,
+    /// Why a switch is not where its rules want it.
+    pub held_back: BTreeMap<SwitchName, String>,
+    pub freeze: Option<Freeze>,
     /// Oldest first.
     pub decisions: Vec<Decision>,
     pub outbox: OutboxPicture,
@@ -40,6 +48,51 @@ pub struct LadderPicture {
 pub struct ScalePicture {
     pub settings: ScaleSettings,
     pub memory: ScaleMemory,
+}
+
+/// A rule that gives a dimmer or a limit its value.
+#[derive(Clone, Debug)]
+pub struct DialPicture {
+    pub rule: DialRule,
+    pub measured: Measured,
+    /// The inside of its law.
+    pub view: Option<ControlView>,
+    pub published: Option<Published>,
+    pub reason: String,
+}
+
+impl DialPicture {
+    pub(super) fn of(dial: &Dial) -> DialPicture {
+        DialPicture {
+            rule: dial.rule().clone(),
+            measured: *dial.measured(),
+            view: dial.view(),
+            published: dial.published(),
+            reason: dial.reason(),
+        }
+    }
+}
+
+/// A rollout and how far it got.
+#[derive(Clone, Debug)]
+pub struct RolloutPicture {
+    pub rule: RolloutRule,
+    pub memory: RolloutMemory,
+    pub value: SwitchValue,
+    pub evidence: Evidence,
+    pub baked_at: Option<Timestamp>,
+}
+
+impl RolloutPicture {
+    pub(super) fn of(rollout: &Rollout) -> RolloutPicture {
+        RolloutPicture {
+            rule: rollout.rule().clone(),
+            memory: rollout.memory().clone(),
+            value: rollout.value(),
+            evidence: *rollout.evidence(),
+            baked_at: rollout.baked_at(),
+        }
+    }
 }
 
 /// The notifications that are not delivered yet.

@@ -9,6 +9,8 @@ mod email;
 mod exchange;
 mod exec;
 mod form;
+mod forward;
+mod heartbeat;
 mod outcome;
 pub mod render;
 mod scale;
@@ -19,6 +21,8 @@ mod webhook;
 
 pub use deliver::{Plots, Prepared, Render, deliver};
 pub use form::Form;
+pub use forward::{ForwardTarget, Forwarder};
+pub use heartbeat::{HeartbeatSettings, heartbeat};
 pub use outcome::Outcome;
 pub use render::{Drawn, Plot};
 pub use scale::{ScaleCall, ScaleTarget, call_scale};

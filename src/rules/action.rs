@@ -4,7 +4,7 @@ use super::evaluate::{Evaluate, Reading};
 use super::inputs::Inputs;
 use super::outcome::{Condition, Part, Truth};
 use super::query::Query;
-use super::spec::{DegradeSpec, RuleSpec};
+use super::spec::RuleSpec;
 use crate::model::Labels;
 use crate::series::View;
 use crate::time::Timestamp;
@@ -33,12 +33,7 @@ pub(crate) struct ActionPart {
 impl ActionRule {
     /// The conditions of a rule, in the order of [`RuleSpec::queries`].
     pub fn of(spec: &RuleSpec) -> ActionRule {
-        let parts = match spec {
-            RuleSpec::Degrade(spec) => degrade_parts(spec),
-            RuleSpec::Scale(_) => vec![Part::Desired],
-            RuleSpec::Record(_) | RuleSpec::Alert(_) => Vec::new(),
-        };
-        ActionRule { parts: parts.into_iter().map(|part| ActionPart { part, last: None }).collect() }
+        ActionRule { parts: spec.asked().into_iter().map(|(part, _)| ActionPart { part, last: None }).collect() }
     }
 
     /// Judges every condition. One that fails does not keep the others from being judged; the first failure is given too.
@@ -65,11 +60,6 @@ impl ActionRule {
         }
         (conditions, failure)
     }
-}
-
-fn degrade_parts(spec: &DegradeSpec) -> Vec<Part> {
-    let levels = spec.levels.iter().map(|level| Part::Level(level.level.as_str().into()));
-    levels.chain(spec.recover.when.iter().map(|_| Part::Recover)).collect()
 }
 
 fn judge(part: Part, asked: &Asked, evaluator: &dyn Evaluate, view: &View, at: Timestamp) -> Condition {

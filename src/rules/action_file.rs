@@ -1,9 +1,11 @@
-//! The parts of a rule file that Prometheus does not know: rules of kind `degrade` and `scale`.
+//! The parts of a rule file that Prometheus does not know: rules that act.
 
 use std::collections::HashSet;
 
-use super::file::{RawRule, missing};
+use super::dim::{DimSpec, LimitSource, LimitSpec};
+use super::file::{RawRule, missing, refuse_unkept};
 use super::query::Query;
+use super::rollout::RolloutSpec;
 use super::spec::{DegradeSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecoverSpec, ScaleSpec, Scope};
 use crate::model::SwitchName;
 use crate::yaml::{At, Decode, Fields, Spanned};
@@ -76,6 +78,7 @@ impl Decode for Mode {
 
 /// An action's condition must be able to be false.
 pub(super) fn check_condition(query: Option<&Query>, fields: &mut Fields<'_>) {
+    refuse_unkept(query, fields);
     let Some(query) = query else { return };
     if let Some(why) = query.useless() {
         fields
@@ -106,6 +109,8 @@ pub(super) fn read_degrade(raw: RawRule, fields: &mut Fields<'_>) -> Option<Degr
         min_hold: raw.min_hold,
         scope: raw.scope,
         quorum: raw.quorum,
+        samples: raw.samples,
+        min_samples: raw.control.min_samples,
         mode: raw.mode,
     })
 }
@@ -117,6 +122,7 @@ pub(super) fn read_scale(raw: RawRule, fields: &mut Fields<'_>) -> Option<ScaleS
     if let Some((query, why)) = raw.desired.as_ref().and_then(|query| Some((query, query.useless()?))) {
         fields.push(query.place.error(why, Some("give one number, for example ceil(sum(...) / 200)".into())));
     }
+    refuse_unkept(raw.desired.as_ref(), fields);
     if raw.max.is_some_and(|max| max < raw.min) {
         let message = format!("`max` is below `min`, which is {}", raw.min);
         fields.problem("max", message, Some("write the larger number as `max`".into()));
@@ -135,9 +141,57 @@ pub(super) fn read_scale(raw: RawRule, fields: &mut Fields<'_>) -> Option<ScaleS
         cooldown_out: raw.cooldown_out.unwrap_or(raw.cooldown),
         cooldown_in: raw.cooldown_in.unwrap_or(raw.cooldown),
         scale_in: raw.scale_in,
+        verify: raw.verify,
+        verify_within: raw.verify_within,
+        beside: raw.beside.into_iter().filter_map(|text| switch_name(Some(text), fields)).collect(),
         webhook: raw.webhook?,
         mode: raw.mode,
     })
+}
+
+pub(super) fn read_dim(raw: RawRule, fields: &mut Fields<'_>) -> Option<DimSpec> {
+    let switch = switch_name(raw.dim, fields)?;
+    let limit = match raw.limit {
+        Some(text) if text.value == "none" => None,
+        Some(text) => Some(switch_name(Some(text), fields)?),
+        None => {
+            let help = "add `limit: NAME`, a switch that is declared with `limit: {}`; or `limit: none`, and nothing stands \
+                        behind it when even degraded answers do not fit";
+            fields.problem("dim", "a dimmer needs a limit behind it", Some(help.to_owned()));
+            None
+        }
+    };
+    if raw.control.shares.windows(2).any(|pair| pair[1] >= pair[0]) {
+        let help = "write them from the mildest level on, falling: [50%, 0%]".to_owned();
+        fields.problem("shares", "the shares do not fall", Some(help));
+    }
+    let shares = raw.control.shares.clone();
+    let control = raw.control.control("dim", fields)?;
+    Some(DimSpec { switch, control, limit, shares, scope: raw.scope, mode: raw.mode })
+}
+
+pub(super) fn read_limit(raw: RawRule, fields: &mut Fields<'_>) -> Option<LimitSpec> {
+    let switch = switch_name(raw.limit, fields)?;
+    let source = match raw.control.value.clone() {
+        Some(value) => {
+            if let Some(why) = value.useless() {
+                fields.push(value.place.error(why, Some("give one number, for example 200 * count(up == 1)".into())));
+            }
+            for key in ["objective", "service", "target"].into_iter().filter(|key| fields.has(key)).collect::<Vec<_>>()
+            {
+                let help = "remove one of the two: a limit comes from a law, or from an expression".to_owned();
+                fields.problem(key, format!("`{key}` has no meaning beside `value`"), Some(help));
+            }
+            LimitSource::Value(value)
+        }
+        None => LimitSource::Law(raw.control.control("limit", fields)?),
+    };
+    Some(LimitSpec { switch, source, scope: raw.scope, mode: raw.mode })
+}
+
+pub(super) fn read_rollout(raw: RawRule, fields: &mut Fields<'_>) -> Option<RolloutSpec> {
+    let switch = switch_name(raw.rollout, fields)?;
+    raw.release.spec(switch, raw.mode, fields)
 }
 
 fn switch_name(text: Option<Spanned<String>>, fields: &mut Fields<'_>) -> Option<Spanned<SwitchName>> {

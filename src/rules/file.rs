@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::action_file::{check_condition, read_degrade, read_scale};
+use super::action_file::{check_condition, read_degrade, read_dim, read_limit, read_rollout, read_scale};
+use super::dim::RawControl;
 use super::query::Query;
+use super::rollout::RawRollout;
 use super::spec::{
     AlertSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecordSpec, RecoverSpec, RuleFile, RuleSpec, Scope,
 };
@@ -46,7 +48,7 @@ fn warn_of_duplicates(groups: &[GroupSpec], fields: &mut Fields<'_>) {
         let (name, labels) = match rule {
             RuleSpec::Record(rule) => (&rule.record, format!("{:?}", rule.labels)),
             RuleSpec::Alert(rule) => (&rule.alert, format!("{:?}", rule.labels)),
-            RuleSpec::Degrade(_) | RuleSpec::Scale(_) => continue,
+            _ => continue,
         };
         let times = seen.entry((name.value.as_str(), labels)).or_default();
         *times += 1;
@@ -152,20 +154,25 @@ enum Kind {
     Alert,
     Degrade,
     Scale,
+    Dim,
+    Limit,
+    Rollout,
 }
 
-const KINDS: [(&str, Kind, &str); 4] = [
+const KINDS: [(&str, Kind, &str); 7] = [
     ("record", Kind::Record, "a recording rule"),
     ("alert", Kind::Alert, "an alerting rule"),
     ("degrade", Kind::Degrade, "a degrade rule"),
     ("scale", Kind::Scale, "a scale rule"),
+    ("dim", Kind::Dim, "a dim rule"),
+    ("limit", Kind::Limit, "a limit rule"),
+    ("rollout", Kind::Rollout, "a rollout rule"),
 ];
 
-/// Kinds of the design that this version does not have.
-const UNKNOWN_KINDS: [&str; 3] = ["dim", "limit", "rollout"];
+const RULED: &[Kind] = &[Kind::Dim, Kind::Limit];
 
 /// Which fields stand in which kinds, the naming fields left out.
-const BELONGS: [(&str, &[Kind]); 22] = [
+const BELONGS: [(&str, &[Kind]); 51] = [
     ("expr", &[Kind::Record, Kind::Alert]),
     ("for", &[Kind::Alert, Kind::Scale]),
     ("keep_firing_for", &[Kind::Alert]),
@@ -177,9 +184,9 @@ const BELONGS: [(&str, &[Kind]); 22] = [
     ("levels", &[Kind::Degrade]),
     ("recover", &[Kind::Degrade]),
     ("min_hold", &[Kind::Degrade]),
-    ("scope", &[Kind::Degrade]),
+    ("scope", &[Kind::Degrade, Kind::Dim, Kind::Limit]),
     ("quorum", &[Kind::Degrade]),
-    ("mode", &[Kind::Degrade, Kind::Scale]),
+    ("mode", &[Kind::Degrade, Kind::Scale, Kind::Dim, Kind::Limit, Kind::Rollout]),
     ("desired", &[Kind::Scale]),
     ("min", &[Kind::Scale]),
     ("max", &[Kind::Scale]),
@@ -188,6 +195,35 @@ const BELONGS: [(&str, &[Kind]); 22] = [
     ("cooldown_in", &[Kind::Scale]),
     ("step", &[Kind::Scale]),
     ("webhook", &[Kind::Scale]),
+    ("verify", &[Kind::Scale]),
+    ("verify_within", &[Kind::Scale]),
+    ("beside", &[Kind::Scale]),
+    ("samples", &[Kind::Degrade]),
+    ("min_samples", &[Kind::Degrade, Kind::Dim, Kind::Limit]),
+    ("law", &[Kind::Dim]),
+    ("objective", RULED),
+    ("cost_ratio", &[Kind::Dim]),
+    ("target", RULED),
+    ("slow_share", RULED),
+    ("hold", &[Kind::Dim]),
+    ("service", RULED),
+    ("arrivals", RULED),
+    ("full", RULED),
+    ("degraded", &[Kind::Dim]),
+    ("slow", RULED),
+    ("utilisation", RULED),
+    ("in_flight", RULED),
+    ("latency", &[Kind::Dim]),
+    ("pressure", &[Kind::Dim]),
+    ("shares", &[Kind::Dim]),
+    ("value", &[Kind::Limit]),
+    ("version", &[Kind::Rollout]),
+    ("steps", &[Kind::Rollout]),
+    ("advance_when", &[Kind::Rollout]),
+    ("abort_when", &[Kind::Rollout]),
+    ("abort_for", &[Kind::Rollout]),
+    ("compare", &[Kind::Rollout]),
+    ("no_data_for", &[Kind::Rollout]),
 ];
 
 /// Every field that may stand in a rule, of whatever kind.
@@ -219,6 +255,16 @@ pub(super) struct RawRule {
     pub cooldown_in: Option<Duration>,
     pub scale_in: bool,
     pub webhook: Option<Spanned<String>>,
+    pub verify: Option<Query>,
+    pub verify_within: Duration,
+    pub beside: Vec<Spanned<String>>,
+    pub samples: Option<Query>,
+    pub dim: Option<Spanned<String>>,
+    /// The name of a limit rule, or of the limit behind a dimmer.
+    pub limit: Option<Spanned<String>>,
+    pub rollout: Option<Spanned<String>>,
+    pub control: RawControl,
+    pub release: RawRollout,
 }
 
 impl RawRule {
@@ -260,11 +306,11 @@ impl RawRule {
             levels: fields.optional("levels", "when to go to which level, mildest first (degrade)"),
             recover: fields.or("recover", "{}", "when to go back, one level at a time (degrade)"),
             min_hold: fields.or("min_hold", "30s", "the shortest stay on a level before a step back (degrade)"),
-            scope: fields.or("scope", "fleet", "whom the decision speaks for (degrade)"),
+            scope: fields.or("scope", "fleet", "whom the decision speaks for (degrade, dim, limit)"),
             quorum: fields
                 .optional("quorum", "how many hosts must agree; default: half of those that run the rule (degrade)"),
             mode: fields
-                .optional("mode", "observe: decide and show, change nothing; default: actions.mode (degrade, scale)"),
+                .optional("mode", "observe: decide and show, change nothing; default: actions.mode (all that act)"),
             desired: fields.optional("desired", "PromQL that gives the wanted number, rounded up (scale)"),
             min: fields.or("min", "1", "never ask for fewer (scale)"),
             max: fields.optional("max", "never ask for more (scale)"),
@@ -276,16 +322,36 @@ impl RawRule {
                 .optional("cooldown_in", "the same for calls that ask for fewer; default: cooldown (scale)"),
             scale_in: fields.or("in", "false", "whether the rule may ask for fewer (scale)"),
             webhook: fields.optional("webhook", "the name of the webhook to call (scale)"),
+            verify: fields.optional("verify", "PromQL that gives how many there are: it must follow the calls (scale)"),
+            verify_within: fields.or("verify_within", "5m", "how soon it must (scale)"),
+            beside: fields.or(
+                "beside",
+                "[]",
+                "switches that degrade first: no call for fewer while one of them is degraded (scale)",
+            ),
+            samples: fields.optional(
+                "samples",
+                "PromQL: how many requests the conditions rest on; with fewer than min_samples they say nothing (degrade)",
+            ),
+            dim: fields.optional("dim", "the dimmer, or the feature, that a control law rules"),
+            limit: fields.optional(
+                "limit",
+                "the limit that a rule rules by itself (limit), or the one behind a dimmer; `none` for none (dim)",
+            ),
+            rollout: fields.optional("rollout", "the rollout that the rule leads"),
+            control: RawControl::read(fields),
+            release: RawRollout::read(fields),
         }
     }
 
     /// The one kind that the rule names.
     fn kind(&self, fields: &mut Fields<'_>) -> Option<Kind> {
-        let given: Vec<_> = KINDS.into_iter().filter(|(key, ..)| fields.has(key)).collect();
+        let behind = |kind| kind == Kind::Limit && fields.has("dim");
+        let given: Vec<_> = KINDS.into_iter().filter(|(key, kind, _)| fields.has(key) && !behind(*kind)).collect();
         match given[..] {
             [(_, kind, _)] => Some(kind),
             [] => {
-                let help = "add one of `record`, `alert`, `degrade`, `scale`".to_owned();
+                let help = "add one of `record`, `alert`, `degrade`, `dim`, `limit`, `scale`, `rollout`".to_owned();
                 fields.problem("", "a rule must say what it is", Some(help));
                 None
             }
@@ -302,14 +368,9 @@ impl Decode for RuleSpec {
     fn decode(at: &mut At<'_>) -> Option<RuleSpec> {
         let mut fields = at.record(
             "a rule",
-            "One rule: a recording rule (`record`), an alert (`alert`), or an action: a feature switch (`degrade`) or a \
-             call for machines (`scale`).",
+            "One rule: a recording rule (`record`), an alert (`alert`), or an action: a feature switch (`degrade`), a \
+             dimmer (`dim`), a limit (`limit`), a call for machines (`scale`) or a gray release (`rollout`).",
         )?;
-        if let Some(kind) = UNKNOWN_KINDS.into_iter().find(|kind| fields.has(kind)) {
-            let help = "the kinds of this version are `record`, `alert`, `degrade` and `scale`".to_owned();
-            fields.problem(kind, format!("this version has no rules of kind `{kind}`"), Some(help));
-            return None;
-        }
         let raw = RawRule::read(&mut fields);
         let kind = raw.kind(&mut fields);
         if let Some(kind) = kind {
@@ -320,6 +381,9 @@ impl Decode for RuleSpec {
             Some(Kind::Alert) => read_alert(raw, &mut fields).map(RuleSpec::Alert),
             Some(Kind::Degrade) => read_degrade(raw, &mut fields).map(RuleSpec::Degrade),
             Some(Kind::Scale) => read_scale(raw, &mut fields).map(RuleSpec::Scale),
+            Some(Kind::Dim) => read_dim(raw, &mut fields).map(RuleSpec::Dim),
+            Some(Kind::Limit) => read_limit(raw, &mut fields).map(RuleSpec::Limit),
+            Some(Kind::Rollout) => read_rollout(raw, &mut fields).map(RuleSpec::Rollout),
             None => None,
         };
         fields.finish();
@@ -373,6 +437,14 @@ fn warn_useless(expr: Option<&Query>, fields: &mut Fields<'_>) {
     if let Some((query, why)) = expr.and_then(|query| Some((query, query.useless()?))) {
         let help = "take the last value of a range with last_over_time(), or drop the brackets".to_owned();
         fields.push(query.place.warning(why, Some(help)));
+    }
+    refuse_unkept(expr, fields);
+}
+
+/// Refuses an expression that reads further back than any series is kept.
+pub(super) fn refuse_unkept(expr: Option<&Query>, fields: &mut Fields<'_>) {
+    if let Some(problem) = expr.and_then(Query::unkept) {
+        fields.push(problem);
     }
 }
 

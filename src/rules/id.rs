@@ -10,6 +10,9 @@ pub enum RuleType {
     Alerting,
     Degrade,
     Scale,
+    Dim,
+    Limit,
+    Rollout,
 }
 
 impl RuleType {
@@ -20,6 +23,9 @@ impl RuleType {
             RuleType::Alerting => "alerting",
             RuleType::Degrade => "degrade",
             RuleType::Scale => "scale",
+            RuleType::Dim => "dim",
+            RuleType::Limit => "limit",
+            RuleType::Rollout => "rollout",
         }
     }
 }

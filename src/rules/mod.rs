@@ -10,6 +10,7 @@ mod active;
 mod alerting;
 #[cfg(test)]
 mod alerting_tests;
+mod dim;
 mod durable;
 mod evaluate;
 mod evaluations;
@@ -26,6 +27,7 @@ mod query;
 mod recording;
 #[cfg(test)]
 mod restart_tests;
+mod rollout;
 mod rule;
 mod ruler;
 #[cfg(test)]
@@ -43,12 +45,14 @@ mod unit_test_tests;
 mod urgent;
 mod witness;
 
+pub use dim::{ControlSpec, DimSpec, Input, LawName, LimitSource, LimitSpec};
 pub use evaluations::Evaluation;
 pub use file::parse_file;
 pub use findings::Finding;
 pub use id::{ActionRuleId, RuleId, RuleType};
 pub use outcome::{AlertEvent, AlertState, Condition, Judgement, Outcome, Part, Truth};
 pub use query::Query;
+pub use rollout::{CompareSpec, RolloutSpec, StepSpec};
 pub use rule::Health;
 pub use ruler::{Counters, Meter, Rules, Settings};
 pub use spec::{
@@ -57,4 +61,6 @@ pub use spec::{
 };
 pub use status::{ActiveAlert, ConditionStatus, GroupStatus, RuleStatus};
 pub use text::TemplateText;
-pub use unit_test::{Failure, Loader, Report, TestReport, run_unit_tests};
+pub use unit_test::{Covered, Failure, Loader, Report, TestReport, UnitTestOptions, run_unit_tests};
+pub(crate) use unit_test::{Suite, is_part, pair_up};
+pub(crate) use unit_test_file::{ExpectedMessage, NotificationTest, SwitchExpected, SwitchTest, UnitTest};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::dim::Input;
 use super::id::{ActionRuleId, RuleId};
 use crate::model::Labels;
 use crate::time::Timestamp;
@@ -68,8 +69,7 @@ pub struct AlertEvent {
 pub struct Judgement {
     pub rule: ActionRuleId,
     pub at: Timestamp,
-    /// Of a degrade rule: one for each level in the order of the file, then one for `recover.when` if it is there.
-    /// Of a scale rule: the one of `desired`.
+    /// In the order of [`super::RuleSpec::asked`].
     pub conditions: Vec<Condition>,
 }
 
@@ -91,6 +91,38 @@ pub enum Part {
     Level(Arc<str>),
     Recover,
     Desired,
+    /// How many requests other parts rest on.
+    Samples,
+    /// What a scale rule finds there.
+    Verify,
+    /// An input of a control law.
+    Input(Input),
+    /// The limit that a rule gives by itself.
+    Value,
+    /// Of a rollout: what lets it go on, what brings it back, and the two sides of its comparison.
+    Advance,
+    Abort,
+    New,
+    Control,
+}
+
+impl Part {
+    /// The name in the API: the level, or the field of the rule.
+    pub fn name(&self) -> &str {
+        match self {
+            Part::Level(level) => level,
+            Part::Recover => "recover",
+            Part::Desired => "desired",
+            Part::Samples => "samples",
+            Part::Verify => "verify",
+            Part::Input(input) => input.as_str(),
+            Part::Value => "value",
+            Part::Advance => "advance_when",
+            Part::Abort => "abort_when",
+            Part::New => "new",
+            Part::Control => "control",
+        }
+    }
 }
 
 /// Whether a condition holds.

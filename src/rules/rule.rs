@@ -99,7 +99,7 @@ impl Rule {
         let body = match &spec {
             RuleSpec::Record(rule) => Body::Record(RecordRule::new(&rule.record, &rule.labels)),
             RuleSpec::Alert(rule) => Body::Alert(alert_rule(rule, shared)),
-            RuleSpec::Degrade(_) | RuleSpec::Scale(_) => Body::Action(ActionRule::of(&spec)),
+            _ => Body::Action(ActionRule::of(&spec)),
         };
         Rule {
             id,
@@ -324,7 +324,7 @@ fn ask_for_template(
     at: Timestamp,
 ) -> Result<Vec<(Labels, f64)>, String> {
     let expr = promql::parse(text).map_err(|error| error.to_string())?;
-    let result = evaluator.instant(view, &expr, at)?;
+    let result = evaluator.once(view, expr, at)?;
     Ok(result.iter().map(|reading| (reading.labels.clone(), reading.float())).collect())
 }
 
@@ -338,6 +338,9 @@ fn rule_id(group: &GroupSpec, spec: &RuleSpec, nth: u32) -> RuleId {
         }
         RuleSpec::Degrade(_) => (RuleType::Degrade, "".into()),
         RuleSpec::Scale(_) => (RuleType::Scale, "".into()),
+        RuleSpec::Dim(_) => (RuleType::Dim, "".into()),
+        RuleSpec::Limit(_) => (RuleType::Limit, "".into()),
+        RuleSpec::Rollout(_) => (RuleType::Rollout, "".into()),
     };
     let (file, name) = (Arc::clone(&group.file), spec.name().into());
     RuleId { file, group: group.name.as_str().into(), kind, name, labels, nth }

@@ -1,10 +1,13 @@
-//! What a rule file says, checked: groups and the four kinds of rules in them. Plain values.
+//! What a rule file says, checked: groups and the kinds of rules in them. Plain values.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dim::{ControlSpec, DimSpec, LimitSource, LimitSpec};
+use super::outcome::Part;
 use super::query::Query;
+use super::rollout::RolloutSpec;
 use super::text::TemplateText;
 use crate::model::SwitchName;
 use crate::yaml::Spanned;
@@ -38,6 +41,9 @@ pub enum RuleSpec {
     Alert(AlertSpec),
     Degrade(DegradeSpec),
     Scale(ScaleSpec),
+    Dim(DimSpec),
+    Limit(LimitSpec),
+    Rollout(RolloutSpec),
 }
 
 impl RuleSpec {
@@ -48,6 +54,9 @@ impl RuleSpec {
             RuleSpec::Alert(rule) => &rule.alert,
             RuleSpec::Degrade(rule) => rule.switch.as_str(),
             RuleSpec::Scale(rule) => rule.name.as_str(),
+            RuleSpec::Dim(rule) => rule.switch.as_str(),
+            RuleSpec::Limit(rule) => rule.switch.as_str(),
+            RuleSpec::Rollout(rule) => rule.switch.as_str(),
         }
     }
 
@@ -56,13 +65,40 @@ impl RuleSpec {
         match self {
             RuleSpec::Record(rule) => vec![&rule.expr],
             RuleSpec::Alert(rule) => std::iter::once(&rule.expr).chain(&rule.resolve_when).collect(),
-            RuleSpec::Degrade(rule) => {
-                let recover = rule.recover.when.iter();
-                rule.levels.iter().map(|level| &level.when).chain(recover).collect()
-            }
-            RuleSpec::Scale(rule) => vec![&rule.desired],
+            action => action.asked().into_iter().map(|(_, query)| query).collect(),
         }
     }
+
+    /// Every expression of an action rule, with what it is; nothing for other kinds.
+    pub fn asked(&self) -> Vec<(Part, &Query)> {
+        match self {
+            RuleSpec::Record(_) | RuleSpec::Alert(_) => Vec::new(),
+            RuleSpec::Degrade(rule) => {
+                let levels = rule.levels.iter().map(|l| (Part::Level(l.level.as_str().into()), &l.when));
+                let recover = rule.recover.when.iter().map(|when| (Part::Recover, when));
+                levels.chain(recover).chain(rule.samples.iter().map(|samples| (Part::Samples, samples))).collect()
+            }
+            RuleSpec::Scale(rule) => {
+                let verify = rule.verify.iter().map(|verify| (Part::Verify, verify));
+                std::iter::once((Part::Desired, &rule.desired)).chain(verify).collect()
+            }
+            RuleSpec::Dim(rule) => inputs(&rule.control),
+            RuleSpec::Limit(LimitSpec { source: LimitSource::Law(control), .. }) => inputs(control),
+            RuleSpec::Limit(LimitSpec { source: LimitSource::Value(value), .. }) => vec![(Part::Value, value)],
+            RuleSpec::Rollout(rule) => {
+                let abort = rule.abort_when.iter().map(|when| (Part::Abort, when));
+                let advance = rule.advance_when.iter().map(|when| (Part::Advance, when));
+                let compared = rule.compare.iter().flat_map(|compare| {
+                    [(Part::New, &compare.new), (Part::Control, &compare.control), (Part::Samples, &compare.samples)]
+                });
+                abort.chain(advance).chain(compared).collect()
+            }
+        }
+    }
+}
+
+fn inputs(control: &ControlSpec) -> Vec<(Part, &Query)> {
+    control.inputs.iter().map(|(input, query)| (Part::Input(*input), query)).collect()
 }
 
 /// A recording rule.
@@ -129,6 +165,9 @@ pub struct DegradeSpec {
     pub scope: Scope,
     /// `None`: half of the hosts that run the rule.
     pub quorum: Option<QuorumSpec>,
+    /// How many requests the conditions rest on; with fewer than `min_samples` they say nothing.
+    pub samples: Option<Query>,
+    pub min_samples: u32,
     /// `None`: what `actions.mode` says.
     pub mode: Option<Mode>,
 }
@@ -194,6 +233,12 @@ pub struct ScaleSpec {
     pub cooldown_in: Duration,
     /// Whether it may ask for fewer.
     pub scale_in: bool,
+    /// Gives what is there: it must follow what was asked for.
+    pub verify: Option<Query>,
+    /// Within this time.
+    pub verify_within: Duration,
+    /// Switches that degrade first: no call for fewer while one of them is degraded.
+    pub beside: Vec<Spanned<SwitchName>>,
     /// The name of the webhook.
     pub webhook: Spanned<String>,
     /// `None`: what `actions.mode` says.

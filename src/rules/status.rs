@@ -200,8 +200,8 @@ fn rule_status(rule: &Rule) -> RuleStatus {
             let worst = status.alerts.iter().map(|alert| alert.state).max().unwrap_or(AlertState::Inactive);
             status.state = (rule.last_at.is_some() || worst > AlertState::Inactive).then_some(worst);
         }
-        RuleSpec::Degrade(_) => {}
         RuleSpec::Scale(spec) => status.duration = spec.hold,
+        RuleSpec::Degrade(_) | RuleSpec::Dim(_) | RuleSpec::Limit(_) | RuleSpec::Rollout(_) => {}
     }
     status
 }

@@ -154,7 +154,7 @@ impl<'a> Output<'a> {
                 record: None,
                 labels: vec![("alertname", spec.alert.as_str())],
             },
-            RuleSpec::Degrade(_) | RuleSpec::Scale(_) => Output { names: &[], record: None, labels: Vec::new() },
+            _ => Output { names: &[], record: None, labels: Vec::new() },
         }
     }
 

@@ -1,11 +1,14 @@
 //! The shell: builds everything from the checked config, selects, performs effects, reloads, shuts down. It decides nothing.
 
 mod disk;
+mod forward;
 mod jobs;
+mod link_key;
 mod own;
 mod perform;
 mod plan;
 mod plots;
+mod remotes;
 mod render;
 mod shell;
 mod start;
@@ -14,4 +17,5 @@ mod systemd;
 mod watch;
 
 pub use disk::DiskFiles;
+pub use plan::engine_settings;
 pub use start::{RunArgs, RunError, SetLogLevel, run};

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::jobs::Job;
 use super::perform::Receivers;
 use super::render::renderer;
-use crate::config::{Checked, FeatureSwitch};
+use crate::alerts::LinkKey;
+use crate::config::{Checked, SwitchSettings};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
+use crate::remote;
 use crate::rules;
 use crate::series;
 use crate::signals::logs::JobSettings;
@@ -24,10 +26,17 @@ pub(super) struct Plan {
     pub mode: &'static str,
     pub allowed_hosts: Vec<String>,
     pub exposed_jobs: Vec<String>,
+    pub remotes: Vec<remote::Settings>,
+}
+
+/// The engine's settings alone: for simulations, which run no jobs.
+pub fn engine_settings(checked: &Checked) -> engine::Settings {
+    // A simulation sends no links: any key will do.
+    plan(checked, &LinkKey([0; 32])).engine
 }
 
 /// Puts the settings together.
-pub(super) fn plan(checked: &Checked) -> Plan {
+pub(super) fn plan(checked: &Checked, link_key: &LinkKey) -> Plan {
     let declarations: Vec<Declaration> =
         checked.switches.iter().map(|(name, switch)| declaration(name.clone(), switch)).collect();
     let mode = checked.actions.mode;
@@ -45,6 +54,10 @@ pub(super) fn plan(checked: &Checked) -> Plan {
         Job::Log(settings) => Some(settings.job_name.clone()),
         Job::Probe(_) | Job::Scrape(_) => None,
     };
+    let mut alerts = checked.alerts.clone();
+    if let Some(links) = &mut alerts.links {
+        links.key = link_key.clone();
+    }
     Plan {
         exposed_jobs: jobs.iter().filter_map(exposed).collect(),
         engine: engine::Settings {
@@ -57,16 +70,19 @@ pub(super) fn plan(checked: &Checked) -> Plan {
                 external_url: checked.serve.external_url.clone(),
                 ..rules::Settings::default()
             },
-            alerts: checked.alerts.clone(),
+            alerts,
             actions: ActionSettings {
                 declarations: declarations.clone(),
                 mode,
                 guards: Guards {
                     max_degraded: checked.actions.max_degraded,
                     max_decisions_per_hour: checked.actions.max_decisions_per_hour,
+                    max_decisions_per_hour_overall: checked.actions.max_decisions_per_hour_overall,
                 },
             },
+            record: !checked.remotes.is_empty(),
         },
+        remotes: checked.remotes.clone(),
         jobs,
         declarations,
         mode: mode.as_str(),
@@ -82,10 +98,11 @@ fn log_job(mut settings: JobSettings) -> Job {
     Job::Log(settings)
 }
 
-fn declaration(name: crate::model::SwitchName, switch: &FeatureSwitch) -> Declaration {
+fn declaration(name: crate::model::SwitchName, switch: &SwitchSettings) -> Declaration {
     Declaration {
         name,
         description: switch.description.clone(),
+        kind: switch.kind.clone(),
         ladder: switch.levels.clone(),
         on_silence: switch.restore_after.map_or(OnSilence::Hold, OnSilence::Restore),
     }

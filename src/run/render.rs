@@ -51,6 +51,7 @@ fn data(notification: &Notification) -> NotificationData<'_> {
             ends_at: alert.ends_at,
             generator_url: &alert.generator_url,
             fingerprint: &alert.fingerprint,
+            is_new: alert.is_news,
         }
     }
     NotificationData {
@@ -63,5 +64,6 @@ fn data(notification: &Notification) -> NotificationData<'_> {
         common_annotations: &notification.common_annotations,
         route_labels: &NO_LABELS,
         external_url: &notification.external_url,
+        links: &notification.links,
     }
 }

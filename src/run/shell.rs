@@ -11,12 +11,14 @@ use super::jobs::{Jobs, LogOutput, Tools};
 use super::own::OwnMetrics;
 use super::perform::{Receivers, Work};
 use super::plan::{Plan, plan, receivers};
+use super::remotes::Remotes;
 use super::start::SetLogLevel;
 use super::systemd::Systemd;
-use crate::config::{Checked, Loaded, load};
+use crate::alerts::LinkKey;
+use crate::config::{Checked, ForwardSettings, Loaded, load};
 use crate::engine::{Effects, Engine, Event, Reply};
 use crate::model::Batch;
-use crate::notify::Plots;
+use crate::notify::{HeartbeatSettings, Plots};
 use crate::serve::{About, Ask, Switchboard};
 use crate::store::Table;
 use crate::switches::Declaration;
@@ -75,11 +77,17 @@ pub(super) struct Shell {
     pub work: mpsc::Sender<Work>,
     pub jobs: Jobs,
     pub tools: Tools,
+    pub remotes: Remotes,
     pub loaded: mpsc::Sender<Reading>,
     pub config: Option<PathBuf>,
     pub watched: watch::Sender<Vec<PathBuf>>,
     pub receivers: watch::Sender<Arc<Receivers>>,
     pub plots: Arc<Plots>,
+    pub link_key: LinkKey,
+    pub forwarding: watch::Sender<Arc<Vec<ForwardSettings>>>,
+    pub heartbeat: mpsc::Sender<HeartbeatSettings>,
+    pub heartbeat_settings: Option<HeartbeatSettings>,
+    pub heartbeat_due: Timestamp,
     pub declarations: Vec<Declaration>,
     pub switchboard: watch::Sender<Arc<Switchboard>>,
     pub table: Arc<Table>,
@@ -138,7 +146,10 @@ impl Shell {
         self.perform(effects).await;
     }
 
-    async fn perform(&mut self, effects: Effects) {
+    async fn perform(&mut self, mut effects: Effects) {
+        if !effects.recorded.is_empty() {
+            self.remotes.write(std::mem::take(&mut effects.recorded));
+        }
         for ((source, why), count) in &effects.refused {
             self.own.refused(&self.telemetry, source, *why, *count);
         }
@@ -163,7 +174,9 @@ impl Shell {
             self.notice_clock_step().await;
             let batch = self.own.batch(self.clock.now(), &self.engine, &self.telemetry);
             self.handle(Event::Samples(batch), Vec::new()).await;
+            self.remotes.describe(|| self.engine.meta());
             self.systemd.tell("WATCHDOG=1");
+            self.beat();
             if !*self.ready.borrow() && now.since(self.started) > 2 * OWN_INTERVAL {
                 self.ready.send_replace(true);
                 self.systemd.tell("READY=1\nSTATUS=watching");
@@ -177,6 +190,15 @@ impl Shell {
         }
     }
 
+    /// Asks for a sign of life when one is due: only the loop that has just evaluated the rules does.
+    fn beat(&mut self) {
+        let now = self.clock.now();
+        let Some(settings) = self.heartbeat_settings.as_ref().filter(|_| self.heartbeat_due <= now) else { return };
+        self.heartbeat_due = now + settings.interval;
+        // One that is on its way still is sign enough.
+        drop(self.heartbeat.try_send(settings.clone()));
+    }
+
     async fn notice_clock_step(&mut self) {
         let drift = self.clock.wall_drift_millis();
         if drift.abs() < STEP_MILLIS {
@@ -188,6 +210,7 @@ impl Shell {
         self.clock.resync();
         let by_millis = self.clock.now().as_millis() - before.as_millis();
         self.own_due = self.clock.now();
+        self.heartbeat_due = self.clock.now();
         self.snapshot_due = self.clock.now() + SNAPSHOT_INTERVAL;
         self.handle(Event::ClockStepped(by_millis), Vec::new()).await;
     }
@@ -201,6 +224,7 @@ impl Shell {
     async fn answer(&mut self, ask: Ask) {
         match ask {
             Ask::Picture(reply) => drop(reply.send(self.engine.picture(self.clock.now()))),
+            Ask::Alerts(reply) => drop(reply.send(Box::new(self.engine.alerts().to_read()))),
             Ask::View(reply) => drop(reply.send(self.engine.view())),
             Ask::Evaluations { group, rule, reply } => {
                 drop(reply.send(self.engine.rules().evaluations(group.as_deref(), &rule)));
@@ -257,7 +281,8 @@ impl Shell {
         }
         let answer = match loaded.checked {
             Some(checked) => {
-                self.adopt(&checked, receivers).await;
+                let text = loaded.sources.first().map(|source| source.text.clone()).unwrap_or_default();
+                self.adopt(&checked, receivers, text).await;
                 Ok(())
             }
             None => {
@@ -275,15 +300,20 @@ impl Shell {
         }
     }
 
-    async fn adopt(&mut self, checked: &Checked, receivers: Receivers) {
-        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked);
+    async fn adopt(&mut self, checked: &Checked, receivers: Receivers, config_text: String) {
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes } =
+            plan(checked, &self.link_key);
+        self.heartbeat_settings.clone_from(&checked.heartbeat);
+        self.forwarding.send_replace(Arc::new(checked.forwarding.clone()));
         if let Some(set) = &self.set_log_level {
             (set.0)(checked.log.level.as_str());
         }
         self.generation += 1;
         self.declarations = declarations;
         self.receivers.send_replace(Arc::new(receivers));
+        self.remotes.apply(remotes).await;
         self.handle(Event::Reloaded(Box::new(engine)), Vec::new()).await;
+        let now = self.clock.now();
         let ended = self.jobs.apply(self.clock.now(), jobs, &self.tools).await;
         for batch in ended {
             self.handle(Event::Samples(batch), Vec::new()).await;
@@ -295,6 +325,10 @@ impl Shell {
             about.config_problem = None;
             about.allowed_hosts = allowed_hosts;
             about.exposed_jobs = exposed_jobs;
+            about.external_labels = checked.external_labels.clone();
+            about.cors_origin = checked.serve.cors_origin.clone();
+            about.config_text = config_text;
+            about.config_taken = now;
         });
         tell_taken(&self.telemetry, self.clock.now(), self.generation);
         tracing::info!(
@@ -312,6 +346,7 @@ impl Shell {
         while let Ok(output) = inputs.logs.try_recv() {
             self.take(Input::Log(output)).await;
         }
+        self.remotes.stop().await;
         let (flushed, done) = oneshot::channel();
         let last = Work { effects: Effects::default(), waiting: BTreeMap::new(), flushed: Some(flushed) };
         if self.work.send(last).await.is_ok() {

@@ -8,11 +8,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
+use super::forward;
 use super::jobs::{Checkpoints, Jobs, LOGS, LogOutput, Tools};
+use super::link_key::link_key;
 use super::own::{self, OwnMetrics};
 use super::perform::{Performer, Work};
 use super::plan::{Plan, plan, receivers};
 use super::plots::plots;
+use super::remotes::Remotes;
 use super::shell::{Inputs, Reading, Shell, tell_taken};
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
@@ -22,6 +25,7 @@ use crate::journal::{Journal, JournalError, Opened};
 use crate::limits;
 use crate::model::Batch;
 use crate::net;
+use crate::notify;
 use crate::serve::{self, About, Ask, Parts, ServeError, Shared, Switchboard};
 use crate::signals::scrape;
 use crate::store::{Embedded, Store, StoreError};
@@ -76,7 +80,8 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let clock = Clock::start();
     let telemetry = Telemetry::new();
     own::tell_build(&telemetry);
-    let Loaded { checked, problems, watched, .. } = loaded;
+    let Loaded { checked, problems, watched, sources } = loaded;
+    let config_text = sources.first().map(|source| source.text.clone()).unwrap_or_default();
     let Some(checked) = checked else { return Err(RunError::Config(render_problems(&problems))) };
     for problem in &problems {
         tracing::warn!("{}", problem.one_line());
@@ -89,7 +94,7 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let listener = TcpListener::bind(&address).await;
     let listener = listener.map_err(|error| ServeError::Listen { address: address.clone(), error })?;
     announce(&checked, &folder, &listener, args.config.as_deref());
-    let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched };
+    let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text };
     daemon.run(&checked).await
 }
 
@@ -98,8 +103,7 @@ fn announce(checked: &Checked, folder: &Path, listener: &TcpListener, config: Op
     let config = config.map_or("none, the defaults".to_owned(), |path| path.display().to_string());
     tracing::info!(config, data_dir = %folder.display(), page = format!("http://{address}/"), "brownout {}", env!("CARGO_PKG_VERSION"));
     let actions = checked.groups.iter().flat_map(|group| &group.rules);
-    let actions =
-        actions.filter(|rule| matches!(rule, crate::rules::RuleSpec::Degrade(_) | crate::rules::RuleSpec::Scale(_)));
+    let actions = actions.filter(|rule| !rule.asked().is_empty());
     match (checked.actions.mode.as_str(), actions.count()) {
         (_, 0) => {}
         ("observe", count) => {
@@ -118,17 +122,20 @@ struct Daemon {
     store: Embedded,
     listener: TcpListener,
     watched: Vec<PathBuf>,
+    config_text: String,
 }
 
 impl Daemon {
     #[expect(clippy::too_many_lines, reason = "wiring: one statement a part, and nothing is decided")]
     async fn run(self, checked: &Checked) -> Result<(), RunError> {
-        let Daemon { args, clock, telemetry, folder, opened, store, listener, watched } = self;
+        let Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text } = self;
         let now = clock.now();
         telemetry.add(Metric::JournalRecovered, &[], opened.torn_bytes as f64);
+        let key = link_key(&folder);
         let snapshot_path = folder.join("series.snapshot");
         let (journal, checkpoints, restored) = remembered(opened, &store, &snapshot_path).await?;
-        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked);
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes: wanted } =
+            plan(checked, &key);
         let table = Arc::clone(&store.watch().borrow());
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
@@ -147,6 +154,10 @@ impl Daemon {
             config_problem: None,
             allowed_hosts,
             exposed_jobs,
+            external_labels: checked.external_labels.clone(),
+            cors_origin: checked.serve.cors_origin.clone(),
+            config_text,
+            config_taken: now,
         };
         let (senders, inputs, work) = channels(&store);
         let plots = plots(senders.asks.clone(), clock);
@@ -158,6 +169,9 @@ impl Daemon {
         let (switchboard_in, switchboard) = watch::channel(Arc::new(board));
         let targets = scrape::Board::new();
 
+        let forwarder = notify::Forwarder::new(clock, telemetry.clone());
+        let (forwarding_in, forwarding_out) = watch::channel(Arc::new(checked.forwarding.clone()));
+        let (heartbeat_in, heartbeat_out) = mpsc::channel(1);
         let performer = Performer {
             journal: Arc::new(Mutex::new(journal)),
             store,
@@ -166,6 +180,7 @@ impl Daemon {
             telemetry: telemetry.clone(),
             clock,
             places: HashMap::new(),
+            forwarder: forwarder.clone(),
         };
         let shown = targets.clone();
         let shared = Shared::new(Parts {
@@ -180,6 +195,8 @@ impl Daemon {
         });
         let tasks = [
             tokio::spawn(performer.run(work)),
+            tokio::spawn(forward::follow(forwarding_out, forwarder)),
+            tokio::spawn(notify::heartbeat(heartbeat_out, telemetry.clone())),
             tokio::spawn(serve::serve(listener, shared)),
             tokio::spawn(files::watch(watched_out, senders.reloads.clone())),
             tokio::spawn(signals(senders.reloads, senders.stop)?),
@@ -194,6 +211,8 @@ impl Daemon {
         };
         let mut running = Jobs::default();
         running.apply(now, jobs, &tools).await;
+        let mut remotes = Remotes::new(folder.join("remote"), clock, telemetry.clone());
+        remotes.apply(wanted).await;
         tell_taken(&telemetry, now, 1);
         drop(senders.work.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
         let shell = Shell {
@@ -204,11 +223,17 @@ impl Daemon {
             work: senders.work,
             jobs: running,
             tools,
+            remotes,
             loaded: senders.loaded,
             config: args.config,
             watched: watched_in,
             receivers: receivers_in,
             plots,
+            link_key: key,
+            forwarding: forwarding_in,
+            heartbeat: heartbeat_in,
+            heartbeat_settings: checked.heartbeat.clone(),
+            heartbeat_due: now,
             declarations,
             switchboard: switchboard_in,
             table,

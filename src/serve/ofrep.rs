@@ -143,6 +143,7 @@ mod tests {
         let declaration = |name: &str| Declaration {
             name: SwitchName::new(name).expect("a name"),
             description: String::new(),
+            kind: crate::switches::SwitchKind::Feature,
             ladder: vec!["full".into(), "off".into()],
             on_silence: OnSilence::Hold,
         };

@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::engine::{LadderPicture, Picture, ScalePicture};
 use crate::model::Labels;
 use crate::rules::{
-    ActiveAlert, AlertState, ConditionStatus, Evaluation, Finding, GroupStatus, Part, RuleId, RuleSpec, RuleStatus,
-    RuleType,
+    ActiveAlert, AlertState, ConditionStatus, Evaluation, Finding, GroupStatus, RuleId, RuleSpec, RuleStatus, RuleType,
 };
 use crate::series::View;
 use crate::switches::Mode;
@@ -99,7 +98,7 @@ fn rule(rule: &RuleStatus, explain: &Explain<'_>) -> Value {
             }
         }
         RuleType::Recording => {}
-        RuleType::Degrade | RuleType::Scale => {
+        _ => {
             value["conditions"] = Value::Array(conditions(rule));
         }
     }
@@ -107,24 +106,13 @@ fn rule(rule: &RuleStatus, explain: &Explain<'_>) -> Value {
 }
 
 fn conditions(rule: &RuleStatus) -> Vec<Value> {
-    let names: Vec<String> = match &rule.spec {
-        RuleSpec::Degrade(spec) => {
-            let levels = spec.levels.iter().map(|level| level.level.value.clone());
-            levels.chain(spec.recover.when.iter().map(|_| "recover".to_owned())).collect()
-        }
-        _ => vec!["desired".to_owned()],
-    };
-    rule.conditions.iter().zip(names).map(|(status, name)| condition(status, &name)).collect()
+    let parts = rule.spec.asked();
+    rule.conditions.iter().zip(parts).map(|(status, (part, _))| condition(status, part.name())).collect()
 }
 
 fn condition(status: &ConditionStatus, name: &str) -> Value {
-    let part = status.condition.as_ref().map_or(name, |condition| match &condition.part {
-        Part::Level(level) => level,
-        Part::Recover => "recover",
-        Part::Desired => "desired",
-    });
     json!({
-        "part": part,
+        "part": name,
         "expression": &*status.query,
         "truth": status.condition.as_ref().map_or("not evaluated", |condition| condition.truth.as_str()),
         "value": status.condition.as_ref().and_then(|condition| condition.value).filter(|value| value.is_finite()),

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 
 use crate::model::SwitchName;
 use crate::store::Table;
-use crate::switches::{Declaration, Pin};
+use crate::switches::{Declaration, Pin, SwitchValue};
 use crate::time::Timestamp;
 
 /// One switch, ready to be answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flag {
+    /// What applications are told, by kind.
+    pub value: SwitchValue,
+    /// The value as a text; of a feature, the level.
     pub level: String,
-    /// 0 is healthy.
+    /// 0 is healthy; of a dimmer 1 while it is dimmed.
     pub depth: usize,
+    /// Of a feature; of other kinds empty.
     pub ladder: Vec<String>,
     pub description: String,
     pub since: Timestamp,
@@ -42,10 +46,11 @@ impl Switchboard {
     ) -> Switchboard {
         let flag = |declaration: &Declaration| {
             let record = table.switches.get(&declaration.name);
-            let depth = record.and_then(|record| declaration.depth(&record.level)).unwrap_or(0);
+            let value = declaration.value(record);
             Flag {
-                level: declaration.ladder[depth].clone(),
-                depth,
+                level: value.text(),
+                depth: declaration.depth_of(&value),
+                value,
                 ladder: declaration.ladder.clone(),
                 description: declaration.description.clone(),
                 since: record.map_or(now, |record| record.since),

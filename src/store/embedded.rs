@@ -196,7 +196,8 @@ mod tests {
             scope: "fleet".into(),
         };
         let asks = Default::default();
-        let record = Record { level: level.into(), since: at, revision, asks, pin: None, decision: Some(decision) };
+        let record =
+            Record { level: level.into(), value: None, since: at, revision, asks, pin: None, decision: Some(decision) };
         Write { name: SwitchName::new(name).expect("a name"), record, expected: revision - 1 }
     }
 

@@ -9,13 +9,21 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::SwitchKind;
+use super::audit::Audited;
+use super::dial::{Dial, DialRule};
+use super::freeze::{Freeze, Freezes};
 use super::guards::{Guards, HOUR, HeldBack};
 use super::ladder::{Ladder, LadderMemory, LadderSettings, Move, Truth};
+use super::rollout::{Rollout, RolloutRule};
 use super::scale::{ScaleCall, ScaleRule, ScaleSettings, ScaleVerdict};
 use super::state::{Actor, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
 use crate::limits;
 use crate::model::SwitchName;
 use crate::time::{Timestamp, format_duration};
+
+pub use commands::FreezeRequest;
+use dials::Dials;
 
 /// How long a write that failed waits before it is given again.
 const WRITE_RETRY: Duration = Duration::from_secs(1);
@@ -35,6 +43,8 @@ pub struct LadderRule {
     pub mode: Mode,
     /// `host`, `zone` or `fleet`.
     pub scope: String,
+    /// Requests below which the conditions say nothing.
+    pub min_samples: u32,
 }
 
 /// What the arbiter needs to know.
@@ -43,6 +53,8 @@ pub struct Settings {
     pub declarations: Vec<Declaration>,
     pub ladders: Vec<LadderRule>,
     pub scales: Vec<ScaleSettings>,
+    pub dials: Vec<DialRule>,
+    pub rollouts: Vec<RolloutRule>,
     pub guards: Guards,
 }
 
@@ -68,14 +80,22 @@ pub struct PinRequest {
 pub enum Refused {
     #[error("there is no switch `{0}`; declared are: {1}")]
     UnknownSwitch(String, String),
-    #[error("switch `{switch}` has no level `{level}`; its ladder is: {ladder}")]
-    UnknownLevel { switch: String, level: String, ladder: String },
+    #[error("switch `{switch}` has no level `{level}`; {help}")]
+    BadLevel { switch: String, level: String, help: String },
     #[error("a pin needs a reason: say why, for whoever finds it later")]
     NoReason,
     #[error("a pin must end in the future, within {}", format_duration(limits::PIN_TIME))]
     BadEnd,
     #[error("switch `{0}` is not pinned")]
     NotPinned(String),
+    #[error("nothing is frozen")]
+    NotFrozen,
+    #[error("frozen by the file `freeze` in the data directory: remove it")]
+    FrozenByFile,
+    #[error("no rule leads a rollout of a switch `{0}`")]
+    NoRollout(String),
+    #[error("rollout `{switch}`: {help}")]
+    BadWord { switch: String, help: String },
 }
 
 /// The state of all switches, and of the rules that move them.
@@ -94,6 +114,9 @@ pub struct Switches {
     guards: Guards,
     /// Switches whose rules ask for another level than a guard lets them have.
     held_back: BTreeMap<SwitchName, HeldBack>,
+    dials: Dials,
+    freezes: Freezes,
+    audit: Vec<Audited>,
 }
 
 #[derive(Debug)]
@@ -138,6 +161,10 @@ impl Switches {
             }
             self.scales.insert(scale.settings().rule.clone(), scale);
         }
+        self.configure_dials(settings.dials, settings.rollouts, memory);
+        if let Some(freeze) = memory.get(commands::FREEZE_KEY) {
+            self.freezes.ordered = serde_json::from_value::<Option<Freeze>>(freeze.clone()).ok().flatten();
+        }
         let names: Vec<SwitchName> = self.declarations.keys().cloned().collect();
         names.iter().filter_map(|name| self.reconcile(now, name)).collect()
     }
@@ -153,6 +180,9 @@ impl Switches {
     /// Brings the asks of one switch in line with its rules' ladders.
     fn reconcile(&mut self, now: Timestamp, name: &SwitchName) -> Option<Write> {
         let declaration = self.declarations.get(name)?;
+        if declaration.kind != SwitchKind::Feature {
+            return self.reconcile_value(now, name);
+        }
         let mut asks = BTreeMap::new();
         let record = self.records.get(name)?;
         for arm in self.ladders.values().filter(|arm| arm.rule.switch == *name && arm.rule.mode == Mode::Enforce) {
@@ -166,6 +196,15 @@ impl Switches {
                 };
                 let kept = record.asks.get(&arm.rule.rule).filter(|ask| ask.level == declaration.ladder[depth]);
                 asks.insert(arm.rule.rule.clone(), kept.cloned().unwrap_or_else(fresh));
+            }
+        }
+        // A law that walks this ladder asks again at its next sample; until then it asks for what it did.
+        for (rule, ask) in &record.asks {
+            let dial = self.dials.rules.get(rule).map(|dial| dial.rule());
+            if dial.is_some_and(|dial| dial.switch == *name && dial.mode == Mode::Enforce)
+                && declaration.depth(&ask.level).is_some()
+            {
+                asks.insert(rule.clone(), ask.clone());
             }
         }
         let unknown_level = declaration.depth(&record.level).is_none();
@@ -240,6 +279,12 @@ impl Switches {
         self.asked(now, rule, (before.depth, depth), actor, why)
     }
 
+    /// Whether so many samples are enough for a rule's conditions to say something; none are not.
+    pub fn has_samples(&self, rule: &str, samples: Option<f64>) -> bool {
+        let least = self.ladders.get(rule).map_or(0, |arm| arm.rule.min_samples);
+        samples.is_some_and(|samples| samples >= f64::from(least))
+    }
+
     fn asked(
         &mut self,
         now: Timestamp,
@@ -269,13 +314,32 @@ impl Switches {
             });
             return None;
         }
-        let asks = &mut self.records.get_mut(&name)?.asks;
+        self.ask_for(now, rule, &name, depth, actor, why, &scope)
+    }
+
+    /// An enforcing rule asks a feature for a level.
+    #[expect(clippy::too_many_arguments, reason = "a decision has this many parts")]
+    fn ask_for(
+        &mut self,
+        now: Timestamp,
+        rule: &str,
+        name: &SwitchName,
+        depth: usize,
+        by: Actor,
+        why: String,
+        scope: &str,
+    ) -> Option<Write> {
+        let level = self.declarations.get(name)?.ladder.get(depth)?.clone();
+        let asks = &mut self.records.get_mut(name)?.asks;
+        if asks.get(rule).map(|ask| &ask.level) == (depth > 0).then_some(&level) {
+            return None;
+        }
         if depth == 0 {
             asks.remove(rule);
         } else {
             asks.insert(rule.to_owned(), Ask { level, since: now, reason: why.clone() });
         }
-        self.settle_scoped(now, &name, actor, why, scope)
+        self.settle_scoped(now, name, by, why, scope.to_owned())
     }
 
     /// Works out the level that is in force and gives the record to write.
@@ -291,15 +355,21 @@ impl Switches {
         reason: String,
         scope: String,
     ) -> Option<Write> {
-        let recent = self.decisions_in_hour(now, name);
+        if self.declarations.get(name)?.kind != SwitchKind::Feature {
+            return self.settle_value(now, name, by, reason, scope);
+        }
+        let (recent, overall) = (self.decisions_in_hour(now, name), self.decisions_in_hour_overall(now));
         let others = self.degraded_by_rules(name);
+        let frozen = self.frozen().is_some();
         let declaration = self.declarations.get(name)?;
         let record = self.records.get(name)?;
         let asked = record.asks.values().filter_map(|ask| declaration.depth(&ask.level)).max().unwrap_or(0);
         let pinned = record.pin.as_ref().and_then(|pin| declaration.depth(&pin.level));
         let now_at = declaration.depth(&record.level).unwrap_or(0);
-        let (granted, held) = if pinned.is_none() && matches!(by, Actor::Rule { .. }) {
-            self.guards.admit(now_at, asked, others, recent)
+        let (granted, held) = if pinned.is_none() && frozen && !matches!(by, Actor::Person { .. }) {
+            (now_at, (asked != now_at).then_some(HeldBack::Frozen))
+        } else if pinned.is_none() && matches!(by, Actor::Rule { .. }) {
+            self.guards.admit(now_at, asked, others, recent, overall)
         } else {
             (asked, None)
         };
@@ -332,7 +402,7 @@ impl Switches {
 
     fn degraded_by_rules(&self, but: &SwitchName) -> usize {
         let degraded = |(name, record): &(&SwitchName, &Record)| {
-            let depth = self.declarations.get(*name).and_then(|d| d.depth(&record.level)).unwrap_or(0);
+            let depth = self.declarations.get(*name).map_or(0, |d| d.depth_of(&d.value(Some(record))));
             *name != but && depth > 0 && record.pin.is_none()
         };
         self.records().filter(degraded).count()
@@ -344,18 +414,28 @@ impl Switches {
         recent.filter(|d| d.switch == name.as_str()).filter(of_rule).count()
     }
 
+    fn decisions_in_hour_overall(&self, now: Timestamp) -> usize {
+        let of_rule = |d: &&Decision| d.mode == Mode::Enforce && matches!(d.by, Actor::Rule { .. });
+        self.decisions.iter().rev().take_while(|d| d.at > now - HOUR).filter(of_rule).count()
+    }
+
     /// A wish that a guard held back is looked at again: another switch may have recovered, or the hour is over.
     fn retry_held_back(&mut self, now: Timestamp, writes: &mut Vec<Write>) {
+        if self.frozen().is_some() {
+            return;
+        }
         let names: Vec<SwitchName> = self.held_back.keys().cloned().collect();
         for name in names {
             let Some(record) = self.records.get(&name) else { continue };
-            let Some(declaration) = self.declarations.get(&name) else { continue };
+            let feature = |declaration: &&Declaration| declaration.kind == SwitchKind::Feature;
+            let Some(declaration) = self.declarations.get(&name).filter(feature) else { continue };
             let asks = record.asks.iter().filter_map(|(rule, ask)| Some((declaration.depth(&ask.level)?, rule, ask)));
             let deepest = asks.max_by_key(|(depth, _, _)| *depth);
             let asked = deepest.as_ref().map_or(0, |(depth, _, _)| *depth);
             let now_at = declaration.depth(&record.level).unwrap_or(0);
             let (others, recent) = (self.degraded_by_rules(&name), self.decisions_in_hour(now, &name));
-            let (granted, held) = self.guards.admit(now_at, asked, others, recent);
+            let overall = self.decisions_in_hour_overall(now);
+            let (granted, held) = self.guards.admit(now_at, asked, others, recent, overall);
             if held.is_some() || granted == now_at {
                 continue;
             }
@@ -376,6 +456,7 @@ impl Switches {
 
     fn remember(&mut self, decision: Decision) {
         self.decided += 1;
+        self.audit.push(Audited::Decision { decision: decision.clone(), votes: (1, 1) });
         if self.decisions.len() >= limits::DECISIONS_KEPT {
             self.decisions.pop_front();
         }
@@ -383,9 +464,32 @@ impl Switches {
     }
 
     /// Takes the wanted number of a `scale` rule.
-    pub fn judge_scale(&mut self, now: Timestamp, rule: &str, wanted: Option<f64>) -> Option<ScaleCall> {
+    /// `found` is what is there, where the rule asks for it.
+    pub fn judge_scale(
+        &mut self,
+        now: Timestamp,
+        rule: &str,
+        wanted: Option<f64>,
+        found: Option<f64>,
+    ) -> Option<ScaleCall> {
+        if self.frozen().is_some() {
+            return None;
+        }
+        let degraded = |name: &SwitchName| {
+            let declaration = self.declarations.get(name)?;
+            Some(declaration.depth_of(&declaration.value(self.records.get(name))) > 0)
+        };
+        let beside = &self.scales.get(rule)?.settings().beside;
+        let degraded = beside.iter().any(|name| degraded(name).unwrap_or(false));
         let scale = self.scales.get_mut(rule)?;
-        let call = scale.judge(now, wanted)?;
+        let before = scale.memory().clone();
+        scale.verify(now, found);
+        let verified = *scale.memory() != before;
+        let call = scale.judge(now, wanted, degraded);
+        if verified {
+            self.touched.insert(scale_key(rule));
+        }
+        let call = call?;
         self.touched.insert(scale_key(rule));
         let reason = call.reason.clone();
         self.remember(Decision {
@@ -414,18 +518,27 @@ impl Switches {
     /// # Errors
     /// [`Refused`], with what to say instead.
     pub fn pin(&mut self, now: Timestamp, request: PinRequest) -> Result<Write, Refused> {
+        let (by, reason) = (request.by.clone(), request.reason.clone());
+        let command = format!("pin {} {} until {}", request.switch, request.level, request.until.to_rfc3339());
+        let result = self.take_pin(now, request);
+        self.audit_command(now, &by, command, &reason, result.as_ref().err());
+        result
+    }
+
+    fn take_pin(&mut self, now: Timestamp, request: PinRequest) -> Result<Write, Refused> {
         let (name, declaration) = self.declared(&request.switch)?;
-        if declaration.depth(&request.level).is_none() {
-            let ladder = declaration.ladder.join(", ");
-            return Err(Refused::UnknownLevel { switch: request.switch, level: request.level, ladder });
-        }
+        let in_force = declaration.value(self.records.get(&name));
+        let level = match declaration.kind.read(&request.level, &declaration.ladder, &in_force) {
+            Ok(value) => value.text(),
+            Err(help) => return Err(Refused::BadLevel { switch: request.switch, level: request.level, help }),
+        };
         if request.reason.trim().is_empty() {
             return Err(Refused::NoReason);
         }
         if request.until <= now || request.until.since(now) > limits::PIN_TIME {
             return Err(Refused::BadEnd);
         }
-        let PinRequest { level, until, reason, by, .. } = request;
+        let PinRequest { until, reason, by, .. } = request;
         let why = format!("pinned until {}: {reason}", until.to_rfc3339());
         let actor = Actor::Person { name: by.clone() };
         if let Some(record) = self.records.get_mut(&name) {
@@ -439,6 +552,12 @@ impl Switches {
     /// # Errors
     /// When the switch is not declared or not pinned.
     pub fn unpin(&mut self, now: Timestamp, switch: &str, by: &str) -> Result<Write, Refused> {
+        let result = self.end_pin(now, switch, by);
+        self.audit_command(now, by, format!("unpin {switch}"), "", result.as_ref().err());
+        result
+    }
+
+    fn end_pin(&mut self, now: Timestamp, switch: &str, by: &str) -> Result<Write, Refused> {
         let (name, _) = self.declared(switch)?;
         let taken = self.records.get_mut(&name).and_then(|record| record.pin.take());
         if taken.is_none() {
@@ -476,12 +595,14 @@ impl Switches {
     /// The next time at which something must be done without any event.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let pins = self.records.values().filter_map(|record| Some(record.pin.as_ref()?.until));
+        let pins = pins.chain(self.freezes.ordered.as_ref().and_then(|freeze| freeze.until));
         let scales = self.scales.values().filter_map(ScaleRule::next_deadline);
         pins.chain(scales).chain(self.unwritten.values().copied()).min()
     }
 
     /// Does what is due: pins end, failed writes and scale calls are given again.
     pub fn tick(&mut self, now: Timestamp, writes: &mut Vec<Write>, calls: &mut Vec<ScaleCall>) {
+        self.end_freeze(now);
         let over = |record: &Record| record.pin.as_ref().is_some_and(|pin| pin.until <= now);
         let ended: Vec<SwitchName> =
             self.records.iter().filter(|(_, record)| over(record)).map(|(name, _)| name.clone()).collect();
@@ -498,7 +619,8 @@ impl Switches {
             writes.extend(self.records.get(&name).map(|r| Write { name: name.clone(), record: r.clone(), expected }));
         }
         self.retry_held_back(now, writes);
-        for (rule, scale) in &mut self.scales {
+        let frozen = self.freezes.now().is_some();
+        for (rule, scale) in self.scales.iter_mut().filter(|_| !frozen) {
             let before = scale.memory().clone();
             calls.extend(scale.retry_due(now));
             if *scale.memory() != before {
@@ -510,7 +632,14 @@ impl Switches {
     /// What must be kept for a restart and has changed since the last call: keys and values for the journal.
     pub fn take_changes(&mut self) -> Vec<(String, Option<Value>)> {
         let value = |key: &str| {
-            if let Some(rule) = key.strip_prefix("ladder/") {
+            if key == commands::FREEZE_KEY {
+                return serde_json::to_value(self.freezes.ordered.as_ref()?).ok();
+            }
+            if let Some(rule) = key.strip_prefix("dial/") {
+                serde_json::to_value(self.dials.rules.get(rule)?.memory()?).ok()
+            } else if let Some(rule) = key.strip_prefix("rollout/") {
+                serde_json::to_value(self.dials.rollouts.get(rule)?.memory()).ok()
+            } else if let Some(rule) = key.strip_prefix("ladder/") {
                 serde_json::to_value(self.ladders.get(rule)?.ladder.memory()).ok()
             } else {
                 let rule = key.strip_prefix("scale/")?;
@@ -542,6 +671,16 @@ impl Switches {
         self.scales.values()
     }
 
+    /// The rules that give dimmers and limits their values.
+    pub fn dials(&self) -> impl Iterator<Item = &Dial> {
+        self.dials.rules.values()
+    }
+
+    /// The rollouts.
+    pub fn rollouts(&self) -> impl Iterator<Item = &Rollout> {
+        self.dials.rollouts.values()
+    }
+
     /// The latest decisions, oldest first.
     pub fn decisions(&self) -> impl DoubleEndedIterator<Item = &Decision> {
         self.decisions.iter()
@@ -562,6 +701,7 @@ impl Switches {
     pub fn remember_all(&mut self, decisions: impl IntoIterator<Item = Decision>) {
         decisions.into_iter().for_each(|decision| self.remember(decision));
         self.decided = 0;
+        self.audit.clear();
     }
 }
 
@@ -604,5 +744,7 @@ fn rounded(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+mod commands;
+mod dials;
 #[cfg(test)]
 mod tests;

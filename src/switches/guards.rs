@@ -3,9 +3,11 @@
 //! 1. `max_degraded`: while that many switches are degraded by rules, no healthy one is degraded; one that is degraded
 //!    already may go deeper. What was held back is tried again when another switch recovers.
 //! 2. `max_decisions_per_hour`: past it a switch is frozen at its safest level: it may still go deeper, and recovers only when
-//!    the hour's count has fallen below the bound.
+//!    the hour's count has fallen below the bound. Of a dimmer, steps in one direction count as one decision.
+//! 3. `max_decisions_per_hour_overall`: the same over all switches together.
+//! 4. A freeze: nothing moves.
 //!
-//! Neither stands in the way of a person.
+//! None of them stands in the way of a person. Limits are protections: only a freeze holds them back.
 
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ pub struct Guards {
     pub max_degraded: Option<u32>,
     /// The most decisions of rules for one switch in an hour.
     pub max_decisions_per_hour: Option<u32>,
+    /// The same over all switches together.
+    pub max_decisions_per_hour_overall: Option<u32>,
 }
 
 /// Why a rule's wish is not granted now.
@@ -28,6 +32,8 @@ pub struct Guards {
 pub enum HeldBack {
     TooManyDegraded(u32),
     BudgetSpent(u32),
+    OverallBudgetSpent(u32),
+    Frozen,
 }
 
 impl HeldBack {
@@ -41,6 +47,11 @@ impl HeldBack {
                 "frozen: {most} decisions in {} (actions.max_decisions_per_hour); pin it if you know better",
                 format_duration(HOUR)
             ),
+            HeldBack::OverallBudgetSpent(most) => format!(
+                "frozen: {most} decisions over all switches in {} (actions.max_decisions_per_hour_overall)",
+                format_duration(HOUR)
+            ),
+            HeldBack::Frozen => "held back: everything is frozen".to_owned(),
         }
     }
 }
@@ -53,6 +64,7 @@ impl Guards {
         wanted: usize,
         others_degraded: usize,
         decisions_in_hour: usize,
+        decisions_overall: usize,
     ) -> (usize, Option<HeldBack>) {
         if let Some(most) = self.max_degraded
             && now_at == 0
@@ -67,6 +79,12 @@ impl Guards {
         {
             return (now_at, Some(HeldBack::BudgetSpent(most)));
         }
+        if let Some(most) = self.max_decisions_per_hour_overall
+            && wanted < now_at
+            && decisions_overall >= most as usize
+        {
+            return (now_at, Some(HeldBack::OverallBudgetSpent(most)));
+        }
         (wanted, None)
     }
 }
@@ -77,7 +95,8 @@ mod tests {
 
     #[test]
     fn the_guards_hold_back_what_they_should_and_nothing_else() {
-        let guards = Guards { max_degraded: Some(2), max_decisions_per_hour: Some(6) };
+        let guards =
+            Guards { max_degraded: Some(2), max_decisions_per_hour: Some(6), max_decisions_per_hour_overall: Some(20) };
         for (now_at, wanted, others, decisions, expected) in [
             (0, 1, 1, 0, (1, None)),
             (0, 1, 2, 0, (0, Some(HeldBack::TooManyDegraded(2)))),
@@ -87,8 +106,11 @@ mod tests {
             (1, 2, 2, 9, (2, None)),
             (0, 0, 9, 9, (0, None)),
         ] {
-            assert_eq!(guards.admit(now_at, wanted, others, decisions), expected, "{now_at} -> {wanted}");
+            assert_eq!(guards.admit(now_at, wanted, others, decisions, 0), expected, "{now_at} -> {wanted}");
         }
-        assert_eq!(Guards::default().admit(0, 3, 100, 100), (3, None));
+        assert_eq!(guards.admit(2, 1, 0, 0, 19), (1, None));
+        assert_eq!(guards.admit(2, 1, 0, 0, 20), (2, Some(HeldBack::OverallBudgetSpent(20))));
+        assert_eq!(guards.admit(1, 2, 0, 0, 20), (2, None));
+        assert_eq!(Guards::default().admit(0, 3, 100, 100, 100), (3, None));
     }
 }

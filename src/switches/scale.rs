@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Mode;
+use crate::model::SwitchName;
 use crate::time::{Timestamp, millis};
 
 /// Failures in a row after which a rule rests.
@@ -37,6 +38,10 @@ pub struct ScaleSettings {
     pub cooldown_in: Duration,
     /// Whether fewer machines may be asked for.
     pub scale_in: bool,
+    /// How soon what is there must have followed a call for more; `None` where nothing says what is there.
+    pub verify_within: Option<Duration>,
+    /// Switches that degrade first: while one of them is degraded, fewer are not asked for.
+    pub beside: Vec<SwitchName>,
     pub mode: Mode,
 }
 
@@ -79,6 +84,12 @@ pub struct ScaleMemory {
     pub tries: u32,
     pub next_try: Option<Timestamp>,
     pub failures: u32,
+    /// A call for more that was accepted: the number that must be there, and until when.
+    #[serde(default)]
+    pub awaited: Option<(i64, Timestamp)>,
+    /// What went wrong last; empty when all is well.
+    #[serde(default)]
+    pub trouble: String,
 }
 
 /// What became of a call.
@@ -124,8 +135,29 @@ impl ScaleRule {
         &self.memory
     }
 
-    /// Takes the wanted number; `None` is no data. Gives a call when one is due.
-    pub fn judge(&mut self, now: Timestamp, wanted: Option<f64>) -> Option<ScaleCall> {
+    /// Takes what is there. When a call for more was accepted, and so many have not come in time, the call counts as
+    /// failed, and what is there is where the next one begins.
+    pub fn verify(&mut self, now: Timestamp, found: Option<f64>) {
+        let Some((awaited, until)) = self.memory.awaited else { return };
+        match found.filter(|found| found.is_finite()) {
+            Some(found) if found >= awaited as f64 => {
+                self.memory.awaited = None;
+                self.memory.trouble.clear();
+                self.memory.failures = 0;
+            }
+            Some(found) if now >= until => {
+                self.memory.trouble = format!("{awaited} were asked for and accepted, but there are {found}");
+                self.memory.desired = Some((found.floor() as i64).clamp(self.settings.min, self.settings.max));
+                self.memory.awaited = None;
+                self.memory.failures += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the wanted number; `None` is no data. Gives a call when one is due. While something `degraded` to help out,
+    /// fewer are not asked for: what was taken away comes back first.
+    pub fn judge(&mut self, now: Timestamp, wanted: Option<f64>, degraded: bool) -> Option<ScaleCall> {
         let wanted = wanted.filter(|w| w.is_finite())?;
         if self.memory.in_flight.is_some() {
             return None;
@@ -133,7 +165,7 @@ impl ScaleRule {
         let previous = self.memory.desired.unwrap_or(self.settings.min);
         let desired = self.bounded(wanted, previous);
         let more = desired > previous;
-        if desired == previous || (!more && !self.settings.scale_in) {
+        if desired == previous || (!more && (!self.settings.scale_in || degraded)) {
             self.memory.wanted_since = None;
             return None;
         }
@@ -223,16 +255,26 @@ impl ScaleRule {
         match verdict {
             ScaleVerdict::Accepted => {
                 self.memory.desired = Some(call.desired);
-                self.memory.failures = 0;
+                match self.settings.verify_within.filter(|_| call.desired > call.previous) {
+                    Some(within) => self.memory.awaited = Some((call.desired, now + within)),
+                    None => {
+                        self.memory.failures = 0;
+                        self.memory.trouble.clear();
+                    }
+                }
                 (self.memory.in_flight, self.memory.next_try) = (None, None);
             }
-            ScaleVerdict::Refused => self.failed(),
+            ScaleVerdict::Refused => {
+                self.memory.trouble = format!("the webhook refused {}", call.desired);
+                self.failed();
+            }
             ScaleVerdict::Retry(after) => {
                 let backoff = Duration::from_millis(500 << self.memory.tries.min(6));
                 let next = now + after.unwrap_or(Duration::ZERO).max(backoff);
                 if millis(call.not_after.since(next)) > 0 {
                     self.memory.next_try = Some(next);
                 } else {
+                    self.memory.trouble = format!("the webhook did not take {} in time", call.desired);
                     self.failed();
                 }
             }
@@ -268,6 +310,8 @@ mod tests {
             cooldown_out: Duration::from_secs(300),
             cooldown_in: Duration::from_secs(600),
             scale_in: false,
+            verify_within: None,
+            beside: Vec::new(),
             mode: Mode::Enforce,
         };
         change(&mut settings);
@@ -275,7 +319,7 @@ mod tests {
     }
 
     fn accept(rule: &mut ScaleRule, now: Timestamp, wanted: f64) -> Option<i64> {
-        let call = rule.judge(now, Some(wanted))?;
+        let call = rule.judge(now, Some(wanted), false)?;
         assert!(rule.delivered(now, &call.id, &ScaleVerdict::Accepted));
         Some(call.desired)
     }
@@ -289,7 +333,7 @@ mod tests {
         assert_eq!(accept(&mut r, at(301), 99.0), Some(30));
         assert_eq!(accept(&mut r, at(2000), 4.0), None, "scaling in is off by default");
         assert_eq!(accept(&mut r, at(3000), f64::NAN), None);
-        assert_eq!(r.judge(at(3000), None), None);
+        assert_eq!(r.judge(at(3000), None, false), None);
     }
 
     #[test]
@@ -313,8 +357,8 @@ mod tests {
     #[test]
     fn one_call_in_flight_retried_under_its_id_until_its_deadline() {
         let mut r = rule(|_| {});
-        let call = r.judge(at(0), Some(5.0)).expect("a call");
-        assert_eq!(r.judge(at(1), Some(9.0)), None, "single flight");
+        let call = r.judge(at(0), Some(5.0), false).expect("a call");
+        assert_eq!(r.judge(at(1), Some(9.0), false), None, "single flight");
         r.delivered(at(1), &call.id, &ScaleVerdict::Retry(None));
         assert_eq!(r.retry_due(at(1)), None);
         assert_eq!(r.next_deadline(), Some(at(2)));
@@ -327,7 +371,7 @@ mod tests {
     #[test]
     fn a_restart_in_the_middle_sends_the_same_call_again() {
         let mut r = rule(|_| {});
-        let call = r.judge(at(0), Some(5.0)).expect("a call");
+        let call = r.judge(at(0), Some(5.0), false).expect("a call");
         let memory = serde_json::to_string(r.memory()).expect("json");
         let mut r = ScaleRule::new(r.settings().clone(), serde_json::from_str(&memory).expect("json"));
         r.resume(at(10));
@@ -338,18 +382,47 @@ mod tests {
     fn after_failures_in_a_row_the_rule_rests() {
         let mut r = rule(|_| {});
         for i in 0..i64::from(STOP_AFTER) {
-            let call = r.judge(at(i * 300), Some(5.0)).expect("a call");
+            let call = r.judge(at(i * 300), Some(5.0), false).expect("a call");
             r.delivered(at(i * 300), &call.id, &ScaleVerdict::Refused);
         }
-        assert_eq!(r.judge(at(1500), Some(5.0)), None);
-        assert!(r.judge(at(1200 + 3000), Some(5.0)).is_some());
+        assert_eq!(r.judge(at(1500), Some(5.0), false), None);
+        assert!(r.judge(at(1200 + 3000), Some(5.0), false).is_some());
+    }
+
+    #[test]
+    fn capacity_that_does_not_follow_counts_as_a_failure_and_is_asked_for_again() {
+        let mut r = rule(|s| s.verify_within = Some(Duration::from_secs(60)));
+        assert_eq!(accept(&mut r, at(0), 8.0), Some(8));
+        r.verify(at(30), Some(3.0));
+        r.verify(at(40), None);
+        assert_eq!((r.memory().failures, r.memory().desired), (0, Some(8)));
+        r.verify(at(60), Some(5.0));
+        assert_eq!((r.memory().failures, r.memory().desired), (1, Some(5)));
+        assert_eq!(r.memory().trouble, "8 were asked for and accepted, but there are 5");
+        assert_eq!(accept(&mut r, at(301), 8.0), Some(8));
+        r.verify(at(310), Some(8.0));
+        assert_eq!((r.memory().failures, r.memory().trouble.as_str(), r.memory().awaited), (0, "", None));
+    }
+
+    #[test]
+    fn nothing_is_taken_away_while_something_is_degraded() {
+        let mut r = rule(|s| s.scale_in = true);
+        assert_eq!(accept(&mut r, at(0), 8.0), Some(8));
+        assert_eq!(r.judge(at(1000), Some(4.0), true), None);
+        assert_eq!(r.judge(at(2000), Some(4.0), false).map(|call| call.desired), Some(4));
+        let mut r = rule(|_| {});
+        assert_eq!(
+            r.judge(at(0), Some(9.0), true).map(|call| call.desired),
+            Some(9),
+            "more are asked for all the same"
+        );
     }
 
     #[test]
     fn an_observing_rule_says_what_it_would_ask_and_goes_on_as_if() {
         let mut r = rule(|s| s.mode = Mode::Observe);
-        assert_eq!(r.judge(at(0), Some(5.0)).map(|c| (c.desired, c.mode)), Some((5, Mode::Observe)));
+        assert_eq!(r.judge(at(0), Some(5.0), false).map(|c| (c.desired, c.mode)), Some((5, Mode::Observe)));
         assert_eq!(r.memory().in_flight, None);
-        assert_eq!(r.judge(at(400), Some(5.0)), None);
+        assert_eq!(r.judge(at(400), Some(5.0), false), None);
     }
 }

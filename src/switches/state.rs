@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::value::{SwitchKind, SwitchValue};
 use crate::model::SwitchName;
 use crate::time::Timestamp;
 
@@ -13,7 +14,8 @@ use crate::time::Timestamp;
 pub struct Declaration {
     pub name: SwitchName,
     pub description: String,
-    /// The levels, healthy first, mildest first after it. At least two.
+    pub kind: SwitchKind,
+    /// Of a feature: the levels, healthy first, mildest first after it, at least two. Of other kinds: empty.
     pub ladder: Vec<String>,
     pub on_silence: OnSilence,
 }
@@ -24,9 +26,38 @@ impl Declaration {
         self.ladder.iter().position(|name| name == level)
     }
 
-    /// The healthy level's name.
-    pub fn healthy(&self) -> &str {
-        &self.ladder[0]
+    /// The value while nobody has decided anything.
+    pub fn healthy(&self) -> SwitchValue {
+        self.kind.healthy(&self.ladder)
+    }
+
+    /// What applications are told: the record's value, where it has one that fits the declaration; else the healthy one.
+    pub fn value(&self, record: Option<&Record>) -> SwitchValue {
+        let Some(record) = record else { return self.healthy() };
+        match (&self.kind, &record.value) {
+            (SwitchKind::Feature, _) => match self.depth(&record.level) {
+                Some(depth) => SwitchValue::Feature { level: record.level.clone(), depth },
+                None => self.healthy(),
+            },
+            (SwitchKind::Dimmer { .. }, Some(value @ SwitchValue::Dimmer { .. }))
+            | (SwitchKind::Rollout { .. }, Some(value @ SwitchValue::Rollout { .. })) => value.clone(),
+            (SwitchKind::Limit { unit, .. }, Some(value @ SwitchValue::Limit { unit: theirs, .. }))
+                if unit == theirs =>
+            {
+                value.clone()
+            }
+            _ => self.healthy(),
+        }
+    }
+
+    /// How far a value is from the healthy one: the depth of a feature; of other kinds 1 while less is given than when
+    /// all is well, else 0. A rollout and a limit that merely stands are not degraded.
+    pub fn depth_of(&self, value: &SwitchValue) -> usize {
+        match (&self.kind, value) {
+            (_, SwitchValue::Feature { depth, .. }) => *depth,
+            (SwitchKind::Dimmer { max, .. }, SwitchValue::Dimmer { share, .. }) => usize::from(*share < max - 1e-9),
+            _ => 0,
+        }
     }
 }
 
@@ -69,6 +100,7 @@ pub struct Ask {
 /// A person's override.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pin {
+    /// The value as a text; of a feature, the level.
     pub level: String,
     pub reason: String,
     pub by: String,
@@ -112,7 +144,11 @@ pub struct Decision {
 /// A switch in the store. Applications read `level`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
+    /// The value as a text; of a feature, the level.
     pub level: String,
+    /// Of other kinds than features: what applications are told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<SwitchValue>,
     /// When `level` last changed.
     pub since: Timestamp,
     /// Grows by one with every write of this switch.
@@ -130,8 +166,10 @@ pub struct Record {
 impl Record {
     /// A switch that nobody has touched.
     pub fn healthy(declaration: &Declaration, now: Timestamp) -> Record {
+        let value = declaration.healthy();
         Record {
-            level: declaration.healthy().to_owned(),
+            level: value.text(),
+            value: (declaration.kind != SwitchKind::Feature).then_some(value),
             since: now,
             revision: 0,
             asks: BTreeMap::new(),

@@ -30,6 +30,8 @@ pub struct AlertData<'a> {
     pub ends_at: Option<Timestamp>,
     pub generator_url: &'a str,
     pub fingerprint: &'a str,
+    /// Not in the group's last message, or in another state there.
+    pub is_new: bool,
 }
 
 /// Alertmanager's `Data`: what templates of a notification see as their dot.
@@ -46,6 +48,8 @@ pub struct NotificationData<'a> {
     pub common_annotations: &'a BTreeMap<String, String>,
     pub route_labels: &'a BTreeMap<String, String>,
     pub external_url: &'a str,
+    /// Links that act, by what they do: `silence`, `acknowledge`.
+    pub links: &'a BTreeMap<String, String>,
 }
 
 /// The named templates. Cheap to clone; can be shared between threads.
@@ -189,6 +193,7 @@ impl NotificationData<'_> {
                 field("CommonAnnotations", "commonAnnotations", kv(self.common_annotations)),
                 field("RouteLabels", "routeLabels", kv(self.route_labels)),
                 field("ExternalURL", "externalURL", Value::text(self.external_url)),
+                field("Links", "", kv(self.links)),
             ],
         )
     }
@@ -208,6 +213,7 @@ impl AlertData<'_> {
                 field("EndsAt", "endsAt", time(self.ends_at.map_or_else(GoTime::zero, GoTime::utc))),
                 field("GeneratorURL", "generatorURL", Value::text(self.generator_url)),
                 field("Fingerprint", "fingerprint", Value::text(self.fingerprint)),
+                field("IsNew", "", Value::Bool(self.is_new)),
             ],
         )
     }

@@ -25,5 +25,7 @@ run logline.py --lines 25
 run crash.py --kills 8
 run reload.py
 run receivers.py --alerts 60
+run amtool.py
+run forward.py
 run dashboards.py
 exit "$failed"

@@ -3,6 +3,7 @@
 //! is refused apart from that.
 
 mod check;
+mod extras;
 mod global;
 mod receivers;
 mod route;
@@ -13,6 +14,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use extras::{Digest, Flapping, Links, Reminders};
 pub use global::{AlertmanagerGlobal, Smtp};
 pub use receivers::{Email, Receiver, Webhook};
 pub use route::{InhibitRule, NamedIntervals, Route};
@@ -37,6 +39,10 @@ pub struct Alertmanager {
     pub templates: Vec<Spanned<String>>,
     pub resolve_when_muted: bool,
     pub allow_exec: bool,
+    pub flapping: Option<Flapping>,
+    pub links: Option<Links>,
+    pub silence_reminders: Option<Reminders>,
+    pub digest: Option<Digest>,
     pub refused: Vec<Problem>,
 }
 
@@ -60,6 +66,18 @@ impl Decode for Alertmanager {
         );
         let allow_exec =
             fields.or("allow_exec", "false", "not in Alertmanager: whether `exec_configs` may start programs");
+        let flapping = fields.optional("flapping", "not in Alertmanager: alerts that come and go are told less often");
+        let links = fields.optional("links", "not in Alertmanager: links in messages that silence or acknowledge");
+        let silence_reminders =
+            fields.optional("silence_reminders", "not in Alertmanager: alerts about silences that may be forgotten");
+        let digest: Option<Digest> =
+            fields.optional("digest", "not in Alertmanager: a message about the noisiest rules");
+        if let Some(digest) = &digest
+            && receivers.iter().all(|receiver| receiver.name.value != digest.receiver.value)
+        {
+            let message = format!("there is no receiver `{}`", digest.receiver.value);
+            fields.push(digest.receiver.place.error(message, Some("write the name of one of `receivers`".to_owned())));
+        }
         let mut refused = Vec::new();
         let keys = ["tracing", "event_recorder"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", "remove it", &mut refused);
@@ -76,6 +94,10 @@ impl Decode for Alertmanager {
             templates,
             resolve_when_muted,
             allow_exec,
+            flapping,
+            links,
+            silence_reminders,
+            digest,
             refused,
         })
     }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use super::client::{client, secret, tls};
 use super::edges::address;
-use crate::alerts::{GroupBy, InhibitRule, IntegrationSpec, ReceiverSpec, Route, Settings, TimeInterval};
+use crate::alerts::{
+    DigestSettings, FlapSettings, GroupBy, InhibitRule, IntegrationSpec, LinkKey, LinkSettings, ReceiverSpec,
+    ReminderSettings, Route, Settings, TimeInterval,
+};
 use crate::config::alertmanager as written;
 use crate::config::alertmanager::Alertmanager;
 use crate::config::checker::Checker;
@@ -48,6 +51,28 @@ pub fn settings(check: &mut Checker<'_>, external_url: &str, section: Option<&Al
         external_url,
         resolve_timeout: section.global.as_ref().map_or(usual.resolve_timeout, |global| global.resolve_timeout),
         resolve_when_muted: section.resolve_when_muted,
+        flapping: section.flapping.as_ref().map(|flapping| FlapSettings {
+            count: usize::try_from(flapping.count.value).unwrap_or(2),
+            window: flapping.window.value,
+            repeat: flapping.repeat.value,
+            longest: flapping.longest.value,
+        }),
+        // The key is the host's own: the shell puts it in.
+        links: section.links.as_ref().map(|links| LinkSettings {
+            key: LinkKey([0; 32]),
+            valid_for: links.valid_for,
+            silence_for: links.silence_for.value,
+            acknowledge_for: links.acknowledge_for.value,
+        }),
+        silence_reminders: section
+            .silence_reminders
+            .as_ref()
+            .map(|reminders| ReminderSettings { before_end: reminders.before_end, muted_for: reminders.muted_for }),
+        digest: section
+            .digest
+            .as_ref()
+            .map(|digest| DigestSettings { receiver: digest.receiver.value.clone(), every: digest.every.value }),
+        forward: false,
     };
     let templates = templates(check, &section.templates);
     Told { alerts, receivers, templates }
@@ -68,6 +93,7 @@ fn route(check: &mut Checker<'_>, node: &written::Route) -> Route {
         group_interval: node.group_interval.as_ref().map(|span| span.value),
         repeat_interval: node.repeat_interval.as_ref().map(|span| span.value),
         resolve_wait: node.resolve_wait,
+        severity_ladder: node.severity_ladder.as_deref().map(names),
         labels: node.labels.0.iter().cloned().collect(),
         mute_time_intervals: names(&node.mute_time_intervals),
         active_time_intervals: names(&node.active_time_intervals),

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::switches::FeatureSwitch;
+use super::switches::SwitchSettings;
 use crate::config::checker::Checker;
 use crate::config::files::is_pattern;
 use crate::config::shipped::SHIPPED;
 use crate::model::SwitchName;
-use crate::rules::{DegradeSpec, GroupSpec, RuleSpec, parse_file};
+use crate::rules::{DegradeSpec, DimSpec, GroupSpec, LimitSource, RuleSpec, parse_file};
+use crate::switches::{LimitUnit, SwitchKind};
 use crate::yaml::{SourceFile, Spanned, nearest};
 
 /// What rule files gave.
@@ -74,7 +75,7 @@ fn one(check: &mut Checker<'_>, rules: &mut RuleFiles, file: &Arc<SourceFile>) {
 pub fn cross_check(
     check: &mut Checker<'_>,
     groups: &[GroupSpec],
-    switches: &BTreeMap<SwitchName, FeatureSwitch>,
+    switches: &BTreeMap<SwitchName, SwitchSettings>,
     webhooks: &[&str],
 ) {
     for rule in groups.iter().flat_map(|group| &group.rules) {
@@ -83,17 +84,83 @@ pub fn cross_check(
             RuleSpec::Scale(rule) if !webhooks.contains(&rule.webhook.value.as_str()) => {
                 check.unknown("webhook", &rule.webhook, webhooks.iter().copied());
             }
-            RuleSpec::Scale(_) | RuleSpec::Record(_) | RuleSpec::Alert(_) => {}
+            RuleSpec::Scale(rule) => {
+                for name in &rule.beside {
+                    of_kind(check, name, switches, &["feature", "dimmer"]);
+                }
+            }
+            RuleSpec::Dim(rule) => dim(check, rule, switches),
+            RuleSpec::Limit(rule) => {
+                let switch = of_kind(check, &rule.switch, switches, &["limit"]);
+                let by_law = matches!(rule.source, LimitSource::Law(_));
+                let rate = switch.is_some_and(|switch| {
+                    matches!(switch.kind, SwitchKind::Limit { unit: LimitUnit::RequestsPerSecond, .. })
+                });
+                if by_law && rate {
+                    let message = format!("`{}` is a rate, which does not see a backlog", rule.switch.value);
+                    let help = "declare it with `unit: in_flight`, or give the rate by `value: <PromQL>`";
+                    check.error(&rule.switch.place, message, help);
+                }
+            }
+            RuleSpec::Rollout(rule) => drop(of_kind(check, &rule.switch, switches, &["rollout"])),
+            RuleSpec::Record(_) | RuleSpec::Alert(_) => {}
         }
     }
 }
 
-fn degrade(check: &mut Checker<'_>, rule: &DegradeSpec, switches: &BTreeMap<SwitchName, FeatureSwitch>) {
+/// The switch of this name, if it is of one of these kinds.
+fn of_kind<'a>(
+    check: &mut Checker<'_>,
+    name: &Spanned<SwitchName>,
+    switches: &'a BTreeMap<SwitchName, SwitchSettings>,
+    kinds: &[&str],
+) -> Option<&'a SwitchSettings> {
+    let Some(switch) = switches.get(&name.value) else {
+        let named = Spanned { value: name.value.as_str().to_owned(), place: name.place.clone() };
+        check.unknown("switch", &named, switches.keys().map(SwitchName::as_str));
+        return None;
+    };
+    if kinds.contains(&switch.kind.as_str()) {
+        return Some(switch);
+    }
+    let message = format!("`{}` is a {}, not a {}", name.value, switch.kind.as_str(), kinds.join(" or a "));
+    check.error(&name.place, message, "name a switch of that kind, or declare one under `switches:`");
+    None
+}
+
+fn dim(check: &mut Checker<'_>, rule: &DimSpec, switches: &BTreeMap<SwitchName, SwitchSettings>) {
+    let switch = of_kind(check, &rule.switch, switches, &["dimmer", "feature"]);
+    if let Some(switch) = switch
+        && !rule.shares.is_empty()
+        && rule.shares.len() + 1 != switch.levels.len()
+    {
+        let message = match switch.levels.len() {
+            0 => "`shares` are for the levels of a feature, and this is a dimmer".to_owned(),
+            levels => format!("there are {} `shares` for {} levels below the first", rule.shares.len(), levels - 1),
+        };
+        check.error(&rule.switch.place, message, "give one share for each level below the first, or none");
+    }
+    match &rule.limit {
+        Some(limit) => drop(of_kind(check, limit, switches, &["limit"])),
+        None => check.warning(
+            &rule.switch.place,
+            "nothing stands behind this dimmer when even degraded answers do not fit",
+            "declare a limit under `switches:` and name it in `limit:`",
+        ),
+    }
+}
+
+fn degrade(check: &mut Checker<'_>, rule: &DegradeSpec, switches: &BTreeMap<SwitchName, SwitchSettings>) {
     let Some(switch) = switches.get(&rule.switch.value) else {
         let name = Spanned { value: rule.switch.as_str().to_owned(), place: rule.switch.place.clone() };
         check.unknown("switch", &name, switches.keys().map(SwitchName::as_str));
         return;
     };
+    if switch.kind != SwitchKind::Feature {
+        let message = format!("`{}` is a {}, not a feature: it has no levels", rule.switch.value, switch.kind.as_str());
+        check.error(&rule.switch.place, message, "name a switch with `feature: [...]`, or use another kind of rule");
+        return;
+    }
     let mut deepest = 0;
     for level in &rule.levels {
         let Some(depth) = switch.levels.iter().position(|known| *known == level.level.value) else {

@@ -6,12 +6,13 @@ use std::time::Duration;
 use crate::config::checker::Checker;
 use crate::config::switches::Switches;
 use crate::model::SwitchName;
-use crate::switches::OnSilence;
+use crate::switches::{OnSilence, SwitchKind};
 
-/// A feature switch as it is declared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeatureSwitch {
-    /// Healthy first; at least two, each once.
+/// A switch as it is declared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SwitchSettings {
+    pub kind: SwitchKind,
+    /// Of a feature: healthy first; at least two, each once. Of other kinds empty.
     pub levels: Vec<String>,
     pub description: String,
     /// After this time without a decision the first level is restored; `None` holds the last one.
@@ -19,13 +20,13 @@ pub struct FeatureSwitch {
 }
 
 /// All switches by their names.
-pub fn settings(check: &mut Checker<'_>, switches: &Switches) -> BTreeMap<SwitchName, FeatureSwitch> {
+pub fn settings(check: &mut Checker<'_>, switches: &Switches) -> BTreeMap<SwitchName, SwitchSettings> {
     let mut all = BTreeMap::new();
     for (name, switch) in &switches.0 {
-        check.refused(&switch.refused);
         match SwitchName::new(&name.value) {
             Ok(key) => {
-                let feature = FeatureSwitch {
+                let declared = SwitchSettings {
+                    kind: switch.kind.clone(),
                     levels: switch.feature.iter().map(|level| level.value.clone()).collect(),
                     description: switch.description.clone(),
                     restore_after: match switch.on_silence {
@@ -33,7 +34,7 @@ pub fn settings(check: &mut Checker<'_>, switches: &Switches) -> BTreeMap<Switch
                         OnSilence::Restore(span) => Some(span),
                     },
                 };
-                all.insert(key, feature);
+                all.insert(key, declared);
             }
             Err(error) => check.error(&name.place, error.to_string(), "rename it"),
         }

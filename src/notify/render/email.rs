@@ -203,6 +203,13 @@ fn left_out(notification: &Notification) -> Option<String> {
     (hidden > 0).then(|| format!("{hidden} more alerts are not shown here."))
 }
 
+/// What can be done about it by a link.
+fn links(notification: &Notification) -> Vec<(&'static str, String)> {
+    let words = [("acknowledge", "Acknowledge"), ("silence", "Silence")];
+    let link = |(name, word)| Some((word, one_line(notification.links.get(name)?)));
+    words.into_iter().filter_map(link).collect()
+}
+
 fn text(notification: &Notification, beside: Option<&str>) -> String {
     let mut out = format!("{}\n{}\n", one_line(&headline(notification)), why(notification.reason));
     if let Some(beside) = beside {
@@ -230,6 +237,9 @@ fn text(notification: &Notification, beside: Option<&str>) -> String {
     }
     if let Some(line) = left_out(notification) {
         let _ = write!(out, "\n{line}\n");
+    }
+    for (what, link) in links(notification) {
+        let _ = write!(out, "\n{what}: {link}\n");
     }
     let _ = write!(out, "\n-- \nAll alerts: {}\n", one_line(&notification.external_url));
     let _ = writeln!(out, "Receiver: {}, message {}", one_line(&notification.receiver), one_line(&notification.id.0));
@@ -293,6 +303,9 @@ fn html(notification: &Notification, beside: Option<&str>) -> String {
     }
     if let Some(line) = left_out(notification) {
         let _ = writeln!(out, "<p>{line}</p>");
+    }
+    for (what, link) in links(notification) {
+        let _ = writeln!(out, "<p>{}</p>", html_value(&link, what));
     }
     let page = one_line(&notification.external_url);
     let _ = write!(
@@ -396,6 +409,16 @@ mod tests {
     #[test]
     fn the_text_tells_new_from_old_and_since_when() {
         insta::assert_snapshot!(email(&notification(), plot().draw().as_ref()).text);
+    }
+
+    #[test]
+    fn links_that_act_are_in_both_parts() {
+        let mut notification = notification();
+        assert!(!email(&notification).text.contains("Silence:"));
+        notification.links.insert("silence".to_owned(), "http://host.test/act/a.b".to_owned());
+        let mail = email(&notification);
+        assert!(mail.text.contains("\nSilence: http://host.test/act/a.b\n"), "{}", mail.text);
+        assert!(mail.html.contains("<a href=\"http://host.test/act/a.b\">Silence</a>"), "{}", mail.html);
     }
 
     #[test]

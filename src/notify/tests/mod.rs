@@ -46,6 +46,7 @@ pub(in crate::notify) fn notification() -> Notification {
         truncated_alerts: 0,
         external_url: "http://host.test:9797".to_owned(),
         created_at: start + std::time::Duration::from_secs(330),
+        links: BTreeMap::new(),
     }
 }
 
@@ -74,6 +75,7 @@ fn templates() -> std::sync::Arc<super::Render> {
             common_annotations: &it.common_annotations,
             route_labels: &none,
             external_url: &it.external_url,
+            links: &it.links,
         };
         let written = match form {
             super::Form::Text => set.text(text, &data, now()),

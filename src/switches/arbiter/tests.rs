@@ -24,14 +24,16 @@ fn rule(rule: &str, depth: usize, mode: Mode) -> LadderRule {
         recover_expression: None,
         mode,
         scope: "fleet".into(),
+        min_samples: 0,
     }
 }
 
 fn settings(ladders: Vec<LadderRule>) -> Settings {
     let ladder = ["full", "cached", "off"].map(String::from).to_vec();
     let on_silence = OnSilence::Hold;
-    let declarations = vec![Declaration { name: name(), description: String::new(), ladder, on_silence }];
-    Settings { declarations, ladders, scales: Vec::new(), guards: Guards::default() }
+    let declarations =
+        vec![Declaration { name: name(), description: String::new(), kind: SwitchKind::Feature, ladder, on_silence }];
+    Settings { declarations, ladders, ..Settings::default() }
 }
 
 fn switches(ladders: Vec<LadderRule>) -> Switches {
