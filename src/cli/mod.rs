@@ -6,6 +6,7 @@
 
 mod alerts;
 mod app;
+mod audit;
 mod check;
 mod client;
 mod completions;
@@ -13,7 +14,9 @@ mod decisions;
 mod demo;
 mod env;
 mod explain;
+mod explain_dial;
 mod failure;
+mod freeze;
 mod human;
 mod log;
 mod offline;

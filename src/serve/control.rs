@@ -34,15 +34,15 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/switches/{name}", get(plain))
 }
 
-fn failed(code: StatusCode, message: impl Into<String>) -> Response {
+pub(super) fn failed(code: StatusCode, message: impl Into<String>) -> Response {
     (code, axum::Json(json!({ "status": "error", "error": message.into() }))).into_response()
 }
 
-fn done(data: Value) -> Response {
+pub(super) fn done(data: Value) -> Response {
     axum::Json(json!({ "status": "success", "data": data })).into_response()
 }
 
-fn closing() -> Response {
+pub(super) fn closing() -> Response {
     failed(StatusCode::SERVICE_UNAVAILABLE, "shutting down")
 }
 
@@ -75,7 +75,11 @@ fn switch(name: &str, flag: &Flag, picture: &Picture) -> Value {
             "since": pin.since.to_rfc3339(),
             "until": pin.until.to_rfc3339(),
         })),
+        "held_back": picture.held_back.iter().find(|(held, _)| held.as_str() == name).map(|(_, words)| words),
+        "frozen": picture.freeze.as_ref().map(|freeze| format!("{} (by {})", freeze.reason, freeze.by)),
         "rules": status::ladders(picture, name),
+        "dials": status::dials(picture, name),
+        "rollouts": status::rollouts(picture, name),
     })
 }
 
@@ -136,17 +140,23 @@ async fn pin(State(shared): State<Shared>, Path(name): Path<String>, body: Bytes
 }
 
 #[derive(Deserialize)]
-struct UnpinQuery {
+pub(super) struct ByQuery {
     #[serde(default)]
     by: Option<String>,
 }
 
-async fn unpin(State(shared): State<Shared>, Path(name): Path<String>, Query(query): Query<UnpinQuery>) -> Response {
-    let by = query.by.unwrap_or_else(|| "somebody".to_owned());
-    command(&shared, Command::Unpin { switch: name, by }).await
+impl ByQuery {
+    /// Who asks.
+    pub(super) fn by(self) -> String {
+        self.by.unwrap_or_else(|| "somebody".to_owned())
+    }
 }
 
-async fn command(shared: &Shared, command: Command) -> Response {
+async fn unpin(State(shared): State<Shared>, Path(name): Path<String>, Query(query): Query<ByQuery>) -> Response {
+    command(&shared, Command::Unpin { switch: name, by: query.by() }).await
+}
+
+pub(super) async fn command(shared: &Shared, command: Command) -> Response {
     let (reply, answer) = oneshot::channel();
     if shared.asks.send(Ask::Command(command, reply)).await.is_err() {
         return closing();

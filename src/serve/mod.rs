@@ -4,6 +4,7 @@
 //! are worked out on the blocking pool, a few at a time, so that they never delay a tick. Nothing here changes state:
 //! a wish to change something is handed to the shell as an [`Ask`] and answered by the engine.
 
+mod acts;
 mod control;
 mod exposition;
 mod guard;

@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Ask, Shared, control, exposition, guard, ofrep, page, prometheus};
+use super::{Ask, Shared, acts, control, exposition, guard, ofrep, page, prometheus};
 use crate::limits;
 use crate::telemetry::Metric;
 
@@ -69,6 +69,7 @@ fn router(shared: Shared) -> Router {
         .merge(ofrep::routes())
         .merge(prometheus::routes())
         .merge(control::routes())
+        .merge(acts::routes())
         .merge(page::routes())
         .fallback(async || (StatusCode::NOT_FOUND, "nothing here; the page is at /\n"))
         .layer(middleware::from_fn_with_state(shared.clone(), guard::check))
