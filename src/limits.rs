@@ -41,6 +41,8 @@ pub const SWITCH_NAME_BYTES: usize = 128;
 pub const SERIES: usize = 200_000;
 /// Series of one source.
 pub const SERIES_PER_SOURCE: usize = 50_000;
+/// Sources that are named with the samples that the store refused them; further ones are `_other`.
+pub const REFUSED_SOURCES: usize = 100;
 /// A label set, in bytes.
 pub const LABELS_BYTES: usize = 16 << 10;
 /// Samples that one query may touch.
@@ -126,6 +128,18 @@ pub const BLOCKING_THREADS: usize = 4;
 pub const ALERTS_PER_RULE: usize = 10_000;
 /// The shortest time between two evaluations out of turn; what comes between waits for the next one.
 pub const URGENT_GAP: Duration = Duration::from_millis(10);
+/// Series of urgent batches whose last value is remembered, so that only news starts an evaluation out of turn.
+pub const URGENT_SERIES: usize = 20_000;
+/// Evaluations that are kept for people of one rule, of one rule at the least, and of all rules together.
+pub const EVALUATIONS_PER_RULE: usize = 60;
+pub const EVALUATIONS_LEAST: usize = 5;
+pub const EVALUATIONS_IN_ALL: usize = 60_000;
+/// Elements of a result that are kept with an evaluation.
+pub const EVALUATION_VALUES: usize = 5;
+/// How often a rule looks whether its selectors match anything.
+pub const FINDING_LOOKS: Duration = Duration::from_secs(15);
+/// How long a selector must match nothing before it is shown as a finding.
+pub const FINDING_GRACE: Duration = Duration::from_secs(60);
 /// How long after a restart a restored alert waits for its inputs, beyond what its expression and interval ask for.
 pub const RESTORE_GRACE: Duration = Duration::from_secs(30);
 /// Evaluations of all groups in one unit test.

@@ -53,7 +53,7 @@ own_metrics! {
     // series
     SeriesCount Gauge "brownout_series" "Series in the store.";
     SamplesAppended Counter "brownout_samples_appended_total" "Samples taken into the store.";
-    SamplesRefused Counter "brownout_samples_refused_total" "Samples that the store refused, by reason.";
+    SamplesRefused Counter "brownout_samples_refused_total" "Samples that the store refused, by reason and by the source that gave them.";
     // signals
     CollectorSuccess Gauge "brownout_collector_success" "1 when a system collector's last run succeeded, else 0, by collector.";
     CollectorStuck Gauge "brownout_collector_stuck" "1 while a collector does not come back, by collector.";
@@ -75,8 +75,11 @@ own_metrics! {
     RuleEvaluations Counter "brownout_rule_evaluations_total" "Rule evaluations.";
     RuleEvaluationFailures Counter "brownout_rule_evaluation_failures_total" "Rule evaluations that failed.";
     RuleGroupIterationsMissed Counter "brownout_rule_group_iterations_missed_total" "Ticks of rule groups that were skipped because the host was too slow.";
+    RuleFindings Gauge "brownout_rule_findings" "Selectors of rules that match no series although their rule waits for some.";
     RuleNoData Gauge "brownout_rule_no_data" "1 while an action rule's input is missing and its switch holds, by switch.";
     // alerts and notifications
+    AlertsHeldUnknown Gauge "brownout_alerts_unknown" "Alerts that are kept although their series are gone or their target is down (on_unknown: hold or alert).";
+    AlertsUnknown Counter "brownout_alerts_unknown_total" "Alerts whose series went away, or whose target went down, under them, whatever became of them.";
     AlertsFiring Gauge "brownout_alerts" "Alerts by state.";
     Notifications Counter "brownout_notifications_total" "Notifications that receivers accepted, by receiver and integration.";
     NotificationsFailed Counter "brownout_notifications_failed_total" "Deliveries that failed and will be tried again, by receiver and integration.";

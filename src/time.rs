@@ -46,6 +46,16 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0).max(0) as u64)
     }
 
+    /// This instant on a clock that was set by so many milliseconds.
+    pub fn shifted(self, by_millis: i64) -> Timestamp {
+        Timestamp(self.0.saturating_add(by_millis))
+    }
+
+    /// This instant, or `now` when it lies more than `most` ahead: then the clock was set back meanwhile.
+    pub fn unless_ahead(self, now: Timestamp, most: Duration) -> Timestamp {
+        if self.since(now) > most { now } else { self }
+    }
+
     /// RFC 3339 in UTC with milliseconds, as Prometheus' and Alertmanager's APIs print it.
     pub fn to_rfc3339(self) -> String {
         let stamp = jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);

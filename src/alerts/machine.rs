@@ -233,6 +233,17 @@ impl Alerts {
         }
     }
 
+    /// Moves the timers of all groups along with the clock.
+    pub(super) fn shift_timers(&mut self, by_millis: i64) {
+        self.queue.clear();
+        for (id, group) in &mut self.groups {
+            group.next_flush = group.next_flush.shifted(by_millis);
+            group.queued = group.queued.shifted(by_millis);
+            self.queue.insert((group.queued, id.clone()));
+        }
+        self.next_sweep = self.next_sweep.shifted(by_millis);
+    }
+
     /// When [`Alerts::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let flush = self.queue.first().map(|(at, _)| *at);

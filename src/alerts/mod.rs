@@ -19,6 +19,7 @@ mod outbox;
 mod route;
 mod settings;
 mod silence;
+mod step;
 #[cfg(test)]
 mod tests;
 mod view;

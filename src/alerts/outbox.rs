@@ -231,6 +231,19 @@ impl Outbox {
         self.counts
     }
 
+    /// The system's clock was set: waits get neither longer nor shorter.
+    pub fn clock_stepped(&mut self, by_millis: i64) {
+        let messages =
+            self.lanes.values_mut().flat_map(|lane| std::iter::once(&mut lane.head).chain(&mut lane.waiting));
+        for message in messages {
+            message.next = message.next.shifted(by_millis);
+            message.in_flight = message.in_flight.map(|at| at.shifted(by_millis));
+            let created_at = &mut message.record.notification.created_at;
+            *created_at = created_at.shifted(by_millis);
+            self.changed.insert(message.record.notification.id.clone());
+        }
+    }
+
     /// Every message, lane by lane.
     pub fn deliveries(&self) -> Vec<DeliveryView> {
         let lanes = self.lanes.values();

@@ -1,6 +1,7 @@
 //! `brownout run`: the daemon.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::failure::Failure;
 use super::log::{LogFormat, LogLevel, Logging};
@@ -36,9 +37,15 @@ pub(super) async fn run(args: &RunArgs) -> Result<(), Failure> {
     };
     let json = log.is_some_and(|log| log.format == config::LogFormat::Json);
     let format = args.log_format.unwrap_or(if json { LogFormat::Json } else { LogFormat::Text });
-    let _logging = Logging::start(level, format);
-    let given =
-        run::RunArgs { config: args.config.clone(), data_dir: args.data_dir.clone(), listen: args.listen.clone() };
+    let logging = Logging::start(level, format);
+    let set_log_level =
+        args.log_level.is_none().then(|| run::SetLogLevel(Arc::new(move |level| logging.set_level(level))));
+    let given = run::RunArgs {
+        config: args.config.clone(),
+        data_dir: args.data_dir.clone(),
+        listen: args.listen.clone(),
+        set_log_level,
+    };
     run::run(given, loaded).await.map_err(|error| match error {
         run::RunError::Config(problems) => Failure::said(format!("the configuration is not usable\n\n{problems}")),
         error => Failure::said(error.to_string()),

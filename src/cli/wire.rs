@@ -313,6 +313,65 @@ pub(super) struct Rule {
     pub(super) last_error: String,
     #[serde(default)]
     pub(super) conditions: Vec<Condition>,
+    #[serde(default)]
+    pub(super) findings: Vec<Finding>,
+    #[serde(default, rename = "unknownAlerts")]
+    pub(super) unknown_alerts: u64,
+}
+
+/// A selector that matches nothing.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Finding {
+    pub(super) message: String,
+    #[serde(default)]
+    pub(super) line: u64,
+}
+
+/// `/api/v1/rules/evaluations`.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Histories {
+    pub(super) rules: Vec<History>,
+}
+
+/// The last evaluations of one rule, newest first.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct History {
+    pub(super) name: String,
+    #[serde(rename = "type", default)]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) group: String,
+    #[serde(default)]
+    pub(super) file: String,
+    #[serde(default)]
+    pub(super) evaluations: Vec<Evaluation>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Evaluation {
+    #[serde(default, deserialize_with = "instant")]
+    pub(super) time: Option<Timestamp>,
+    #[serde(default)]
+    pub(super) seconds: f64,
+    #[serde(default)]
+    pub(super) urgent: bool,
+    #[serde(default)]
+    pub(super) samples: u64,
+    #[serde(default)]
+    pub(super) alerts: u64,
+    #[serde(default)]
+    pub(super) values: Vec<Element>,
+    #[serde(default)]
+    pub(super) error: Option<String>,
+}
+
+/// An element of a result.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Element {
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) value: String,
 }
 
 /// One change of a switch.

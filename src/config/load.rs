@@ -8,6 +8,7 @@ use super::checker::Checker;
 use super::files::Files;
 use super::redact::redact;
 use super::root::Root;
+use super::salvage::{Salvaged, salvage};
 use super::settings::rules;
 use crate::yaml::{Node, Place, Problem, Severity, SourceFile, Spanned, Value, decode_text, parse};
 
@@ -53,14 +54,27 @@ pub fn load(main: Option<&Path>, files: &dyn Files) -> Loaded {
     let (root, problems) = decode_text::<Root>(&file);
     check.problems.extend(problems);
     let Some(root) = root else {
-        // The sections cannot be trusted, but the rule files can still be read for their own problems.
-        let patterns = rule_patterns(&file);
-        let rules = rules::read(&mut check, &patterns, false);
-        return finish(check, None, &file, rules.sources);
+        let sources = check_the_rest(&mut check, &file);
+        return finish(check, None, &file, sources);
     };
     let rules = rules::read(&mut check, &root.rule_files, root.shipped_rules);
     let checked = Checked::build(&mut check, &root, rules.groups);
     finish(check, Some(checked), &file, rules.sources)
+}
+
+/// Checks what can be checked of a file with errors, so that they are all told at once. Gives the rule files.
+fn check_the_rest(check: &mut Checker<'_>, file: &Arc<SourceFile>) -> Vec<Arc<SourceFile>> {
+    let Some(Salvaged { root, left_out }) = salvage(file, &check.problems) else {
+        // The sections cannot be trusted, but the rule files can still be read for their own problems.
+        let patterns = rule_patterns(file);
+        return rules::read(check, &patterns, false).sources;
+    };
+    let known = check.problems.len();
+    let rules = rules::read(check, &root.rule_files, root.shipped_rules);
+    Checked::build(check, &root, rules.groups);
+    let found = check.problems.split_off(known);
+    check.problems.extend(found.into_iter().filter(|problem| !left_out.explains(problem, file)));
+    rules.sources
 }
 
 /// `rule_files` of a file with problems elsewhere.

@@ -22,6 +22,7 @@ mod probes;
 mod redact;
 mod reference;
 mod root;
+mod salvage;
 mod scrape;
 mod settings;
 mod shipped;

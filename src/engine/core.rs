@@ -8,6 +8,7 @@ use super::actions::{self, ActionSettings};
 use super::dials;
 use super::durable::Restored;
 use super::event::{Command, DeliveryOutcome, Effects, Event, Reply};
+use super::news::News;
 use super::picture::{DialPicture, LadderPicture, OutboxPicture, Picture, RolloutPicture, ScalePicture};
 use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
 use crate::model::{Batch, MetricMeta};
@@ -39,9 +40,27 @@ pub struct Engine {
     switches: Switches,
     meta: Arc<BTreeMap<String, MetricMeta>>,
     garbage_due: Timestamp,
+    news: News,
+    /// The last step of the system's clock.
+    step: Option<Step>,
     /// Room for outcomes, kept from one event to the next.
     outcomes: Vec<Outcome>,
 }
+
+/// A step of the system's clock.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    /// The time when it was noticed, by the clock before it and by the one after.
+    from: Timestamp,
+    to: Timestamp,
+    by_millis: i64,
+}
+
+/// How long after a step batches may still come that were stamped before it.
+const STAMPED_BEFORE: Duration = Duration::from_secs(60);
+
+/// Series whose newest sample lies further ahead than this at a start were written under another clock.
+const AHEAD: Duration = Duration::from_secs(15 * 60);
 
 impl Engine {
     /// Starts from what was kept. `seed` gives the jitter of retries. The effects are those of the start itself:
@@ -50,23 +69,36 @@ impl Engine {
         // Without a snapshot that can be read the windows fill up again: nothing else depends on it.
         let snapshot = restored.series.and_then(|bytes| Store::restore(&bytes, settings.series.clone()).ok());
         let mut store = snapshot.map_or_else(|| Store::new(settings.series), |(store, _)| store);
-        let mut rules = Rules::new(settings.rules, now);
-        let last_alive = restored.last_alive.unwrap_or(now);
+        // When the clock was set back while nobody looked, the last moment that is known is where time goes on from.
+        let newest = store.newest().filter(|newest| newest.since(now) > AHEAD);
+        let resumed = now.max(restored.last_alive.unwrap_or(now)).max(newest.unwrap_or(now));
+        let last_alive = restored.last_alive.unwrap_or(resumed);
+        let mut rules = Rules::new(settings.rules, resumed);
         let entries = || restored.entries.iter().map(|(key, value)| (key.clone(), value.clone()));
-        rules.restore(entries(), last_alive, now);
+        rules.restore(entries(), last_alive, resumed);
         let mut alerts = Alerts::new(settings.alerts, seed);
         let of_alerts = |(key, value): (String, _)| Some((key.strip_prefix(ALERTS)?.to_owned(), value));
-        out.damaged = alerts.restore(entries().filter_map(of_alerts), now);
+        out.damaged = alerts.restore(entries().filter_map(of_alerts), resumed);
         let mut switches = Switches::default();
-        switches.store_has(now, &restored.switches);
+        switches.store_has(resumed, &restored.switches);
         switches.remember_all(restored.decisions);
         let action_settings = actions::settings(&settings.actions, &rules);
-        out.writes.extend(switches.configure(now, action_settings, &restored.entries));
+        out.writes.extend(switches.configure(resumed, action_settings, &restored.entries));
         store.retain(&rules.needs());
-        let meta = Arc::default();
-        let mut engine = Engine { store, rules, alerts, switches, meta, garbage_due: now, outcomes: Vec::new() };
+        let (meta, outcomes) = (Arc::default(), Vec::new());
+        let news = News::default();
+        let mut engine =
+            Engine { store, rules, alerts, switches, meta, garbage_due: resumed, news, step: None, outcomes };
+        if resumed > now {
+            engine.clock_stepped(now, now.as_millis() - resumed.as_millis());
+        }
         engine.finish(now, out);
         engine
+    }
+
+    /// Measures from now on how long evaluations take: for the status alone.
+    pub fn measure_with(&mut self, meter: rules::Meter) {
+        self.rules.measure_with(meter);
     }
 
     /// Takes one event and says what follows.
@@ -82,10 +114,7 @@ impl Engine {
             Event::StoreChanged(records) => self.switches.store_has(now, &records),
             Event::FreezeFile(text) => self.switches.freeze_file(now, text),
             Event::StoreRefused(name) => self.switches.write_failed(now, &name),
-            Event::ClockStepped => {
-                self.rules.clock_stepped(now);
-                self.garbage_due = now;
-            }
+            Event::ClockStepped(by_millis) => self.clock_stepped(now, by_millis),
             Event::Reloaded(settings) => self.reload(now, *settings, out),
         }
         self.due(now, out);
@@ -100,10 +129,32 @@ impl Engine {
             .min()
     }
 
-    fn samples(&mut self, now: Timestamp, batch: Batch, out: &mut Effects) {
+    /// What lies in the past moves along with the clock, so that everything goes on as if it had always been right.
+    fn clock_stepped(&mut self, now: Timestamp, by_millis: i64) {
+        self.step = Some(Step { from: now.shifted(-by_millis), to: now, by_millis });
+        self.store.clock_stepped(by_millis);
+        self.rules.clock_stepped(now, by_millis);
+        self.alerts.clock_stepped(by_millis);
+        self.switches.clock_stepped(by_millis);
+        self.garbage_due = now;
+    }
+
+    /// The time of a batch that may have been stamped before the last step of the clock.
+    fn stamp(&self, now: Timestamp, at: Timestamp) -> Timestamp {
+        match self.step {
+            Some(step) if step.by_millis > 0 && at <= step.from && now.since(step.to) < STAMPED_BEFORE => {
+                at.shifted(step.by_millis)
+            }
+            Some(step) if step.by_millis < 0 && now.since(step.to) < STAMPED_BEFORE => at.min(now),
+            _ => at,
+        }
+    }
+
+    fn samples(&mut self, now: Timestamp, mut batch: Batch, out: &mut Effects) {
         let mut refused = 0;
+        batch.at = self.stamp(now, batch.at);
         self.store.append_batch(&batch, &mut |_, why| {
-            *out.refused.entry(why).or_default() += 1;
+            *out.refused.entry((batch.source.clone(), why)).or_default() += 1;
             refused += 1;
         });
         out.appended += (batch.samples.len() + batch.timed.len()) as u64 - refused;
@@ -113,7 +164,8 @@ impl Engine {
         }
         if batch.urgent {
             let mut outcomes = std::mem::take(&mut self.outcomes);
-            self.rules.triggered(now, &batch.samples, &mut self.store, &mut outcomes);
+            let news = self.news.of(&batch.samples);
+            self.rules.triggered(now, &news, &mut self.store, &mut outcomes);
             self.follow(now, outcomes, out);
         }
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::core::Settings;
 use crate::alerts::{DeliveryId, Notification};
-use crate::model::{Batch, SwitchName};
+use crate::model::{Batch, Source, SwitchName};
 use crate::series::Refusal;
 use crate::switches::{Audited, FreezeRequest, PinRequest, Record, RolloutWord, ScaleCall, Write};
 
@@ -28,8 +28,8 @@ pub enum Event {
     FreezeFile(Option<String>),
     /// The store did not take a write.
     StoreRefused(SwitchName),
-    /// The system's clock was set; times before and after do not go together.
-    ClockStepped,
+    /// The system's clock was set by so many milliseconds, back when below zero. The time of this event is the new one.
+    ClockStepped(i64),
     /// The configuration was loaded again, and is good.
     Reloaded(Box<Settings>),
 }
@@ -80,8 +80,8 @@ pub struct Effects {
     /// For the audit log.
     pub audit: Vec<Audited>,
     pub replies: Vec<(u64, Reply)>,
-    /// Samples that the store of series did not take.
-    pub refused: BTreeMap<Refusal, u64>,
+    /// Samples that the store of series did not take, by who gave them and why.
+    pub refused: BTreeMap<(Source, Refusal), u64>,
     /// Records of the journal that could not be read, in words; only at a start.
     pub damaged: Vec<String>,
     /// Alerts that have no name or a label that is none.

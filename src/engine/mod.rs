@@ -11,7 +11,10 @@ mod core;
 mod dials;
 mod durable;
 mod event;
+mod news;
 mod picture;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::{Engine, Settings};
 pub use actions::ActionSettings;

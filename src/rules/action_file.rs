@@ -6,7 +6,7 @@ use super::dim::{DimSpec, LimitSource, LimitSpec};
 use super::file::{RawRule, missing};
 use super::query::Query;
 use super::rollout::RolloutSpec;
-use super::spec::{DegradeSpec, LevelSpec, Mode, QuorumSpec, RecoverSpec, ScaleSpec, Scope};
+use super::spec::{DegradeSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecoverSpec, ScaleSpec, Scope};
 use crate::model::SwitchName;
 use crate::yaml::{At, Decode, Fields, Spanned};
 
@@ -64,6 +64,12 @@ impl Decode for Scope {
     }
 }
 
+impl Decode for OnUnknown {
+    fn decode(at: &mut At<'_>) -> Option<OnUnknown> {
+        at.one_of(&[("resolve", OnUnknown::Resolve), ("hold", OnUnknown::Hold), ("alert", OnUnknown::Alert)])
+    }
+}
+
 impl Decode for Mode {
     fn decode(at: &mut At<'_>) -> Option<Mode> {
         at.one_of(&[("observe", Mode::Observe), ("enforce", Mode::Enforce)])
@@ -71,7 +77,7 @@ impl Decode for Mode {
 }
 
 /// An action's condition must be able to be false.
-fn check_condition(query: Option<&Query>, fields: &mut Fields<'_>) {
+pub(super) fn check_condition(query: Option<&Query>, fields: &mut Fields<'_>) {
     let Some(query) = query else { return };
     if let Some(why) = query.useless() {
         fields

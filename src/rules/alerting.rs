@@ -19,16 +19,28 @@
 //!
 //! # After a restart
 //! An alert that was restored and is not in the result is held: it neither ends nor begins to fire until the rule has
-//! once returned it, or until its input had the time to come back (see [`super::Rules::restore`]).
+//! once returned it, its inputs are newer than the restart, or they had the time to come back (see
+//! [`super::Rules::restore`]).
+//!
+//! # Beyond Prometheus
+//! * `resolve_when`: a firing alert that the result has no more goes on firing until this expression has an element all
+//!   of whose labels the alert has too (labels that the rule sets do not count; one without labels ends them all).
+//! * `on_unknown`: what becomes of an alert that the result has no more because its inputs are gone or their target is
+//!   down. `resolve`, the default, is what Prometheus does. `hold` keeps it as it is, for `unknown_for` at the most.
+//!   `alert` does the same and raises a companion, the alert's name with `Unknown` behind it and else the same labels,
+//!   after the rule's `for`; also without labels of its own when inputs that were there are gone while nothing is active.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::active::Active;
 use super::evaluate::Reading;
 use super::id::RuleId;
 use super::outcome::{AlertEvent, AlertState};
+use super::spec::OnUnknown;
 use super::text::TemplateText;
+use super::witness::Witness;
 use crate::limits;
 use crate::model::{Labels, LabelsMap, NAME};
 use crate::template::{QueryFn, RuleVars};
@@ -46,80 +58,17 @@ pub(crate) struct AlertRule {
     pub labels: BTreeMap<String, TemplateText>,
     pub annotations: BTreeMap<String, TemplateText>,
     pub generator_url: Arc<str>,
+    pub on_unknown: OnUnknown,
+    pub unknown_for: Duration,
+    /// Whether there is a `resolve_when`.
+    pub resolves_when: bool,
     pub active: LabelsMap<Active>,
     /// Alerts that left `active` since the journal was last told.
     pub gone: Vec<Labels>,
-}
-
-/// One alert.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Active {
-    pub labels: Labels,
-    pub annotations: BTreeMap<String, String>,
-    pub value: f64,
-    pub state: AlertState,
-    pub active_at: Timestamp,
-    pub fired_at: Option<Timestamp>,
-    pub resolved_at: Option<Timestamp>,
-    pub last_sent_at: Option<Timestamp>,
-    pub keep_firing_since: Option<Timestamp>,
-    /// After a restart: until when the result need not have it.
-    pub held_until: Option<Timestamp>,
-    /// Something changed that must survive a restart.
-    pub changed: bool,
-    series: Series,
-}
-
-/// The names of the series that show an alert, made once.
-#[derive(Clone, Debug, PartialEq)]
-struct Series {
-    pending: Labels,
-    firing: Labels,
-    for_state: Labels,
-}
-
-impl Series {
-    fn of(labels: &Labels) -> Series {
-        let mut builder = labels.to_builder();
-        builder.set(NAME, "ALERTS_FOR_STATE");
-        let for_state = builder.build();
-        builder.set(NAME, "ALERTS").set("alertstate", AlertState::Pending.as_str());
-        let pending = builder.build();
-        builder.set("alertstate", AlertState::Firing.as_str());
-        Series { pending, firing: builder.build(), for_state }
-    }
-}
-
-impl Active {
-    pub fn new(labels: Labels, at: Timestamp) -> Active {
-        Active {
-            series: Series::of(&labels),
-            labels,
-            annotations: BTreeMap::new(),
-            value: 0.0,
-            state: AlertState::Pending,
-            active_at: at,
-            fired_at: None,
-            resolved_at: None,
-            last_sent_at: None,
-            keep_firing_since: None,
-            held_until: None,
-            changed: true,
-        }
-    }
-
-    fn needs_sending(&self, at: Timestamp, resend_delay: Duration) -> bool {
-        let Some(sent) = self.last_sent_at else { return self.state != AlertState::Pending };
-        self.state != AlertState::Pending
-            && (self.resolved_at.is_some_and(|resolved| resolved > sent) || sent + resend_delay < at)
-    }
-
-    fn is_told(&self) -> bool {
-        match (self.resolved_at, self.last_sent_at) {
-            (Some(resolved), sent) => sent.is_some_and(|sent| sent >= resolved),
-            (None, _) => true,
-        }
-    }
+    /// How often an alert's inputs went away under it, since the last time that somebody asked.
+    pub unknown_count: u64,
+    /// Its inputs were there once: only then can they be missed.
+    pub inputs_seen: bool,
 }
 
 /// What every rule of a configuration shares.
@@ -130,6 +79,22 @@ pub(crate) struct AlertContext<'a> {
     pub query: &'a QueryFn<'a>,
     /// The group's limit; 0 for none.
     pub limit: usize,
+    pub witness: &'a dyn Witness,
+    /// How long restored alerts wait beyond the first sight of fresh inputs: for what other rules make of these.
+    pub settle: Duration,
+    /// What `resolve_when` gives.
+    pub resolving: &'a [Reading],
+}
+
+/// Why an alert that the result does not have stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stays {
+    /// Its inputs were not heard of since a restart.
+    Restored,
+    /// Its inputs say nothing, and the rule holds it.
+    Unknown,
+    /// `resolve_when` does not hold.
+    NotResolved,
 }
 
 /// One alert of a result, before it meets what is known.
@@ -156,7 +121,9 @@ impl AlertRule {
                 limits::ALERTS_PER_RULE
             ));
         }
-        let found = self.expand(result, at, context)?;
+        let mut found = self.expand(result, at, context)?;
+        let staying = self.staying(&found, at, context);
+        self.raise_companions(&mut found, &staying, context);
         for (labels, found) in &found {
             let begins = self.active.get(labels).is_none_or(|active| active.state == AlertState::Inactive);
             if begins {
@@ -167,7 +134,7 @@ impl AlertRule {
                 active.annotations.clone_from(&found.annotations);
             }
         }
-        let count = self.advance(&found, at);
+        let count = self.advance(&found, &staying, at);
         if context.limit > 0 && count > context.limit {
             self.gone.extend(self.active.drain().map(|(labels, _)| labels));
             return Err(format!("exceeded limit of {} with {count} alerts", context.limit));
@@ -207,8 +174,73 @@ impl AlertRule {
         Ok(found)
     }
 
+    /// Which alerts stay although the result does not have them.
+    fn staying(&mut self, found: &LabelsMap<Found>, at: Timestamp, context: &AlertContext<'_>) -> LabelsMap<Stays> {
+        let (mut staying, name) = (LabelsMap::default(), Arc::clone(&self.name));
+        let (on_unknown, unknown_for) = (self.on_unknown, self.unknown_for);
+        let absent = |alert: &&mut Active| alert.state != AlertState::Inactive && !found.contains_key(&alert.labels);
+        for alert in self.active.values_mut().filter(absent) {
+            let known_too_little = alert.unknown_since.is_some_and(|since| at.since(since) >= unknown_for);
+            if !known_too_little && alert.is_held(at, context) {
+                staying.insert(alert.labels.clone(), Stays::Restored);
+                continue;
+            }
+            if alert.labels.value("alertname") != &*name {
+                // A companion goes with what it is about.
+                continue;
+            }
+            if !context.witness.known(&alert.labels) {
+                let news = alert.unknown_since.is_none() && alert.keep_firing_since.is_none();
+                self.unknown_count += u64::from(news);
+                let since = alert.unknown_since.unwrap_or(at);
+                if on_unknown != OnUnknown::Resolve && at.since(since) < unknown_for {
+                    alert.changed |= alert.unknown_since.is_none();
+                    alert.unknown_since = Some(since);
+                    staying.insert(alert.labels.clone(), Stays::Unknown);
+                }
+                continue;
+            }
+            alert.changed |= alert.unknown_since.take().is_some();
+            let labels = &self.labels;
+            let ends = |element: &Reading| ends(element, &alert.labels, &|name| labels.contains_key(name));
+            if self.resolves_when && alert.state == AlertState::Firing && !context.resolving.iter().any(ends) {
+                staying.insert(alert.labels.clone(), Stays::NotResolved);
+            }
+        }
+        staying
+    }
+
+    /// With `on_unknown: alert`: an alert for each that is kept without knowing, or one for the whole rule.
+    fn raise_companions(
+        &mut self,
+        found: &mut LabelsMap<Found>,
+        staying: &LabelsMap<Stays>,
+        context: &AlertContext<'_>,
+    ) {
+        if self.on_unknown != OnUnknown::Alert {
+            return;
+        }
+        let missing = context.witness.missing();
+        self.inputs_seen |= !missing;
+        let companion = format!("{}Unknown", self.name);
+        let mut unknown: Vec<Labels> =
+            staying.iter().filter(|(_, why)| **why == Stays::Unknown).map(|(labels, _)| labels.clone()).collect();
+        if unknown.is_empty() && found.is_empty() && staying.is_empty() && missing && self.inputs_seen {
+            let plain = |(name, text): (&String, &TemplateText)| {
+                (!text.source.contains("{{")).then(|| (name.clone(), text.source.to_string()))
+            };
+            unknown.push(Labels::from_pairs(self.labels.iter().filter_map(plain)));
+        }
+        for labels in unknown {
+            let text =
+                format!("{} cannot be judged: the series that it reads are gone, or their target is down", self.name);
+            let annotations = BTreeMap::from([("summary".to_owned(), text)]);
+            found.insert(labels.with("alertname", &companion), Found { annotations, value: 1.0 });
+        }
+    }
+
     /// Moves every alert one step; gives how many are pending or firing.
-    fn advance(&mut self, found: &LabelsMap<Found>, at: Timestamp) -> usize {
+    fn advance(&mut self, found: &LabelsMap<Found>, staying: &LabelsMap<Stays>, at: Timestamp) -> usize {
         let (hold, keep_firing_for) = (self.hold, self.keep_firing_for);
         let gone = &mut self.gone;
         self.active.retain(|labels, alert| {
@@ -216,7 +248,7 @@ impl AlertRule {
                 alert.seen(at, hold);
                 true
             } else {
-                alert.missed(at, keep_firing_for, hold)
+                staying.contains_key(labels) || alert.missed(at, keep_firing_for, hold)
             };
             if !keep {
                 gone.push(labels.clone());
@@ -228,16 +260,7 @@ impl AlertRule {
 
     fn samples(&self) -> Vec<(Labels, f64)> {
         let mut samples = Vec::with_capacity(2 * self.active.len());
-        for alert in self.active.values() {
-            let series = match alert.state {
-                AlertState::Inactive => continue,
-                AlertState::Pending => &alert.series.pending,
-                AlertState::Firing => &alert.series.firing,
-            };
-            samples.push((series.clone(), 1.0));
-            let since = alert.active_at.as_millis().div_euclid(1_000) as f64;
-            samples.push((alert.series.for_state.clone(), since));
-        }
+        self.active.values().for_each(|alert| samples.extend(alert.samples()));
         samples
     }
 
@@ -273,58 +296,24 @@ impl AlertRule {
 }
 
 impl Active {
-    /// The result has it.
-    fn seen(&mut self, at: Timestamp, hold: Duration) {
-        self.changed |= self.keep_firing_since.take().is_some();
-        self.held_until = None;
-        self.count_hold(at, hold);
-    }
-
-    /// Pending becomes firing after `hold`, and back when a reload made it longer.
-    fn count_hold(&mut self, at: Timestamp, hold: Duration) {
-        let held = at.since(self.active_at) >= hold;
-        match self.state {
-            AlertState::Pending if held => {
-                self.state = AlertState::Firing;
-                self.fired_at = Some(at);
-                self.changed = true;
-            }
-            AlertState::Firing if !held => {
-                self.state = AlertState::Pending;
-                (self.fired_at, self.last_sent_at, self.keep_firing_since) = (None, None, None);
-                self.changed = true;
-            }
-            _ => {}
+    /// Whether a restored alert still waits to be returned or for its inputs.
+    fn is_held(&mut self, at: Timestamp, context: &AlertContext<'_>) -> bool {
+        let Some(held) = &mut self.held else { return false };
+        if at >= held.until {
+            return false;
         }
-    }
-
-    /// The result does not have it. False when there is nothing left to keep.
-    fn missed(&mut self, at: Timestamp, keep_firing_for: Duration, hold: Duration) -> bool {
-        if self.state != AlertState::Inactive && self.held_until.is_some_and(|until| at < until) {
+        if !context.witness.fresh(&self.labels, held.since) {
+            held.fresh_at = None;
             return true;
         }
-        match self.state {
-            AlertState::Pending => false,
-            AlertState::Firing => {
-                if !keep_firing_for.is_zero() {
-                    self.changed |= self.keep_firing_since.is_none();
-                    let since = *self.keep_firing_since.get_or_insert(at);
-                    if at.since(since) < keep_firing_for {
-                        self.count_hold(at, hold);
-                        return true;
-                    }
-                }
-                self.state = AlertState::Inactive;
-                self.resolved_at = Some(at);
-                self.changed = true;
-                true
-            }
-            // A resolve that nobody was told of outlives the retention: a restart may have lasted longer.
-            AlertState::Inactive => {
-                !self.is_told() || self.resolved_at.is_some_and(|resolved| at.since(resolved) <= RESOLVED_RETENTION)
-            }
-        }
+        let fresh_at = *held.fresh_at.get_or_insert(at);
+        at.since(fresh_at) < context.settle
     }
+}
+
+/// Whether an element of `resolve_when` speaks of an alert.
+fn ends(element: &Reading, alert: &Labels, own: &dyn Fn(&str) -> bool) -> bool {
+    element.labels.iter().all(|(name, value)| name == NAME || own(name) || alert.value(name) == value)
 }
 
 /// An alert's labels as an Alertmanager gets them: external labels where the alert does not say otherwise.

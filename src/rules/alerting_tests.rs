@@ -7,7 +7,9 @@ use super::alerting::{AlertContext, AlertRule};
 use super::evaluate::Reading;
 use super::id::{RuleId, RuleType};
 use super::outcome::AlertState;
+use super::spec::OnUnknown;
 use super::text::TemplateText;
+use super::witness::Witness;
 use crate::model::{Labels, LabelsMap, NAME};
 use crate::promql::SampleValue;
 use crate::time::Timestamp;
@@ -21,8 +23,13 @@ fn rule(hold: u64, keep_firing_for: u64) -> AlertRule {
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         generator_url: "".into(),
+        on_unknown: OnUnknown::Resolve,
+        unknown_for: Duration::from_secs(100),
+        resolves_when: false,
         active: LabelsMap::default(),
         gone: Vec::new(),
+        unknown_count: 0,
+        inputs_seen: false,
     }
 }
 
@@ -39,15 +46,52 @@ fn at(secs: u64) -> Timestamp {
     Timestamp::from_millis(secs as i64 * 1_000)
 }
 
+/// Says of which letters nothing is known.
+#[derive(Default)]
+struct Blind(Vec<String>);
+
+impl Witness for Blind {
+    fn fresh(&self, _alert: &Labels, _since: Timestamp) -> bool {
+        true
+    }
+
+    fn known(&self, alert: &Labels) -> bool {
+        !self.0.iter().any(|letter| alert.value("l") == letter)
+    }
+
+    fn missing(&self) -> bool {
+        self.0.iter().any(|letter| letter == "*")
+    }
+}
+
 fn evaluate(
     rule: &mut AlertRule,
     result: &[Reading],
     now: Timestamp,
     limit: usize,
 ) -> Result<Vec<(Labels, f64)>, String> {
+    judge(rule, result, now, limit, &Blind::default(), &[])
+}
+
+fn judge(
+    rule: &mut AlertRule,
+    result: &[Reading],
+    now: Timestamp,
+    limit: usize,
+    witness: &Blind,
+    resolving: &[Reading],
+) -> Result<Vec<(Labels, f64)>, String> {
     let external = Labels::from_pairs([("zone", "z1")]);
     let query = |asked: &str| Ok(vec![(Labels::from_pairs([("asked", asked)]), 7.0)]);
-    let context = AlertContext { external_labels: &external, external_url: "http://b", query: &query, limit };
+    let context = AlertContext {
+        external_labels: &external,
+        external_url: "http://b",
+        query: &query,
+        limit,
+        witness,
+        settle: Duration::ZERO,
+        resolving,
+    };
     rule.evaluate(result, now, &context)
 }
 
@@ -260,4 +304,131 @@ fn an_event_says_what_an_alertmanager_needs() {
     assert_eq!((event.active_at, event.starts_at, event.resolved_at), (at(10), at(12), None));
     assert_eq!((event.valid_until, event.value), (at(12 + 4 * 300), 5.0));
     assert_eq!(&*event.generator_url, "http://b/graph?g0.expr=x&g0.tab=1");
+}
+
+/// Each line: seconds, the elements of the result, `?` those whose inputs are unknown, `!` what `resolve_when` gives,
+/// `->` the alerts with their states.
+fn check_beyond(rule: &mut AlertRule, table: &str) {
+    for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (input, expected) = line.split_once("->").expect("an arrow");
+        let mut words = input.split_whitespace();
+        let now = at(words.next().expect("a time").parse().expect("seconds"));
+        let (mut result, mut blind, mut resolving) = (Vec::new(), Blind::default(), Vec::new());
+        for word in words {
+            match (word.strip_prefix('?'), word.strip_prefix('!')) {
+                (Some(letter), _) => blind.0.push(letter.to_owned()),
+                (_, Some("all")) => {
+                    resolving.push(Reading { labels: Labels::empty(), value: SampleValue::Float(0.0) });
+                }
+                (_, Some(letter)) => resolving.push(reading(letter, 0.0)),
+                _ => result.push(reading(word, 1.0)),
+            }
+        }
+        judge(rule, &result, now, 0, &blind, &resolving).expect("a result");
+        let shown = |alert: &super::active::Active| {
+            let (name, letter) = (alert.labels.value("alertname"), alert.labels.value("l"));
+            let mark = if alert.unknown_since.is_some() { "?" } else { "" };
+            format!("{name}{letter}:{}{mark}", alert.state.as_str())
+        };
+        let mut states: Vec<String> =
+            rule.active.values().filter(|alert| alert.state != AlertState::Inactive).map(shown).collect();
+        states.sort();
+        assert_eq!(states.join(" "), expected.trim(), "at {line}");
+    }
+}
+
+#[test]
+fn an_alert_whose_inputs_are_unknown_resolves_as_in_prometheus_unless_its_rule_says_otherwise() {
+    let mut plain = rule(0, 0);
+    check_beyond(&mut plain, "0 a b -> Aa:firing Ab:firing\n 1 b ?a -> Ab:firing");
+    assert_eq!(std::mem::take(&mut plain.unknown_count), 1);
+    let mut holding = rule(5, 0);
+    holding.on_unknown = OnUnknown::Hold;
+    check_beyond(
+        &mut holding,
+        "0 a b -> Aa:pending Ab:pending
+         5 a b -> Aa:firing Ab:firing
+         6 ?a ?b -> Aa:firing? Ab:firing?
+         50 ?a b -> Aa:firing? Ab:firing
+         51 ?a -> Aa:firing?
+         105 ?a -> Aa:firing?
+         106 ?a ->
+         107 c -> Ac:pending
+         110 ?c -> Ac:pending?
+         112 c -> Ac:firing
+         113 -> ",
+    );
+    assert_eq!(holding.unknown_count, 3, "a, b and c; the end of a is not counted again");
+}
+
+#[test]
+fn a_companion_tells_of_what_is_not_known() {
+    let mut telling = rule(2, 0);
+    telling.on_unknown = OnUnknown::Alert;
+    telling.labels = texts(&[("severity", "page"), ("what", "{{ $value }}")]);
+    check_beyond(
+        &mut telling,
+        "0 ?* ->
+         1 a -> Aa:pending
+         3 a -> Aa:firing
+         4 ?a -> AUnknowna:pending Aa:firing?
+         6 ?a -> AUnknowna:firing Aa:firing?
+         7 a -> Aa:firing
+         8 ->
+         9 ?* -> AUnknown:pending
+         11 ?* -> AUnknown:firing
+         12 -> ",
+    );
+    let summary = |alert: &super::active::Active| alert.annotations.get("summary").cloned().unwrap_or_default();
+    let told: Vec<String> =
+        telling.active.values().filter(|a| a.labels.value("alertname") == "AUnknown").map(summary).collect();
+    assert!(!told.is_empty() && told.iter().all(|text| text.contains("cannot be judged")), "{told:?}");
+}
+
+#[test]
+fn a_firing_alert_goes_on_until_its_resolve_expression_holds_for_its_labels() {
+    let mut rule = rule(2, 0);
+    rule.resolves_when = true;
+    rule.labels = texts(&[("severity", "page")]);
+    check_beyond(
+        &mut rule,
+        "0 a b -> Aa:pending Ab:pending
+         1 a -> Aa:pending
+         2 a b -> Aa:firing Ab:pending
+         4 b -> Aa:firing Ab:firing
+         5 !b -> Aa:firing
+         6 a !a -> Aa:firing
+         7 -> Aa:firing
+         8 !b -> Aa:firing
+         9 !all ->
+         10 a -> Aa:pending
+         12 a -> Aa:firing
+         13 ?a ->",
+    );
+}
+
+#[test]
+fn keep_firing_for_begins_when_the_resolve_expression_holds() {
+    let mut rule = rule(0, 10);
+    rule.resolves_when = true;
+    check_beyond(
+        &mut rule,
+        "0 a -> Aa:firing
+         20 -> Aa:firing
+         21 !a -> Aa:firing
+         30 !a -> Aa:firing
+         31 !a ->",
+    );
+}
+
+#[test]
+fn a_stepped_clock_moves_every_time_of_an_alert_along() {
+    let mut rule = rule(5, 0);
+    let step =
+        |rule: &mut AlertRule, by: i64| rule.active.values_mut().for_each(|alert| alert.clock_stepped(by * 1_000));
+    check_beyond(&mut rule, "10000 a -> Aa:pending\n 10003 a -> Aa:pending");
+    step(&mut rule, -3_600);
+    check_beyond(&mut rule, "6404 a -> Aa:pending\n 6405 a -> Aa:firing");
+    step(&mut rule, 3_600);
+    check_beyond(&mut rule, "10006 a -> Aa:firing\n 10007 ->");
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::alerting::{Active, AlertRule};
+use super::active::Active;
+use super::alerting::AlertRule;
 use super::id::{RuleId, RuleType};
 use super::outcome::AlertState;
 use crate::model::Labels;
@@ -33,6 +34,8 @@ struct Saved {
     resolved_at: Option<Timestamp>,
     last_sent_at: Option<Timestamp>,
     keep_firing_since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unknown_since: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -84,6 +87,7 @@ fn saved(id: &RuleId, alert: &Active) -> Option<Value> {
         resolved_at: alert.resolved_at,
         last_sent_at: alert.last_sent_at,
         keep_firing_since: alert.keep_firing_since,
+        unknown_since: alert.unknown_since,
     };
     serde_json::to_value(saved).ok()
 }
@@ -107,6 +111,7 @@ pub(crate) fn read(value: Value) -> Option<(RuleId, Active)> {
     alert.resolved_at = saved.resolved_at;
     alert.last_sent_at = saved.last_sent_at;
     alert.keep_firing_since = saved.keep_firing_since;
+    alert.unknown_since = saved.unknown_since;
     alert.changed = false;
     Some((id, alert))
 }

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::action_file::{read_degrade, read_dim, read_limit, read_rollout, read_scale};
+use super::action_file::{check_condition, read_degrade, read_dim, read_limit, read_rollout, read_scale};
 use super::dim::RawControl;
 use super::query::Query;
 use super::rollout::RawRollout;
 use super::spec::{
-    AlertSpec, GroupSpec, LevelSpec, Mode, QuorumSpec, RecordSpec, RecoverSpec, RuleFile, RuleSpec, Scope,
+    AlertSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecordSpec, RecoverSpec, RuleFile, RuleSpec, Scope,
 };
 use super::text::TemplateText;
 use crate::model::NAME;
@@ -172,10 +172,13 @@ const KINDS: [(&str, Kind, &str); 7] = [
 const RULED: &[Kind] = &[Kind::Dim, Kind::Limit];
 
 /// Which fields stand in which kinds, the naming fields left out.
-const BELONGS: [(&str, &[Kind]); 48] = [
+const BELONGS: [(&str, &[Kind]); 51] = [
     ("expr", &[Kind::Record, Kind::Alert]),
     ("for", &[Kind::Alert, Kind::Scale]),
     ("keep_firing_for", &[Kind::Alert]),
+    ("resolve_when", &[Kind::Alert]),
+    ("on_unknown", &[Kind::Alert]),
+    ("unknown_for", &[Kind::Alert]),
     ("labels", &[Kind::Record, Kind::Alert]),
     ("annotations", &[Kind::Alert]),
     ("levels", &[Kind::Degrade]),
@@ -232,6 +235,9 @@ pub(super) struct RawRule {
     pub expr: Option<Query>,
     pub hold: Duration,
     pub keep_firing_for: Duration,
+    pub resolve_when: Option<Query>,
+    pub on_unknown: OnUnknown,
+    pub unknown_for: Duration,
     pub labels: Pairs,
     pub annotations: Pairs,
     pub levels: Option<Vec<LevelSpec>>,
@@ -279,6 +285,21 @@ impl RawRule {
                 "keep_firing_for",
                 "0s",
                 "how long the alert keeps firing after the expression ceased to hold (alert)",
+            ),
+            resolve_when: fields.optional(
+                "resolve_when",
+                "PromQL; a firing alert goes on until this has a result for its labels as well (alert)",
+            ),
+            on_unknown: fields.or(
+                "on_unknown",
+                "resolve",
+                "what becomes of an alert whose series are gone or whose target is down: resolve, as in Prometheus; \
+                 hold: it stays as it is; alert: it stays, and NAMEUnknown fires as well (alert)",
+            ),
+            unknown_for: fields.or(
+                "unknown_for",
+                "1h",
+                "with on_unknown hold or alert: for how long at the most (alert)",
             ),
             labels: fields.optional("labels", "labels to set; templates in alerts (record, alert)").unwrap_or_default(),
             annotations: fields.optional("annotations", "texts for people; templates (alert)").unwrap_or_default(),
@@ -438,6 +459,7 @@ fn read_alert(raw: RawRule, fields: &mut Fields<'_>) -> Option<AlertSpec> {
     check_label_names(&raw.labels, "label", fields);
     check_label_names(&raw.annotations, "annotation", fields);
     warn_useless(raw.expr.as_ref(), fields);
+    check_condition(raw.resolve_when.as_ref(), fields);
     let labels = templates(raw.labels, fields);
     let annotations = templates(raw.annotations, fields);
     Some(AlertSpec {
@@ -445,6 +467,9 @@ fn read_alert(raw: RawRule, fields: &mut Fields<'_>) -> Option<AlertSpec> {
         expr: raw.expr?,
         hold: raw.hold,
         keep_firing_for: raw.keep_firing_for,
+        resolve_when: raw.resolve_when,
+        on_unknown: raw.on_unknown,
+        unknown_for: raw.unknown_for,
         labels,
         annotations,
     })

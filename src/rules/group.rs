@@ -24,8 +24,8 @@ pub(crate) struct Group {
     pub next: Timestamp,
     pub rules: Vec<Rule>,
     pub last_evaluation: Option<Timestamp>,
-    /// As the caller measured it.
-    pub evaluation_seconds: f64,
+    /// How long the evaluation at the last slot took.
+    pub took: Duration,
     pub missed: u64,
 }
 
@@ -52,7 +52,7 @@ impl Group {
             next: slots.after(now),
             rules,
             last_evaluation: None,
-            evaluation_seconds: 0.0,
+            took: Duration::ZERO,
             missed: 0,
         }
     }
@@ -63,7 +63,7 @@ impl Group {
             self.next = old.next;
         }
         self.last_evaluation = old.last_evaluation;
-        self.evaluation_seconds = old.evaluation_seconds;
+        self.took = old.took;
         self.missed = old.missed;
         let mut before: HashMap<RuleId, Rule> = old.rules.into_iter().map(|rule| (rule.id.clone(), rule)).collect();
         for rule in &mut self.rules {
@@ -79,6 +79,13 @@ impl Group {
     /// Whether one of its rules wrote this series at its last evaluation.
     pub fn writes(&self, labels: &Labels) -> bool {
         self.rules.iter().any(|rule| rule.writes(labels))
+    }
+
+    /// The system's clock was set: the slots of the new time count, and what was measured from the old one moves along.
+    pub fn clock_stepped(&mut self, now: Timestamp, by_millis: i64) {
+        self.next = self.slots.after(now);
+        self.last_evaluation = self.last_evaluation.map(|at| at.shifted(by_millis));
+        self.rules.iter_mut().for_each(|rule| rule.clock_stepped(by_millis));
     }
 
     /// The slot to evaluate now, if it is time; slots in between count as missed.

@@ -44,16 +44,56 @@ pub(crate) struct Input {
     required: bool,
 }
 
+/// How old `up` may be and still speak for its target.
+pub(crate) const UP_AGE: Duration = Duration::from_secs(300);
+
 impl Input {
+    /// Whether an empty result is "no data" without it.
+    pub fn required(&self) -> bool {
+        self.required
+    }
+
+    /// Whether it reads at a fixed instant.
+    pub fn is_fixed(&self) -> bool {
+        self.at.is_some()
+    }
+
+    /// The part of the window that brackets do not ask for.
+    pub fn lookback(&self) -> Duration {
+        let span = if self.window > self.range { self.window - self.range } else { self.window };
+        Duration::from_millis(span.max(0).unsigned_abs())
+    }
+
+    /// How far back it reads beyond the lookback.
+    pub fn range_and_offset(&self) -> Duration {
+        Duration::from_millis(self.range.saturating_add(self.offset).max(0).unsigned_abs())
+    }
+
+    /// Whether a series has something to read in the window, and so many points at least.
+    pub fn is_alive(&self, view: &View, series: SeriesRef, at: Timestamp, points: usize) -> bool {
+        self.window_at(at).is_alive(view, series, points)
+    }
+
+    /// Whether any series that it matches goes on now, whatever window and offset it asks for.
+    pub fn matches_now(&self, view: &View, at: Timestamp) -> bool {
+        let lookback = crate::time::millis(self.lookback()).max(crate::time::millis(UP_AGE));
+        let window = Window { newest: at.as_millis(), oldest: at.as_millis().saturating_sub(lookback) };
+        view.any(&self.matchers, |series| window.is_alive(view, series, 1))
+    }
+
+    fn window_at(&self, at: Timestamp) -> Window {
+        let newest = self.at.unwrap_or(at).as_millis().saturating_sub(self.offset);
+        Window { newest, oldest: newest.saturating_sub(self.window) }
+    }
+
     /// Whether there is anything to read at an instant.
     pub fn is_there(&self, view: &View, at: Timestamp) -> bool {
-        let newest = self.at.unwrap_or(at).as_millis().saturating_sub(self.offset);
-        let window = Window { newest, oldest: newest.saturating_sub(self.window) };
-        view.resolve(&self.matchers).into_iter().any(|series| window.is_alive(view, series, self.points))
+        let window = self.window_at(at);
+        view.any(&self.matchers, |series| window.is_alive(view, series, self.points))
     }
 
     /// Whether the selector reads what alerting rules write.
-    fn reads_alerts(&self) -> bool {
+    pub fn reads_alerts(&self) -> bool {
         let name = self.matchers.iter().find(|m| m.name == NAME);
         let listed = name.and_then(Matcher::listed_values);
         listed.is_some_and(|names| names.iter().all(|name| name == "ALERTS" || name == "ALERTS_FOR_STATE"))

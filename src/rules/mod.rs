@@ -6,15 +6,18 @@
 
 mod action;
 mod action_file;
+mod active;
 mod alerting;
 #[cfg(test)]
 mod alerting_tests;
 mod dim;
 mod durable;
 mod evaluate;
+mod evaluations;
 mod file;
 #[cfg(test)]
 mod file_tests;
+mod findings;
 mod group;
 mod id;
 mod inputs;
@@ -22,6 +25,8 @@ mod outcome;
 mod promql_evaluate;
 mod query;
 mod recording;
+#[cfg(test)]
+mod restart_tests;
 mod rollout;
 mod rule;
 mod ruler;
@@ -38,19 +43,22 @@ mod unit_test_file;
 #[cfg(test)]
 mod unit_test_tests;
 mod urgent;
+mod witness;
 
 pub use dim::{ControlSpec, DimSpec, Input, LawName, LimitSource, LimitSpec};
+pub use evaluations::Evaluation;
 pub use file::parse_file;
+pub use findings::Finding;
 pub use id::{ActionRuleId, RuleId, RuleType};
 pub use outcome::{AlertEvent, AlertState, Condition, Judgement, Outcome, Part, Truth};
 pub use query::Query;
 pub use rollout::{CompareSpec, RolloutSpec, StepSpec};
 pub use rule::Health;
-pub use ruler::{Counters, Rules, Settings};
+pub use ruler::{Counters, Meter, Rules, Settings};
 pub use spec::{
-    AlertSpec, DegradeSpec, GroupSpec, LevelSpec, Mode, QuorumSpec, RecordSpec, RecoverSpec, RuleFile, RuleSpec,
-    ScaleSpec, Scope,
+    AlertSpec, DegradeSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecordSpec, RecoverSpec, RuleFile,
+    RuleSpec, ScaleSpec, Scope,
 };
-pub use status::{ActiveAlert, ConditionStatus, Finding, GroupStatus, RuleStatus};
+pub use status::{ActiveAlert, ConditionStatus, GroupStatus, RuleStatus};
 pub use text::TemplateText;
 pub use unit_test::{Failure, Loader, Report, TestReport, run_unit_tests};

@@ -1,16 +1,20 @@
 //! One rule with its state: ask, take over, write, mark what vanished.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::action::{ActionRule, Asked};
 use super::alerting::{AlertContext, AlertRule};
-use super::evaluate::Evaluate;
+use super::evaluate::{Evaluate, Reading};
+use super::evaluations::{Evaluation, Ring};
+use super::findings::Missing;
 use super::id::{RuleId, RuleType};
-use super::inputs::Inputs;
-use super::outcome::{Judgement, Outcome};
+use super::inputs::{Input, Inputs};
+use super::outcome::{AlertState, Judgement, Outcome};
 use super::recording::RecordRule;
-use super::ruler::{Counters, Shared};
+use super::ruler::{Counters, Meter, Shared};
 use super::spec::{AlertSpec, GroupSpec, RuleSpec};
+use super::witness::StoreWitness;
 use crate::model::{Labels, LabelsMap, stale_nan};
 use crate::promql::{self, SampleValue};
 use crate::series::{Appended, Store, View};
@@ -49,6 +53,19 @@ pub(crate) struct Rule {
     /// The series of the last evaluation, with its number.
     outputs: LabelsMap<u64>,
     round: u64,
+    /// The last evaluations.
+    pub ring: Ring,
+    pub missing: Missing,
+    /// After a restart, while alerts are held: what its inputs are made of.
+    pub upstream: Option<Upstream>,
+}
+
+/// What the recording rules read whose series a rule reads, through as many rules as there are in between.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub inputs: Vec<Input>,
+    /// The longest interval of those rules: until all of them have seen what is new.
+    pub settle: Duration,
 }
 
 /// The state of a rule by its kind.
@@ -62,8 +79,12 @@ pub(crate) enum Body {
 pub(crate) struct Scene<'a> {
     pub evaluator: &'a dyn Evaluate,
     pub shared: &'a Shared,
-    pub interval: std::time::Duration,
-    pub query_offset: std::time::Duration,
+    /// How long something took; nothing else is decided by it.
+    pub meter: &'a Meter,
+    /// Out of turn.
+    pub urgent: bool,
+    pub interval: Duration,
+    pub query_offset: Duration,
     pub limit: usize,
 }
 
@@ -80,8 +101,19 @@ impl Rule {
             RuleSpec::Alert(rule) => Body::Alert(alert_rule(rule, shared)),
             _ => Body::Action(ActionRule::of(&spec)),
         };
-        let (outputs, health) = (LabelsMap::default(), Health::Unknown);
-        Rule { id, spec, asked, body, health, last_at: None, outputs, round: 0 }
+        Rule {
+            id,
+            spec,
+            asked,
+            body,
+            health: Health::Unknown,
+            last_at: None,
+            outputs: LabelsMap::default(),
+            round: 0,
+            ring: Ring::among(shared.rules),
+            missing: Missing::default(),
+            upstream: None,
+        }
     }
 
     /// Takes over the state of the same rule from before a reload.
@@ -90,10 +122,17 @@ impl Rule {
         self.last_at = old.last_at;
         self.outputs = old.outputs;
         self.round = old.round;
+        self.ring.inherit(old.ring);
+        self.upstream = old.upstream;
+        let texts = |asked: &[Asked]| asked.iter().map(|asked| asked.query.text.clone()).collect::<Vec<_>>();
+        if texts(&self.asked) == texts(&old.asked) {
+            self.missing = old.missing;
+        }
         match (&mut self.body, old.body) {
             (Body::Alert(new), Body::Alert(old)) => {
                 new.active = old.active;
                 new.gone = old.gone;
+                new.inputs_seen = old.inputs_seen;
             }
             (Body::Action(new), Body::Action(mut old)) => {
                 for part in &mut new.parts {
@@ -125,17 +164,29 @@ impl Rule {
         out: &mut Vec<Outcome>,
     ) {
         let asked_at = at - scene.query_offset;
+        let began = (scene.meter)();
         self.last_at = Some(at);
         counters.evaluations += 1;
+        let mut note = Evaluation { at, urgent: scene.urgent, ..self.ring.blank() };
         // The view must be gone before anything is appended, or the append would copy what it touches.
-        let result = self.ask(&store.view(), at, asked_at, scene, out);
+        let result = self.ask(&store.view(), at, asked_at, scene, &mut note, out);
         self.health = match result {
-            Ok(samples) => self.commit(samples, asked_at, store, counters),
+            Ok(samples) => {
+                note.written = samples.len();
+                self.commit(samples, asked_at, store, counters)
+            }
             Err(message) => Health::Failed(message),
         };
-        if let Health::Failed(_) = self.health {
+        if let Health::Failed(message) = &self.health {
             counters.failures += 1;
+            note.error = Some(message.clone());
         }
+        if let Body::Alert(alerts) = &mut self.body {
+            note.alerts = alerts.active.values().filter(|alert| alert.state != AlertState::Inactive).count();
+            counters.unknown += std::mem::take(&mut alerts.unknown_count);
+        }
+        note.took = (scene.meter)().saturating_sub(began);
+        self.ring.push(note);
     }
 
     fn ask(
@@ -144,34 +195,92 @@ impl Rule {
         at: Timestamp,
         asked_at: Timestamp,
         scene: &Scene<'_>,
+        note: &mut Evaluation,
         out: &mut Vec<Outcome>,
     ) -> Result<Vec<(Labels, SampleValue)>, String> {
         let evaluator = scene.evaluator;
+        self.missing.look(&self.asked, view, asked_at);
         match &mut self.body {
             Body::Record(rule) => {
                 let result = evaluator.instant(view, &self.asked[0].query.expr, asked_at)?;
+                note.saw(&result);
                 rule.evaluate(result, scene.limit)
             }
-            Body::Alert(rule) => {
-                let result = evaluator.instant(view, &self.asked[0].query.expr, asked_at)?;
-                let shared = scene.shared;
-                let query = |text: &str| ask_for_template(evaluator, view, text, at);
-                let context = AlertContext {
-                    external_labels: &shared.external_labels,
-                    external_url: &shared.external_url,
-                    query: &query,
-                    limit: scene.limit,
-                };
-                let samples = rule.evaluate(&result, at, &context)?;
-                let events =
-                    rule.take_events(&self.id, at, shared.resend_delay, scene.interval, &shared.external_labels);
-                out.extend(events.into_iter().map(Outcome::Alert));
+            Body::Alert(_) => {
+                let samples = self.ask_alerts(view, at, asked_at, scene, note, out)?;
                 Ok(samples.into_iter().map(|(labels, value)| (labels, SampleValue::Float(value))).collect())
             }
             Body::Action(rule) => {
                 let (conditions, failure) = rule.judge(&self.asked, evaluator, view, asked_at);
+                let readings = conditions.iter().filter_map(|condition| {
+                    let value = SampleValue::Float(condition.value?);
+                    Some(Reading { labels: condition.labels.clone(), value })
+                });
+                note.saw(&readings.collect::<Vec<_>>());
                 out.push(Outcome::Judged(Judgement { rule: self.id.clone(), at, conditions }));
                 failure.map_or(Ok(Vec::new()), Err)
+            }
+        }
+    }
+
+    fn ask_alerts(
+        &mut self,
+        view: &View,
+        at: Timestamp,
+        asked_at: Timestamp,
+        scene: &Scene<'_>,
+        note: &mut Evaluation,
+        out: &mut Vec<Outcome>,
+    ) -> Result<Vec<(Labels, f64)>, String> {
+        let (evaluator, shared) = (scene.evaluator, scene.shared);
+        let Body::Alert(rule) = &mut self.body else { return Ok(Vec::new()) };
+        let result = evaluator.instant(view, &self.asked[0].query.expr, asked_at)?;
+        note.saw(&result);
+        let resolving = match self.asked.get(1) {
+            Some(asked) if !rule.active.is_empty() => evaluator.instant(view, &asked.query.expr, asked_at)?,
+            _ => Vec::new(),
+        };
+        let query = |text: &str| ask_for_template(evaluator, view, text, at);
+        let own: Vec<String> = rule.labels.keys().cloned().collect();
+        let upstream = self.upstream.as_ref();
+        let witness = StoreWitness {
+            view,
+            inputs: &self.asked[0].inputs,
+            upstream: upstream.map_or(&[], |upstream| &upstream.inputs),
+            at: asked_at,
+            own: &|name| own.iter().any(|own| own == name),
+        };
+        let context = AlertContext {
+            external_labels: &shared.external_labels,
+            external_url: &shared.external_url,
+            query: &query,
+            limit: scene.limit,
+            witness: &witness,
+            settle: upstream.map_or(Duration::ZERO, |upstream| upstream.settle),
+            resolving: &resolving,
+        };
+        let samples = rule.evaluate(&result, at, &context)?;
+        let events = rule.take_events(&self.id, at, shared.resend_delay, scene.interval, &shared.external_labels);
+        out.extend(events.into_iter().map(Outcome::Alert));
+        if self.upstream.is_some() && rule.active.values().all(|alert| alert.held.is_none()) {
+            self.upstream = None;
+        }
+        Ok(samples)
+    }
+
+    /// The system's clock was set: every time moves along.
+    pub fn clock_stepped(&mut self, by_millis: i64) {
+        let step = |at: &mut Option<Timestamp>| *at = at.map(|at| at.shifted(by_millis));
+        step(&mut self.last_at);
+        self.ring.clock_stepped(by_millis);
+        self.missing.clock_stepped(by_millis);
+        match &mut self.body {
+            Body::Record(_) => {}
+            Body::Alert(rule) => rule.active.values_mut().for_each(|alert| alert.clock_stepped(by_millis)),
+            Body::Action(rule) => {
+                for (_, since) in rule.parts.iter_mut().filter_map(|part| part.last.as_mut()) {
+                    *since = since.shifted(by_millis);
+                }
             }
         }
     }
@@ -251,8 +360,13 @@ fn alert_rule(spec: &AlertSpec, shared: &Shared) -> AlertRule {
         annotations: spec.annotations.clone(),
         generator_url: format!("{}/graph?g0.expr={}&g0.tab=1", shared.external_url, query_escape(&spec.expr.text))
             .into(),
+        on_unknown: spec.on_unknown,
+        unknown_for: spec.unknown_for,
+        resolves_when: spec.resolve_when.is_some(),
         active: LabelsMap::default(),
         gone: Vec::new(),
+        unknown_count: 0,
+        inputs_seen: false,
     }
 }
 

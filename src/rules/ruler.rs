@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::alerting::Active;
+use super::active::{Active, Held};
 use super::durable::{self, Changes};
 use super::evaluate::Evaluate;
 use super::group::Group;
 use super::id::RuleId;
 use super::outcome::{AlertState, Outcome};
 use super::promql_evaluate::PromQl;
-use super::rule::{Body, Rule, Scene};
+use super::rule::{Body, Rule, Scene, Upstream};
 use super::spec::GroupSpec;
 use super::urgent::Index;
 use crate::limits;
@@ -55,8 +55,13 @@ impl Default for Settings {
     }
 }
 
+/// Gives time that only grows, to measure how long something took. Results and decisions never depend on it.
+pub type Meter = Arc<dyn Fn() -> Duration + Send + Sync>;
+
 /// The settings without the groups: what rules share.
 pub(crate) struct Shared {
+    /// How many rules there are.
+    pub rules: usize,
     pub evaluation_interval: Duration,
     pub query_offset: Duration,
     pub external_labels: Labels,
@@ -72,6 +77,7 @@ impl Shared {
         let Settings { resend_delay, outage_tolerance, lookback, .. } = settings;
         let external_url = external_url.trim_end_matches('/').to_owned();
         let shared = Shared {
+            rules: groups.iter().map(|group| group.rules.len()).sum(),
             evaluation_interval,
             query_offset,
             external_labels,
@@ -96,6 +102,8 @@ pub struct Counters {
     pub refused: u64,
     /// Evaluations of single rules out of turn.
     pub urgent: u64,
+    /// Alerts whose inputs went away, or whose target went down, under them.
+    pub unknown: u64,
 }
 
 /// All rules with their state.
@@ -123,6 +131,7 @@ pub struct Rules {
     orphans: Vec<(Timestamp, Vec<Labels>)>,
     changes: Changes,
     counters: Counters,
+    meter: Meter,
 }
 
 /// What waits for an evaluation out of turn.
@@ -154,9 +163,15 @@ impl Rules {
             orphans: Vec::new(),
             changes: Changes::new(),
             counters: Counters::default(),
+            meter: Arc::new(|| Duration::ZERO),
         };
         rules.build_index();
         rules
+    }
+
+    /// Measures evaluations from now on, for the status alone.
+    pub fn measure_with(&mut self, meter: Meter) {
+        self.meter = meter;
     }
 
     fn build_index(&mut self) {
@@ -241,9 +256,11 @@ impl Rules {
             if let Some(at) = self.groups[group].due(now) {
                 self.counters.missed += self.groups[group].missed - missed;
                 self.groups[group].last_evaluation = Some(at);
+                let began = (self.meter)();
                 for rule in 0..self.groups[group].rules.len() {
-                    self.evaluate_rule((group, rule), at, store, out);
+                    self.evaluate_rule((group, rule), at, false, store, out);
                 }
+                self.groups[group].took = (self.meter)().saturating_sub(began);
             }
         }
         if self.urgent.at.is_some_and(|due| due <= now) {
@@ -275,7 +292,7 @@ impl Rules {
         self.urgent.last = Some(now);
         for rank in std::mem::take(&mut self.urgent.waiting) {
             let Some(place) = self.index.number(rank).map(|number| self.places[number]) else { continue };
-            if self.evaluate_rule(place, now, store, out) {
+            if self.evaluate_rule(place, now, true, store, out) {
                 self.counters.urgent += 1;
             } else {
                 self.urgent.waiting.insert(rank);
@@ -289,6 +306,7 @@ impl Rules {
         &mut self,
         place: (usize, usize),
         at: Timestamp,
+        urgent: bool,
         store: &mut Store,
         out: &mut Vec<Outcome>,
     ) -> bool {
@@ -296,6 +314,8 @@ impl Rules {
         let scene = Scene {
             evaluator: &*self.evaluator,
             shared: &self.shared,
+            meter: &self.meter,
+            urgent,
             interval: group.interval,
             query_offset: group.query_offset,
             limit: group.limit,
@@ -312,7 +332,7 @@ impl Rules {
     pub(crate) fn evaluate_all(&mut self, at: Timestamp, store: &mut Store) {
         let mut out = Vec::new();
         for place in self.places.clone() {
-            self.evaluate_rule(place, at, store, &mut out);
+            self.evaluate_rule(place, at, false, store, &mut out);
             out.clear();
         }
     }
@@ -331,15 +351,16 @@ impl Rules {
         }
     }
 
-    /// After a step of the system's clock: slots and times of evaluation begin anew.
-    pub fn clock_stepped(&mut self, now: Timestamp) {
+    /// The system's clock was set by so many milliseconds, to `now`. Slots go on in the new time; what is measured from a
+    /// moment before (how long an alert is pending, is kept firing, was told) moves along, so that nothing takes longer or
+    /// shorter than it should.
+    pub fn clock_stepped(&mut self, now: Timestamp, by_millis: i64) {
         for group in &mut self.groups {
-            group.next = group.slots.after(now);
-            group.rules.iter_mut().for_each(|rule| rule.last_at = rule.last_at.filter(|last| *last < now));
+            group.clock_stepped(now, by_millis);
         }
-        self.urgent.last = None;
-        self.urgent.at = self.urgent.at.map(|_| now);
-        self.orphans.iter_mut().for_each(|(due, _)| *due = now.min(*due));
+        self.urgent.last = self.urgent.last.map(|at| at.shifted(by_millis));
+        self.urgent.at = self.urgent.at.map(|at| at.shifted(by_millis));
+        self.orphans.iter_mut().for_each(|(due, _)| *due = due.shifted(by_millis));
     }
 
     /// What must survive a restart and changed since the last call: by key; without a value the key is to be forgotten.
@@ -361,10 +382,12 @@ impl Rules {
     ///
     /// The times of an alert are exactly as they were: a pending timer does not start again. After a pause longer than
     /// the outage tolerance pending alerts are dropped; firing ones stay. An alert that is not in its rule's result is held
-    /// (neither resolved nor promoted) until the rule has returned it once, or until `now` + the longest range in the
-    /// rule's expression (at most the outage tolerance) or 2 intervals of its group, whichever is longer, +
-    /// [`limits::RESTORE_GRACE`]: the lookback is not waited for. A resolve that was not told is told at the rule's next
-    /// evaluation, however long ago it was.
+    /// (neither resolved nor promoted) until the rule has returned it once; or until every series that concerns it and was
+    /// alive before the restart has a point (a staleness marker too) from after it, with as much before it as a range
+    /// asks for, and the recording rules in between have had an interval to follow; or, where an input does not come
+    /// back, until `now` + the longest range in the rule's expression (at most the outage tolerance) or 2 intervals of
+    /// its group, whichever is longer, + [`limits::RESTORE_GRACE`]. A resolve that was not told is told at the rule's
+    /// next evaluation, however long ago it was.
     pub fn restore(
         &mut self,
         items: impl Iterator<Item = (String, serde_json::Value)>,
@@ -386,14 +409,30 @@ impl Rules {
     }
 
     fn restore_one(&mut self, (group, rule): (usize, usize), mut alert: Active, now: Timestamp) {
+        let number = self.places.iter().position(|place| *place == (group, rule));
+        let upstream = number.map(|number| self.upstream(number));
         let group = &mut self.groups[group];
         let rule = &mut group.rules[rule];
         let range = rule.asked.iter().map(|asked| asked.inputs.longest_range()).max().unwrap_or_default();
         let wait = range.min(self.shared.outage_tolerance).max(2 * group.interval) + limits::RESTORE_GRACE;
         if let Body::Alert(alerts) = &mut rule.body {
-            alert.held_until = Some(now + wait);
+            alert.held = Some(Held { since: now, until: now + wait, fresh_at: None });
             alerts.active.insert(alert.labels.clone(), alert);
+            rule.upstream = upstream.filter(|upstream| !upstream.inputs.is_empty());
         }
+    }
+
+    /// What the recording rules read that a rule depends on.
+    fn upstream(&self, number: usize) -> Upstream {
+        let mut upstream = Upstream { inputs: Vec::new(), settle: Duration::ZERO };
+        for writer in self.index.writers(number) {
+            let rule = self.rule(writer);
+            if matches!(rule.body, Body::Record(_)) {
+                upstream.inputs.extend(rule.asked.iter().flat_map(|asked| asked.inputs.0.iter().cloned()));
+                upstream.settle = upstream.settle.max(self.groups[self.places[writer].0].interval);
+            }
+        }
+        upstream
     }
 
     /// What the store must keep for these rules.
@@ -410,14 +449,6 @@ impl Rules {
     /// How often what happened, since the start.
     pub fn counters(&self) -> Counters {
         self.counters
-    }
-
-    /// Notes how long the last evaluation of a group took, for the status. Nothing here reads a clock.
-    pub fn set_evaluation_seconds(&mut self, file: &str, group: &str, seconds: f64) {
-        let found = self.groups.iter_mut().find(|g| &*g.file == file && &*g.name == group);
-        if let Some(group) = found {
-            group.evaluation_seconds = seconds;
-        }
     }
 
     pub(crate) fn groups(&self) -> &[Group] {

@@ -119,16 +119,31 @@ fn missed_ticks_are_skipped_and_counted() {
 }
 
 #[test]
-fn a_stepped_clock_begins_anew() {
-    let mut world = World::new(&yaml(&["{record: b, expr: a}"]));
-    world.step();
-    world.asked();
-    world.now = world.now - Duration::from_secs(3_600);
-    world.rules.clock_stepped(world.now);
-    let next = world.rules.next_deadline().expect("a deadline");
-    assert!(next.since(world.now) <= Duration::from_secs(1));
-    world.step();
-    assert_eq!(world.asked(), ["a"]);
+fn a_stepped_clock_changes_no_timer_and_judging_goes_on() {
+    for by in [-3_600_i64, -5, 3_600] {
+        let rules =
+            ["{alert: A, expr: a, for: 10s}", "{alert: B, expr: b, keep_firing_for: 10s}", "{record: r, expr: c}"];
+        let mut world = World::at(&yaml(&rules), Timestamp::from_millis(10_000_000));
+        world.answer("a", Ok(&[("x", 1.0)]));
+        world.answer("b", Ok(&[("y", 1.0)]));
+        world.answer("c", Ok(&[("z", 1.0)]));
+        world.step();
+        world.answer("b", Ok(&[]));
+        (0..4).for_each(|_| drop(world.step()));
+        world.now = world.now.shifted(by * 1_000);
+        world.store.clock_stepped(by * 1_000);
+        world.rules.clock_stepped(world.now, by * 1_000);
+        world.asked();
+        let mut told = Vec::new();
+        for second in 5..15 {
+            world.step();
+            told.extend(world.told().into_iter().map(|what| format!("{second} {what}")));
+        }
+        assert_eq!(world.asked().len(), 30, "by {by}: once a second each");
+        assert_eq!(told, ["10 x:firing", "11 y:inactive"], "by {by}");
+        assert_eq!(world.rules.counters().refused, 0, "by {by}");
+        assert_eq!(world.points("r").len(), 15, "by {by}");
+    }
 }
 
 #[test]
@@ -327,14 +342,74 @@ fn needs_say_how_far_back_each_selector_looks() {
 }
 
 #[test]
-fn a_selector_that_matches_nothing_is_found() {
-    let mut world =
-        World::new(&yaml(&["{alert: A, expr: 'there + nowhere{a=\"b\"} > 1'}", "{alert: B, expr: absent(nowhere)}"]));
-    world.append("there", 1.0);
-    let findings = world.rules.findings(&world.store.view(), world.now);
-    assert_eq!(findings.len(), 1);
-    assert_eq!((findings[0].selector.as_str(), &*findings[0].rule.name), ("nowhere{a=\"b\"}", "A"));
-    assert_eq!(&findings[0].place.file.text[findings[0].place.span.clone()], "nowhere{a=\"b\"}");
+fn a_selector_that_matches_nothing_for_a_while_is_found_with_what_may_be_meant() {
+    let rules = [
+        "{alert: A, expr: 'there + thera > 1'}",
+        "{alert: B, expr: absent(nowhere)}",
+        "{alert: C, expr: 'there{l=\"q\"} unless nowhere'}",
+        "{alert: D, expr: 'rate(there[1d] offset 1d) or nowhere'}",
+        "{alert: E, expr: 'zzzzzzzzz'}",
+        "{alert: F, expr: 'sum(ALERTS{alertname=\"q\"})'}",
+    ];
+    let mut world = World::new(&yaml(&rules));
+    let began = world.now;
+    let mut first = None;
+    while world.now.since(began) < Duration::from_secs(100) {
+        world.store.append(&Labels::from_pairs([(NAME, "there"), ("l", "x")]), world.now, 1.0);
+        world.step();
+        if !world.rules.findings().is_empty() {
+            first.get_or_insert(world.now.since(began).as_secs());
+        }
+    }
+    assert_eq!(first, Some(60), "not at once");
+    let view = world.store.view();
+    let found: Vec<String> = world
+        .rules
+        .findings()
+        .iter()
+        .map(|finding| format!("{}: {}", finding.rule.name, finding.message(&view)))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "A: `thera` matches no series: there is no metric `thera`, did you mean `there`?",
+            "C: `there{l=\"q\"}` matches no series: none of `there` fits `l=\"q\"`; there are values such as x",
+            "E: `zzzzzzzzz` matches no series: there is no metric `zzzzzzzzz`",
+        ]
+    );
+    let place = &world.rules.findings()[0].place;
+    assert_eq!((&place.file.text[place.span.clone()], place.line()), ("thera", 5));
+    // A clock that is set meanwhile makes no finding.
+    world.rules.clock_stepped(world.now + Duration::from_secs(3_600), 3_600_000);
+    assert_eq!(world.rules.findings().len(), 3);
+}
+
+#[test]
+fn the_last_evaluations_of_a_rule_are_kept() {
+    let mut world = World::new(&yaml(&["{alert: A, expr: a, for: 1s}", "{record: r, expr: 'b * 2'}"]));
+    let ticks = std::sync::atomic::AtomicU64::new(0);
+    let measure = move || Duration::from_millis(ticks.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    world.rules.measure_with(std::sync::Arc::new(measure));
+    world.answer("b", Err("broken"));
+    for count in 0..70_u32 {
+        let many: Vec<(&str, f64)> = ["a", "b", "c", "d", "e", "f", "g"].map(|l| (l, f64::from(count))).to_vec();
+        world.answer("a", Ok(&many[..usize::from(count % 2 == 0) * 7]));
+        world.step();
+    }
+    let kept = &world.rules.evaluations(Some("g"), "A")[0].1;
+    assert_eq!(kept.len(), crate::limits::EVALUATIONS_PER_RULE);
+    let last = &kept[kept.len() - 2..];
+    assert_eq!((last[1].at, last[0].at), (world.now, world.now - Duration::from_secs(1)));
+    assert_eq!((last[0].elements, last[0].alerts, last[0].written), (7, 7, 14));
+    assert_eq!((last[1].elements, last[1].alerts, last[1].written), (0, 0, 0));
+    assert_eq!((last[0].values.len(), last[0].values[0].1), (crate::limits::EVALUATION_VALUES, 68.0));
+    assert_eq!((last[0].took, last[0].urgent, last[0].error.as_deref()), (Duration::from_millis(1), false, None));
+    let failed = &world.rules.evaluations(None, "r")[0].1;
+    assert_eq!(failed.last().and_then(|last| last.error.as_deref()), Some("broken"));
+    assert!(world.rules.evaluations(Some("other"), "A").is_empty());
+    let status = world.rules.groups_status();
+    assert_eq!(status[0].rules[0].evaluation_seconds, 0.001);
+    assert_eq!(status[0].evaluation_seconds, 0.005, "the group with both of its rules");
 }
 
 /// A world after a restart: the journal's items, given to a new one.
@@ -476,11 +551,10 @@ fn the_status_has_what_the_api_shows() {
     world.answer("a", Ok(&[("x", 1.5)]));
     assert_eq!(world.rules.groups_status()[0].rules[0].state_str(), "unknown");
     world.step();
-    world.rules.set_evaluation_seconds("r.yaml", "g", 0.25);
     let status = world.rules.groups_status();
     let group = &status[0];
     assert_eq!((&*group.file, &*group.name, group.interval), ("r.yaml", "g", Duration::from_secs(1)));
-    assert_eq!((group.last_evaluation, group.evaluation_seconds), (Some(world.now), 0.25));
+    assert_eq!(group.last_evaluation, Some(world.now));
     let types: Vec<&str> = group.rules.iter().map(|rule| rule.id.kind.as_str()).collect();
     assert_eq!(types, ["alerting", "recording", "scale"]);
     let alert = &group.rules[0];

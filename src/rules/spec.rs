@@ -64,7 +64,7 @@ impl RuleSpec {
     pub fn queries(&self) -> Vec<&Query> {
         match self {
             RuleSpec::Record(rule) => vec![&rule.expr],
-            RuleSpec::Alert(rule) => vec![&rule.expr],
+            RuleSpec::Alert(rule) => std::iter::once(&rule.expr).chain(&rule.resolve_when).collect(),
             action => action.asked().into_iter().map(|(_, query)| query).collect(),
         }
     }
@@ -120,9 +120,37 @@ pub struct AlertSpec {
     pub hold: Duration,
     /// How long the alert keeps firing after the expression ceased to hold.
     pub keep_firing_for: Duration,
+    /// A firing alert goes on until this holds for its labels.
+    pub resolve_when: Option<Query>,
+    pub on_unknown: OnUnknown,
+    /// How long an alert is kept at the most while its inputs are gone.
+    pub unknown_for: Duration,
     /// Templates; the group's labels are in it.
     pub labels: BTreeMap<String, TemplateText>,
     pub annotations: BTreeMap<String, TemplateText>,
+}
+
+/// What becomes of an alert whose inputs are gone or whose target is down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnUnknown {
+    /// It ends, as in Prometheus.
+    #[default]
+    Resolve,
+    /// It stays as it is.
+    Hold,
+    /// It stays as it is, and another alert tells of it.
+    Alert,
+}
+
+impl OnUnknown {
+    /// The word of the rule file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OnUnknown::Resolve => "resolve",
+            OnUnknown::Hold => "hold",
+            OnUnknown::Alert => "alert",
+        }
+    }
 }
 
 /// A rule that walks the ladder of a feature switch.

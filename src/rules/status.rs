@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::alerting::Active;
+use super::active::Active;
+use super::evaluations::Evaluation;
+use super::findings::Finding;
 use super::group::Group;
 use super::id::RuleId;
 use super::outcome::{AlertState, Condition};
@@ -12,9 +14,7 @@ use super::rule::{Body, Health, Rule};
 use super::ruler::Rules;
 use super::spec::RuleSpec;
 use crate::model::Labels;
-use crate::series::View;
 use crate::time::Timestamp;
-use crate::yaml::Place;
 
 /// A group.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub struct GroupStatus {
     /// 0: no limit.
     pub limit: usize,
     pub rules: Vec<RuleStatus>,
-    /// As the caller measured it; 0 before.
+    /// How long the evaluation at the last slot took; 0 before.
     pub evaluation_seconds: f64,
     /// The slot of the last evaluation.
     pub last_evaluation: Option<Timestamp>,
@@ -51,6 +51,10 @@ pub struct RuleStatus {
     pub annotations: BTreeMap<String, String>,
     pub health: Health,
     pub last_evaluation: Option<Timestamp>,
+    /// How long the last evaluation took; 0 before.
+    pub evaluation_seconds: f64,
+    /// Selectors that match nothing.
+    pub findings: Vec<Finding>,
     /// Of an alert: the worst of its alerts; `None` before the first evaluation, and for other kinds.
     pub state: Option<AlertState>,
     /// Pending and firing ones, in the order of their labels.
@@ -87,6 +91,8 @@ pub struct ActiveAlert {
     pub value: f64,
     /// Restored after a restart and not seen since: kept until then at least.
     pub held_until: Option<Timestamp>,
+    /// Since when it is kept although its inputs are gone or their target is down.
+    pub unknown_since: Option<Timestamp>,
 }
 
 /// A condition of an action rule.
@@ -97,18 +103,6 @@ pub struct ConditionStatus {
     pub condition: Option<Condition>,
     /// Since when it has been saying the same.
     pub since: Option<Timestamp>,
-}
-
-/// Something that is probably not as meant.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    pub rule: RuleId,
-    /// The selector's text.
-    pub selector: String,
-    /// Where the selector stands.
-    pub place: Place,
-    /// What about it.
-    pub message: &'static str,
 }
 
 impl Rules {
@@ -133,27 +127,32 @@ impl Rules {
         rules.flat_map(alerts_of).collect()
     }
 
-    /// Selectors that match no series at `now` although their rule waits for one. Not for every tick: it asks the store
-    /// once for each selector.
-    pub fn findings(&self, view: &View, now: Timestamp) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        for group in self.groups() {
-            for rule in &group.rules {
-                for asked in &rule.asked {
-                    let missing = asked.inputs.missing_now(view, now - group.query_offset);
-                    findings.extend(missing.map(|input| {
-                        let span = input.span.start as usize..input.span.end as usize;
-                        Finding {
-                            rule: rule.id.clone(),
-                            selector: asked.query.text.get(span.clone()).unwrap_or_default().to_owned(),
-                            place: asked.query.place.within(&asked.query.text, span),
-                            message: "this selector matches no series",
-                        }
-                    }));
-                }
-            }
-        }
-        findings
+    /// How many alerts are kept although nothing is known of them.
+    pub fn unknown_alerts(&self) -> usize {
+        let rules = self.groups().iter().flat_map(|group| &group.rules);
+        let of = |rule: &Rule| match &rule.body {
+            Body::Alert(alerts) => alerts.active.values().filter(|alert| alert.unknown_since.is_some()).count(),
+            _ => 0,
+        };
+        rules.map(of).sum()
+    }
+
+    /// Selectors that have matched no series for a while although their rule waits for some.
+    pub fn findings(&self) -> Vec<Finding> {
+        let rules = self.groups().iter().flat_map(|group| &group.rules);
+        rules.flat_map(|rule| rule.missing.findings(&rule.id, &rule.asked)).collect()
+    }
+
+    /// How many findings there are.
+    pub fn findings_count(&self) -> usize {
+        self.groups().iter().flat_map(|group| &group.rules).map(|rule| rule.missing.count()).sum()
+    }
+
+    /// The last evaluations of the rules of this name, oldest first; of all groups when none is named.
+    pub fn evaluations(&self, group: Option<&str>, name: &str) -> Vec<(RuleId, Vec<Evaluation>)> {
+        let groups = self.groups().iter().filter(|known| group.is_none_or(|group| *known.name == *group));
+        let rules = groups.flat_map(|group| &group.rules).filter(|rule| &*rule.id.name == name);
+        rules.map(|rule| (rule.id.clone(), rule.ring.all().cloned().collect())).collect()
     }
 }
 
@@ -165,7 +164,7 @@ fn group_status(group: &Group) -> GroupStatus {
         query_offset: group.query_offset,
         limit: group.limit,
         rules: group.rules.iter().map(rule_status).collect(),
-        evaluation_seconds: group.evaluation_seconds,
+        evaluation_seconds: group.took.as_secs_f64(),
         last_evaluation: group.last_evaluation,
         next_evaluation: group.next,
         missed: group.missed,
@@ -182,6 +181,8 @@ fn rule_status(rule: &Rule) -> RuleStatus {
         annotations: BTreeMap::new(),
         health: rule.health.clone(),
         last_evaluation: rule.last_at,
+        evaluation_seconds: rule.ring.last().map_or(0.0, |last| last.took.as_secs_f64()),
+        findings: rule.missing.findings(&rule.id, &rule.asked),
         state: None,
         alerts: alerts_of(rule),
         conditions: conditions_of(rule),
@@ -191,6 +192,7 @@ fn rule_status(rule: &Rule) -> RuleStatus {
         RuleSpec::Record(spec) => status.labels.clone_from(&spec.labels),
         RuleSpec::Alert(spec) => {
             let source = |(name, text): (&String, &super::text::TemplateText)| (name.clone(), text.source.to_string());
+            status.query = spec.expr.text.to_string();
             status.duration = spec.hold;
             status.keep_firing_for = spec.keep_firing_for;
             status.labels = spec.labels.iter().map(source).collect();
@@ -213,7 +215,8 @@ fn alerts_of(rule: &Rule) -> Vec<ActiveAlert> {
         active_at: alert.active_at,
         keep_firing_since: alert.keep_firing_since,
         value: alert.value,
-        held_until: alert.held_until,
+        held_until: alert.held.map(|held| held.until),
+        unknown_since: alert.unknown_since,
     };
     let active = alerts.active.values().filter(|alert| alert.state != AlertState::Inactive);
     let mut alerts: Vec<ActiveAlert> = active.map(shown).collect();

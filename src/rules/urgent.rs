@@ -112,6 +112,18 @@ impl Index {
         }
     }
 
+    /// The rules that write what a rule reads, and those that write what these read, and so on; without itself.
+    pub fn writers(&self, number: Number) -> BTreeSet<Number> {
+        let (mut found, mut reached) = (BTreeSet::new(), vec![number]);
+        while let Some(reader) = reached.pop() {
+            let writes = |writer: &Number| self.readers[*writer].contains(&reader) && *writer != number;
+            let new: Vec<Number> =
+                (0..self.readers.len()).filter(writes).filter(|writer| found.insert(*writer)).collect();
+            reached.extend(new);
+        }
+        found
+    }
+
     /// The rank of a rule.
     pub fn rank(&self, number: Number) -> usize {
         self.rank[number]

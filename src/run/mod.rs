@@ -13,4 +13,4 @@ mod systemd;
 mod watch;
 
 pub use disk::DiskFiles;
-pub use start::{RunArgs, RunError, run};
+pub use start::{RunArgs, RunError, SetLogLevel, run};

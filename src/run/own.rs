@@ -1,8 +1,10 @@
 //! Our own metrics as a source like any other, so that rules can read them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::engine::Engine;
+use crate::limits;
 use crate::model::{Batch, Completeness, Labels, LabelsMap, Source};
 use crate::rules::Counters;
 use crate::series::Refusal;
@@ -24,6 +26,8 @@ pub(super) struct OwnMetrics {
     decided: usize,
     dropped: u64,
     cpu_seconds: f64,
+    /// Who had samples refused so far: only so many are named.
+    refused: BTreeSet<Source>,
 }
 
 impl OwnMetrics {
@@ -36,7 +40,17 @@ impl OwnMetrics {
             decided: 0,
             dropped: 0,
             cpu_seconds: 0.0,
+            refused: BTreeSet::new(),
         }
+    }
+
+    /// Counts samples that the store of series refused, under the name of who gave them.
+    pub(super) fn refused(&mut self, telemetry: &Telemetry, source: &Source, why: Refusal, count: u64) {
+        if self.refused.len() < limits::REFUSED_SOURCES {
+            self.refused.insert(source.clone());
+        }
+        let name = if self.refused.contains(source) { source.as_str() } else { "_other" };
+        telemetry.add(Metric::SamplesRefused, &[("reason", refusal_word(why)), ("source", name)], count as f64);
     }
 
     /// Brings the engine's counters into the table and the table into a batch.
@@ -71,7 +85,14 @@ impl OwnMetrics {
         step(Metric::RuleEvaluations, now.evaluations, before.evaluations);
         step(Metric::RuleEvaluationFailures, now.failures, before.failures);
         step(Metric::RuleGroupIterationsMissed, now.missed, before.missed);
+        step(Metric::AlertsUnknown, now.unknown, before.unknown);
+        if now.refused > before.refused {
+            let labels = [("reason", "rule"), ("source", "rules")];
+            telemetry.add(Metric::SamplesRefused, &labels, (now.refused - before.refused) as f64);
+        }
         self.counted = now;
+        telemetry.set(Metric::AlertsHeldUnknown, &[], engine.rules().unknown_alerts() as f64);
+        telemetry.set(Metric::RuleFindings, &[], engine.rules().findings_count() as f64);
         telemetry.set(Metric::SeriesCount, &[], engine.series_count() as f64);
         telemetry.set(Metric::NotificationsPending, &[], engine.alerts().outbox_len() as f64);
         for state in [crate::rules::AlertState::Pending, crate::rules::AlertState::Firing] {
@@ -131,7 +152,7 @@ fn cpu_seconds(stat: &str, ticks_per_second: u64) -> Option<f64> {
 }
 
 /// The word for a refusal in `brownout_samples_refused_total`.
-pub(super) fn refusal_word(why: Refusal) -> &'static str {
+fn refusal_word(why: Refusal) -> &'static str {
     match why {
         Refusal::OutOfOrder => "out_of_order",
         Refusal::TooManySeries => "too_many_series",
@@ -152,6 +173,23 @@ pub(super) fn tell_build(telemetry: &Telemetry) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refused_samples_are_counted_under_the_name_of_their_source() {
+        let (mut own, telemetry) = (OwnMetrics::new("here".into()), Telemetry::new());
+        let web = Source::new("scrape", "web");
+        own.refused(&telemetry, &web, Refusal::TooManySeriesOfSource, 3);
+        for number in 0..limits::REFUSED_SOURCES {
+            own.refused(&telemetry, &Source::new("log", &number.to_string()), Refusal::TooManySeries, 1);
+        }
+        own.refused(&telemetry, &web, Refusal::TooManySeriesOfSource, 4);
+        let of = |reason: &str, source: &str| {
+            telemetry.get(Metric::SamplesRefused, &[("reason", reason), ("source", source)])
+        };
+        assert_eq!(of("too_many_series_of_source", "scrape/web"), Some(7.0));
+        assert_eq!(of("too_many_series", "log/0"), Some(1.0));
+        assert_eq!(of("too_many_series", "_other"), Some(1.0), "only so many are named");
+    }
 
     #[test]
     fn processor_time_is_read_behind_any_command_name() {

@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::jobs::{Jobs, LogOutput, Tools};
-use super::own::{OwnMetrics, refusal_word};
+use super::own::OwnMetrics;
 use super::perform::{Receivers, Work};
 use super::plan::{Plan, plan, receivers};
+use super::start::SetLogLevel;
 use super::systemd::Systemd;
 use crate::config::{Checked, Loaded, load};
 use crate::engine::{Effects, Engine, Event, Reply};
@@ -94,6 +95,7 @@ pub(super) struct Shell {
     pub freeze_path: PathBuf,
     pub freeze_there: bool,
     pub started: Timestamp,
+    pub set_log_level: Option<SetLogLevel>,
 }
 
 impl Shell {
@@ -138,8 +140,8 @@ impl Shell {
     }
 
     async fn perform(&mut self, effects: Effects) {
-        for (why, count) in &effects.refused {
-            self.telemetry.add(Metric::SamplesRefused, &[("reason", refusal_word(*why))], *count as f64);
+        for ((source, why), count) in &effects.refused {
+            self.own.refused(&self.telemetry, source, *why, *count);
         }
         if effects.appended > 0 {
             self.telemetry.add(Metric::SamplesAppended, &[], effects.appended as f64);
@@ -184,10 +186,12 @@ impl Shell {
         }
         tracing::warn!(drift_millis = drift, "the system's clock was set");
         self.telemetry.count(Metric::ClockSteps, &[]);
+        let before = self.clock.now();
         self.clock.resync();
+        let by_millis = self.clock.now().as_millis() - before.as_millis();
         self.own_due = self.clock.now();
         self.snapshot_due = self.clock.now() + SNAPSHOT_INTERVAL;
-        self.handle(Event::ClockStepped, Vec::new()).await;
+        self.handle(Event::ClockStepped(by_millis), Vec::new()).await;
     }
 
     /// The file works with everything else broken: no network, no store, no command line.
@@ -211,6 +215,9 @@ impl Shell {
         match ask {
             Ask::Picture(reply) => drop(reply.send(self.engine.picture(self.clock.now()))),
             Ask::View(reply) => drop(reply.send(self.engine.view())),
+            Ask::Evaluations { group, rule, reply } => {
+                drop(reply.send(self.engine.rules().evaluations(group.as_deref(), &rule)));
+            }
             Ask::Command(command, reply) => {
                 self.questions += 1;
                 self.waiting.insert(self.questions, reply);
@@ -281,6 +288,9 @@ impl Shell {
 
     async fn adopt(&mut self, checked: &Checked, receivers: Receivers) {
         let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked);
+        if let Some(set) = &self.set_log_level {
+            (set.0)(checked.log.level.as_str());
+        }
         self.generation += 1;
         self.declarations = declarations;
         self.receivers.send_replace(Arc::new(receivers));

@@ -36,6 +36,18 @@ pub struct RunArgs {
     pub data_dir: Option<PathBuf>,
     /// Goes before the configuration's.
     pub listen: Option<String>,
+    /// Told the level of each configuration that is taken; none when the command line says it.
+    pub set_log_level: Option<SetLogLevel>,
+}
+
+/// Changes how much is logged from now on.
+#[derive(Clone)]
+pub struct SetLogLevel(pub Arc<dyn Fn(&str) + Send + Sync>);
+
+impl std::fmt::Debug for SetLogLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SetLogLevel")
+    }
 }
 
 /// The daemon could not start.
@@ -118,7 +130,8 @@ impl Daemon {
         let table = Arc::clone(&store.watch().borrow());
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
-        let engine = Engine::restore(now, engine, restored, seed, &mut effects);
+        let mut engine = Engine::restore(now, engine, restored, seed, &mut effects);
+        engine.measure_with(Arc::new(move || clock.elapsed()));
         for damage in &effects.damaged {
             tracing::error!(damage, "a record of the journal is left out");
         }
@@ -185,7 +198,7 @@ impl Daemon {
             engine,
             clock,
             telemetry,
-            own: OwnMetrics::new(host),
+            own: OwnMetrics::new(own_instance(checked).unwrap_or(host)),
             work: senders.work,
             jobs: running,
             tools,
@@ -208,11 +221,17 @@ impl Daemon {
             freeze_path: folder.join("freeze"),
             freeze_there: false,
             started: now,
+            set_log_level: args.set_log_level,
         };
         shell.run(inputs).await;
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
         Ok(())
     }
+}
+
+/// The `instance` that the configuration gives this host; none: the host's name.
+fn own_instance(checked: &Checked) -> Option<String> {
+    checked.system.as_ref().map(|system| system.instance.clone()).filter(|instance| !instance.is_empty())
 }
 
 /// The sending ends of everything that the loop waits for, and of what it asks to be performed.

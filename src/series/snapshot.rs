@@ -1,7 +1,7 @@
 //! The store as bytes and back: what survives a restart.
 //!
 //! ```text
-//! magic, version | sources: name | series: labels, creator, source, chunks, histograms | crc32 of all before
+//! magic, version, shift of the clock | sources: name | series: labels, creator, source, chunks, histograms | crc32 of all before
 //! ```
 //!
 //! Numbers are little-endian; texts and lists are preceded by their length. Reading checks the magic, the version and
@@ -18,7 +18,7 @@ use super::view::{PAGE, Series};
 use crate::model::{BucketSpan, CounterResetHint, FloatHistogram, Labels, LabelsBuilder, Source};
 
 const MAGIC: &[u8; 16] = b"brownout series\n";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why bytes are no snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +39,7 @@ impl Store {
         let mut out = Writer(Vec::with_capacity(4096));
         out.0.extend_from_slice(MAGIC);
         out.0.push(VERSION);
+        out.time(self.shift);
         let mut numbers = HashMap::from([(0, 0)]);
         out.count(self.sources.len());
         for (at, (source, state)) in self.sources.iter().enumerate() {
@@ -63,7 +64,7 @@ impl Store {
     pub fn restore(bytes: &[u8], settings: Settings) -> Result<(Store, usize), SnapshotError> {
         let body = bytes.strip_prefix(MAGIC).ok_or(SnapshotError::NoSnapshot)?;
         let (&version, rest) = body.split_first().ok_or(SnapshotError::NoSnapshot)?;
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(SnapshotError::Version(version));
         }
         let (content, checksum) = rest.split_last_chunk::<4>().ok_or(SnapshotError::Checksum)?;
@@ -72,6 +73,8 @@ impl Store {
         }
         let mut input = Reader(content);
         let mut store = Store::new(settings);
+        // Version 1 knew no steps of the clock.
+        store.shift = if version == 1 { 0 } else { input.time()? };
         let mut sources = Vec::new();
         for number in 1..=input.count()? {
             sources.push((Source(input.text()?.into()), SourceState::numbered(number as u32)));

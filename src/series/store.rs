@@ -119,6 +119,11 @@ pub struct Store {
     pub(super) sources: HashMap<Source, SourceState>,
     sources_seen: u32,
     needs: Option<Needs>,
+    /// By how many milliseconds the clock of the callers was set forward in all (back: below zero). The pages keep the
+    /// time of the first clock, so that a step moves all that is kept along without touching it.
+    pub(super) shift: i64,
+    /// The newest time in the pages when the clock was last set.
+    stepped_at: Option<i64>,
 }
 
 /// The number of no source.
@@ -186,11 +191,35 @@ impl Store {
     fn write(&mut self, slot: Slot, at: Timestamp, value: Value) -> Result<(), Refusal> {
         let Some(page) = self.pages.get_mut(slot as usize / PAGE) else { return Ok(()) };
         let Some(series) = &mut Arc::make_mut(page).slots[slot as usize % PAGE] else { return Ok(()) };
+        let at = at.as_millis().saturating_sub(self.shift);
         let history = &mut Arc::make_mut(series).history;
-        match value {
-            Value::Float(value) => history.push(at.as_millis(), value),
-            Value::Histogram(value) => history.push_histogram(at.as_millis(), value),
+        // Samples that carry a time of their own do not follow our clock: such a series begins anew.
+        if self.stepped_at.is_some_and(|stepped| at < history.newest() && history.newest() <= stepped) {
+            *history = Default::default();
         }
+        match value {
+            Value::Float(value) => history.push(at, value),
+            Value::Histogram(value) => history.push_histogram(at, value),
+        }
+    }
+
+    /// The clock was set by so many milliseconds: every sample that is kept moves along, as the time that has really
+    /// passed since it was taken is what it was. A series whose samples carry their own times begins anew when its next
+    /// one would be out of order for that reason.
+    pub fn clock_stepped(&mut self, by_millis: i64) {
+        self.shift = self.shift.saturating_add(by_millis);
+        self.stepped_at = self.newest_stored();
+        self.generation += 1;
+    }
+
+    /// The time of the newest sample of all; `None` without any.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.newest_stored().map(|at| Timestamp::from_millis(at).shifted(self.shift))
+    }
+
+    fn newest_stored(&self) -> Option<i64> {
+        let series = self.pages.iter().flat_map(|page| page.slots.iter().flatten());
+        series.map(|series| series.history.newest()).filter(|newest| *newest > i64::MIN).max()
     }
 
     /// Begins an empty series, if the limits allow it.
@@ -323,7 +352,7 @@ impl Store {
     /// Drops what nobody needs any more: series whose newest sample is too old, and of the others the chunks (of 120
     /// samples) that are too old as a whole, so that a little more than needed may stay.
     pub fn collect_garbage(&mut self, now: Timestamp) {
-        let now = now.as_millis();
+        let now = now.as_millis().saturating_sub(self.shift);
         let mut gone = Vec::new();
         for slot in 0..self.places.len() {
             let (page, cell, keep) = (slot / PAGE, slot % PAGE, self.places[slot].keep);
@@ -397,7 +426,7 @@ impl Store {
 
     /// An immutable picture of all series as they are now.
     pub fn view(&self) -> View {
-        View::new(self.pages.clone(), Arc::clone(&self.index), self.generation)
+        View::new(self.pages.clone(), Arc::clone(&self.index), self.generation, self.shift)
     }
 }
 

@@ -55,11 +55,25 @@ struct Shared {
     pages: Vec<Arc<Page>>,
     index: Arc<Index>,
     generation: u64,
+    /// By how many milliseconds the times of readers are ahead of those in the pages: see [`super::Store::shift`].
+    shift: i64,
 }
 
 impl View {
-    pub(super) fn new(pages: Vec<Arc<Page>>, index: Arc<Index>, generation: u64) -> View {
-        View { shared: Arc::new(Shared { pages, index, generation }) }
+    pub(super) fn new(pages: Vec<Arc<Page>>, index: Arc<Index>, generation: u64, shift: i64) -> View {
+        View { shared: Arc::new(Shared { pages, index, generation, shift }) }
+    }
+
+    /// A reader's time as the pages have it.
+    fn stored(&self, at: Timestamp) -> i64 {
+        at.as_millis().saturating_sub(self.shared.shift)
+    }
+
+    fn read(&self, point: Point) -> Point {
+        match point {
+            Point::Float(at, value) => Point::Float(at.shifted(self.shared.shift), value),
+            Point::Histogram(at, value) => Point::Histogram(at.shifted(self.shared.shift), value),
+        }
     }
 
     /// Changes whenever a series begins or is dropped. Two views of one store with the same number resolve every
@@ -83,6 +97,17 @@ impl View {
 
     fn series(&self, series: SeriesRef) -> Option<&Series> {
         self.at(series.slot).filter(|found| found.birth == series.birth)
+    }
+
+    /// Whether `fits` holds for any of the series that satisfy all matchers; it is asked no further then.
+    pub fn any(&self, matchers: &[Matcher], mut fits: impl FnMut(SeriesRef) -> bool) -> bool {
+        let mut found = |(slot, series): (Slot, &Series)| {
+            matchers.iter().all(|m| m.matches_labels(&series.labels)) && fits(SeriesRef { slot, birth: series.birth })
+        };
+        match self.shared.index.start(matchers) {
+            Start::Among(slots) => slots.into_iter().filter_map(|slot| Some((slot, self.at(slot)?))).any(&mut found),
+            Start::Anywhere => self.all().any(found),
+        }
     }
 
     fn matching(&self, matchers: &[Matcher]) -> Vec<(Slot, &Series)> {
@@ -114,7 +139,15 @@ impl View {
     /// markers included.
     pub fn points_into(&self, series: SeriesRef, from: Timestamp, to: Timestamp, out: &mut Vec<Point>) {
         if let Some(series) = self.series(series) {
-            series.history.points(from.as_millis(), to.as_millis(), out);
+            self.points(series, from, to, out);
+        }
+    }
+
+    fn points(&self, series: &Series, from: Timestamp, to: Timestamp, out: &mut Vec<Point>) {
+        let first = out.len();
+        series.history.points(self.stored(from), self.stored(to), out);
+        if self.shared.shift != 0 {
+            out[first..].iter_mut().for_each(|point| *point = self.read(point.clone()));
         }
     }
 
@@ -128,8 +161,8 @@ impl View {
         out: &mut Vec<(Timestamp, f64)>,
     ) -> bool {
         let Some(series) = self.series(series) else { return true };
-        let (from, to) = (from.as_millis(), to.as_millis());
-        series.history.floats(from, to, |at, value| out.push((Timestamp::from_millis(at), value)));
+        let (from, to, shift) = (self.stored(from), self.stored(to), self.shared.shift);
+        series.history.floats(from, to, |at, value| out.push((Timestamp::from_millis(at).shifted(shift), value)));
         series.history.histograms_between(from, to).is_empty()
     }
 
@@ -137,15 +170,15 @@ impl View {
     /// (`at - lookback < time <= at`). It may be a staleness marker, which means that the series has no value.
     pub fn last_before(&self, series: SeriesRef, at: Timestamp, lookback: std::time::Duration) -> Option<Point> {
         let oldest = at.as_millis().saturating_sub(millis(lookback));
-        let found = self.series(series)?.history.last_before(at.as_millis());
-        found.filter(|point| point.time().as_millis() > oldest)
+        let found = self.series(series)?.history.last_before(self.stored(at));
+        found.map(|point| self.read(point)).filter(|point| point.time().as_millis() > oldest)
     }
 
     /// The series that satisfy all matchers and have points with `from <= time <= to`, sorted by labels.
     pub fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<SeriesData> {
         let found = self.matching(matchers).into_iter().filter_map(|(_, series)| {
             let mut points = Vec::new();
-            series.history.points(from.as_millis(), to.as_millis(), &mut points);
+            self.points(series, from, to, &mut points);
             (!points.is_empty()).then(|| SeriesData { labels: series.labels.clone(), points })
         });
         found.collect()
@@ -153,7 +186,7 @@ impl View {
 
     /// The label sets of the series that satisfy all matchers and have a point in the window, sorted.
     pub fn label_sets(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<Labels> {
-        let (from, to) = (from.as_millis(), to.as_millis());
+        let (from, to) = (self.stored(from), self.stored(to));
         let alive = |series: &Series| {
             let last = series.history.last_before(to);
             last.is_some_and(|point| point.time().as_millis() >= from)

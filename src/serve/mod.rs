@@ -23,6 +23,7 @@ pub use server::{ServeError, serve};
 pub use switchboard::{Flag, Switchboard};
 
 use crate::engine::{Command, Picture, Reply};
+use crate::rules::{Evaluation, RuleId};
 use crate::series::View;
 use crate::telemetry::Telemetry;
 use crate::time::{Clock, Timestamp};
@@ -33,6 +34,8 @@ pub enum Ask {
     Picture(oneshot::Sender<Picture>),
     /// The series as they are now: cheaper than a picture.
     View(oneshot::Sender<View>),
+    /// The last evaluations of the rules of a name, of one group or of all.
+    Evaluations { group: Option<String>, rule: String, reply: oneshot::Sender<Vec<(RuleId, Vec<Evaluation>)>> },
     /// To change something.
     Command(Command, oneshot::Sender<Reply>),
     /// To load the configuration again; the answer says what is wrong with it, if anything.
@@ -86,6 +89,13 @@ impl Shared {
     async fn view(&self) -> Option<View> {
         let (reply, answer) = oneshot::channel();
         self.asks.send(Ask::View(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// The last evaluations of the rules of a name; `None` while the daemon shuts down.
+    async fn evaluations(&self, group: Option<String>, rule: String) -> Option<Vec<(RuleId, Vec<Evaluation>)>> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Evaluations { group, rule, reply }).await.ok()?;
         answer.await.ok()
     }
 

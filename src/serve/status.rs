@@ -1,12 +1,16 @@
 //! Groups, rules, alerts and ladders as the JSON that Prometheus' API and the page show.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
 use crate::engine::{DialPicture, LadderPicture, Picture, RolloutPicture, ScalePicture};
 use crate::model::Labels;
-use crate::rules::{ActiveAlert, AlertState, ConditionStatus, GroupStatus, RuleStatus, RuleType};
+use crate::rules::{
+    ActiveAlert, AlertState, ConditionStatus, Evaluation, Finding, GroupStatus, RuleId, RuleSpec, RuleStatus, RuleType,
+};
+use crate::series::View;
 use crate::switches::{DialSource, Mode};
 use crate::time::Timestamp;
 
@@ -15,34 +19,67 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// The groups as `/api/v1/rules` has them.
 pub(super) fn groups(picture: &Picture) -> Vec<Value> {
-    picture.groups.iter().map(group).collect()
+    let explain = Explain { view: &picture.view, left: Cell::new(EXPLAINED) };
+    picture.groups.iter().map(|status| group(status, &explain)).collect()
 }
 
-fn group(group: &GroupStatus) -> Value {
+/// So many findings of one answer say what may be meant: to find that out takes a look at every metric name.
+const EXPLAINED: usize = 50;
+
+/// Explains findings as long as it may.
+struct Explain<'a> {
+    view: &'a View,
+    left: Cell<usize>,
+}
+
+impl Explain<'_> {
+    fn message(&self, finding: &Finding) -> String {
+        match self.left.get().checked_sub(1) {
+            Some(left) => {
+                self.left.set(left);
+                finding.message(self.view)
+            }
+            None => finding.summary(),
+        }
+    }
+}
+
+fn group(group: &GroupStatus, explain: &Explain<'_>) -> Value {
     json!({
         "name": &*group.name,
         "file": &*group.file,
         "interval": group.interval.as_secs_f64(),
         "limit": group.limit,
-        "rules": group.rules.iter().map(rule).collect::<Vec<_>>(),
+        "rules": group.rules.iter().map(|status| rule(status, explain)).collect::<Vec<_>>(),
         "evaluationTime": group.evaluation_seconds,
         "lastEvaluation": time_or_never(group.last_evaluation),
         "missedEvaluations": group.missed,
     })
 }
 
-fn rule(rule: &RuleStatus) -> Value {
+fn rule(rule: &RuleStatus, explain: &Explain<'_>) -> Value {
     let mut value = json!({
         "name": &*rule.id.name,
         "query": rule.query,
         "labels": rule.labels,
         "health": rule.health.as_str(),
-        "evaluationTime": 0.0,
+        "evaluationTime": rule.evaluation_seconds,
         "lastEvaluation": time_or_never(rule.last_evaluation),
         "type": rule.id.kind.as_str(),
     });
     if !rule.last_error().is_empty() {
         value["lastError"] = json!(rule.last_error());
+    }
+    if !rule.findings.is_empty() {
+        let finding = |finding: &Finding| {
+            json!({
+                "selector": finding.selector,
+                "message": explain.message(finding),
+                "since": finding.since.to_rfc3339(),
+                "line": finding.place.line(),
+            })
+        };
+        value["findings"] = Value::Array(rule.findings.iter().map(finding).collect());
     }
     match rule.id.kind {
         RuleType::Alerting => {
@@ -51,6 +88,14 @@ fn rule(rule: &RuleStatus) -> Value {
             value["keepFiringFor"] = json!(rule.keep_firing_for.as_secs_f64());
             value["annotations"] = json!(rule.annotations);
             value["alerts"] = Value::Array(rule.alerts.iter().map(alert).collect());
+            if let RuleSpec::Alert(spec) = &rule.spec {
+                let unknown = rule.alerts.iter().filter(|alert| alert.unknown_since.is_some()).count();
+                value["unknownAlerts"] = json!(unknown);
+                value["onUnknown"] = json!(spec.on_unknown.as_str());
+                if let Some(query) = &spec.resolve_when {
+                    value["resolveWhen"] = json!(&*query.text);
+                }
+            }
         }
         RuleType::Recording => {}
         _ => {
@@ -75,6 +120,30 @@ fn condition(status: &ConditionStatus, name: &str) -> Value {
     })
 }
 
+/// The last evaluations of one rule, newest first.
+pub(super) fn evaluations(id: &RuleId, evaluations: &[Evaluation]) -> Value {
+    let one = |evaluation: &Evaluation| {
+        let value = |(of, value): &(Labels, f64)| json!({ "labels": labels(of), "value": scientific(*value) });
+        json!({
+            "time": evaluation.at.to_rfc3339(),
+            "seconds": evaluation.took.as_secs_f64(),
+            "urgent": evaluation.urgent,
+            "samples": evaluation.elements,
+            "written": evaluation.written,
+            "alerts": evaluation.alerts,
+            "values": evaluation.values.iter().map(value).collect::<Vec<_>>(),
+            "error": evaluation.error,
+        })
+    };
+    json!({
+        "name": &*id.name,
+        "type": id.kind.as_str(),
+        "file": &*id.file,
+        "group": &*id.group,
+        "evaluations": evaluations.iter().rev().map(one).collect::<Vec<_>>(),
+    })
+}
+
 /// Every pending and firing alert as `/api/v1/alerts` has it.
 pub(super) fn alerts(picture: &Picture) -> Vec<Value> {
     let rules = picture.groups.iter().flat_map(|group| &group.rules);
@@ -91,6 +160,12 @@ fn alert(alert: &ActiveAlert) -> Value {
     });
     if let Some(since) = alert.keep_firing_since {
         value["keepFiringSince"] = json!(since.to_rfc3339());
+    }
+    if let Some(since) = alert.unknown_since {
+        value["unknownSince"] = json!(since.to_rfc3339());
+    }
+    if let Some(until) = alert.held_until {
+        value["heldUntil"] = json!(until.to_rfc3339());
     }
     value
 }

@@ -578,6 +578,30 @@ impl Switches {
         Refused::UnknownSwitch(switch.to_owned(), names)
     }
 
+    /// The system's clock was set: what rules measure moves along; pins end at the time that people said.
+    pub fn clock_stepped(&mut self, by_millis: i64) {
+        for (rule, arm) in &mut self.ladders {
+            arm.ladder.clock_stepped(by_millis);
+            arm.silent_since = arm.silent_since.map(|at| at.shifted(by_millis));
+            self.touched.insert(ladder_key(rule));
+        }
+        for (rule, scale) in &mut self.scales {
+            scale.clock_stepped(by_millis);
+            self.touched.insert(scale_key(rule));
+        }
+        for dial in self.dials.rules.values_mut() {
+            dial.forget_times();
+        }
+        for (rule, rollout) in &mut self.dials.rollouts {
+            rollout.clock_stepped(by_millis);
+            self.touched.insert(dials::rollout_key(rule));
+        }
+        for freeze in self.freezes.ordered.iter_mut().chain(&mut self.freezes.file) {
+            freeze.since = freeze.since.shifted(by_millis);
+        }
+        self.unwritten.values_mut().for_each(|at| *at = at.shifted(by_millis));
+    }
+
     /// The next time at which something must be done without any event.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let pins = self.records.values().filter_map(|record| Some(record.pin.as_ref()?.until));
@@ -731,6 +755,10 @@ fn rounded(value: f64) -> String {
 }
 
 mod commands;
+#[cfg(test)]
+mod dial_tests;
 mod dials;
+#[cfg(test)]
+mod random_tests;
 #[cfg(test)]
 mod tests;

@@ -117,7 +117,7 @@ impl Dial {
         self.published
     }
 
-    /// Times that lie in the past move with the clock.
+    /// The system's clock was set: the next interval counts as one, however long it seems.
     pub fn forget_times(&mut self) {
         (self.stepped, self.kept) = (None, None);
     }

@@ -110,6 +110,15 @@ impl Ladder {
         &self.memory
     }
 
+    /// The system's clock was set: what was measured from the old one moves along.
+    pub fn clock_stepped(&mut self, by_millis: i64) {
+        let memory = &mut self.memory;
+        memory.moved = memory.moved.shifted(by_millis);
+        for at in memory.true_since.iter_mut().chain([&mut memory.quiet_since, &mut memory.climbed]) {
+            *at = at.map(|at| at.shifted(by_millis));
+        }
+    }
+
     /// The quiet time that the next rung up needs.
     pub fn quiet_needed(&self) -> Duration {
         self.settings.recover_for * (1 << self.memory.relapses).min(LONGEST_BACK_OFF)

@@ -170,6 +170,14 @@ impl Rollout {
         (self.memory.failing_since, self.memory.silent_since) = (None, None);
     }
 
+    /// The system's clock was set: what was measured from the old one moves along.
+    pub fn clock_stepped(&mut self, by_millis: i64) {
+        let memory = &mut self.memory;
+        memory.since = memory.since.shifted(by_millis);
+        memory.failing_since = memory.failing_since.map(|at| at.shifted(by_millis));
+        memory.silent_since = memory.silent_since.map(|at| at.shifted(by_millis));
+    }
+
     /// Takes one judgement; the reason when something changed.
     pub fn judge(&mut self, now: Timestamp, evidence: Evidence) -> Option<String> {
         self.last = evidence;

@@ -20,13 +20,19 @@ pub trait Decode: Sized {
 }
 
 /// A place in a file that messages can point at later.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub file: Arc<SourceFile>,
     pub span: Span,
 }
 
 impl Place {
+    /// The line, counted from 1.
+    pub fn line(&self) -> usize {
+        let before = self.file.text.get(..self.span.start).unwrap_or(&self.file.text);
+        before.bytes().filter(|byte| *byte == b'\n').count() + 1
+    }
+
     /// An error here. `help` says what to write instead.
     pub fn error(&self, message: impl Into<String>, help: Option<String>) -> Problem {
         self.problem(Severity::Error, message.into(), help)
@@ -91,15 +97,18 @@ impl<T: Decode> Decode for Spanned<T> {
 
 /// Reads a whole file: the value when there was no error, and every problem.
 pub fn decode_text<T: Decode>(file: &Arc<SourceFile>) -> (Option<T>, Vec<Problem>) {
-    let mut problems = Vec::new();
     match parse(file) {
-        Ok(node) => {
-            let value = T::decode(&mut At(Mode::Read { node: &node, file, problems: &mut problems }));
-            let refused = problems.iter().any(|p| p.severity == Severity::Error);
-            (value.filter(|_| !refused), problems)
-        }
+        Ok(node) => decode_node(file, &node),
         Err(problem) => (None, vec![problem]),
     }
+}
+
+/// Reads a parsed file: the value when there was no error, and every problem.
+pub fn decode_node<T: Decode>(file: &Arc<SourceFile>, node: &Node) -> (Option<T>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let value = T::decode(&mut At(Mode::Read { node, file, problems: &mut problems }));
+    let refused = problems.iter().any(|p| p.severity == Severity::Error);
+    (value.filter(|_| !refused), problems)
 }
 
 /// Where a value is read, or described.

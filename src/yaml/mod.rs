@@ -12,7 +12,7 @@ mod describe;
 mod problem;
 mod tree;
 
-pub use decode::{At, Decode, Fields, Place, Spanned, decode_text};
+pub use decode::{At, Decode, Fields, Place, Spanned, decode_node, decode_text};
 pub use describe::{Field, Record, Schema, Shape, describe};
 pub use problem::{Problem, Severity, SourceFile, nearest, render_problems};
 pub use tree::{Node, Span, Value, parse};

@@ -54,6 +54,61 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Takes out the smallest entry of a mapping or list that holds this place; gives where it stood, and every text
+    /// in it, keys too.
+    pub fn prune(&mut self, place: &Span) -> Option<(Span, Vec<String>)> {
+        let holds = |span: &Span| span.start <= place.start && place.end <= span.end;
+        let entry = |key: &Span, node: &Node| key.start..node.extent().end.max(key.end);
+        match &mut self.value {
+            Value::Map(entries) => {
+                let at = entries.iter().position(|(_, key, node)| holds(&entry(key, node)))?;
+                entries[at].2.prune(place).or_else(|| {
+                    let (key, key_span, node) = entries.remove(at);
+                    let span = entry(&key_span, &node);
+                    let mut texts = vec![key];
+                    node.texts(&mut texts);
+                    Some((span, texts))
+                })
+            }
+            Value::Seq(items) => {
+                let at = items.iter().position(|item| holds(&item.extent()))?;
+                items[at].prune(place).or_else(|| {
+                    let (item, mut texts) = (items.remove(at), Vec::new());
+                    let span = item.extent();
+                    item.texts(&mut texts);
+                    Some((span, texts))
+                })
+            }
+            Value::Null | Value::Scalar { .. } => None,
+        }
+    }
+
+    /// From the beginning to the end of all that is in it: the span of a mapping or list is only where it begins.
+    fn extent(&self) -> Span {
+        let ends = match &self.value {
+            Value::Null | Value::Scalar { .. } => None,
+            Value::Seq(items) => items.last().map(|item| item.extent().end),
+            Value::Map(entries) => entries.last().map(|(_, key, node)| node.extent().end.max(key.end)),
+        };
+        self.span.start..ends.unwrap_or_default().max(self.span.end)
+    }
+
+    fn texts(self, into: &mut Vec<String>) {
+        match self.value {
+            Value::Null => {}
+            Value::Scalar { text, .. } => into.push(text),
+            Value::Seq(items) => items.into_iter().for_each(|item| item.texts(into)),
+            Value::Map(entries) => {
+                for (key, _, node) in entries {
+                    into.push(key);
+                    node.texts(into);
+                }
+            }
+        }
+    }
+}
+
 /// Parses one document.
 ///
 /// # Errors

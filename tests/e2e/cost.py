@@ -16,7 +16,7 @@ import time
 import urllib.request
 
 import peers
-from loop import Checks
+from peers import Checks
 
 CONFIG = """
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
@@ -144,11 +144,13 @@ def main():
     args = parser.parse_args()
     checks, folder = Checks(), pathlib.Path(peers.tempfile.mkdtemp(prefix="brownout-cost-"))
     services, sites, hooks = [peers.TcpService() for _ in range(3)], [Site(), Site()], peers.Webhooks(peers.Events())
-    busy = Busy(folder / "access.log")
+    # As on a real host, the log is not written beside the configuration.
+    (folder / "log").mkdir()
+    busy = Busy(folder / "log/access.log")
     quoted = lambda names: ", ".join(f'"{name}"' for name in names)
     config = CONFIG.format(
         tcp=quoted(f"127.0.0.1:{service.port}" for service in services), http=quoted(f"http://127.0.0.1:{site.port}/" for site in sites),
-        banner=sites[0].port, log=folder / "access.log", files=quoted(rule_files(folder)), hooks=hooks.port)
+        banner=sites[0].port, log=folder / "log/access.log", files=quoted(rule_files(folder)), hooks=hooks.port)
     config = config.replace("rule_files:", "shipped_rules: false\nrule_files:")
     # A copy of its own: pages that another daemon of the same file shares would make ours look small.
     binary = shutil.copy2(os.environ["BROWNOUT_BIN"], folder / "brownout") if "BROWNOUT_BIN" in os.environ else None

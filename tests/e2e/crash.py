@@ -27,7 +27,7 @@ import time
 from datetime import datetime
 
 import peers
-from loop import Checks
+from peers import Checks
 
 CONFIG = """
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}

@@ -15,7 +15,6 @@ import pathlib
 import re
 import ssl
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,6 +23,7 @@ import urllib.parse
 import urllib.request
 
 import peers
+from peers import Checks
 
 DASHBOARDS = pathlib.Path(__file__).resolve().parents[2] / "dashboards"
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -106,19 +106,6 @@ groups:
         cooldown: 1s
         webhook: asg
 """
-
-
-class Checks:
-    def __init__(self):
-        self.passed, self.failed = 0, 0
-
-    def check(self, what, good, detail=""):
-        self.passed, self.failed = self.passed + bool(good), self.failed + (not good)
-        print(f"{'ok  ' if good else 'FAIL'} {what}{'' if good else ': ' + str(detail)[:600]}", flush=True)
-
-    def close(self):
-        print(f"{self.passed} passed, {self.failed} failed", flush=True)
-        sys.exit(1 if self.failed else 0)
 
 
 class Web:

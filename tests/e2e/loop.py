@@ -5,10 +5,10 @@ usage: loop.py [--trials N]   prints one line a check and a closing count.
 """
 import argparse
 import base64
-import sys
 import time
 
 import peers
+from peers import Checks
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 
@@ -54,19 +54,6 @@ groups:
         cooldown: 1s
         webhook: asg
 """
-
-
-class Checks:
-    def __init__(self):
-        self.passed, self.failed = 0, 0
-
-    def check(self, what, good, detail=""):
-        self.passed, self.failed = self.passed + bool(good), self.failed + (not good)
-        print(f"{'ok  ' if good else 'FAIL'} {what}{'' if good else ': ' + str(detail)}", flush=True)
-
-    def close(self):
-        print(f"{self.passed} passed, {self.failed} failed", flush=True)
-        sys.exit(1 if self.failed else 0)
 
 
 def first_round(checks, events, service, agent):

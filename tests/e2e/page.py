@@ -19,7 +19,7 @@ import threading
 import time
 
 import peers
-from loop import Checks
+from peers import Checks
 
 HOSTILE = '<script>document.title="taken"</script><img/src=x/onerror=alert(1)>' + "W" * 180
 

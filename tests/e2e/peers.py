@@ -17,6 +17,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -212,6 +213,21 @@ def wait_for(what, good, timeout=10.0, pause=0.02):
         if time.monotonic() > end:
             raise AssertionError(f"no {what} within {timeout}s")
         time.sleep(pause)
+
+
+class Checks:
+    """Says of each check whether it holds, and ends the script accordingly."""
+
+    def __init__(self):
+        self.passed, self.failed = 0, 0
+
+    def check(self, what, good, detail=""):
+        self.passed, self.failed = self.passed + bool(good), self.failed + (not good)
+        print(f"{'ok  ' if good else 'FAIL'} {what}{'' if good else ': ' + str(detail)}", flush=True)
+
+    def close(self):
+        print(f"{self.passed} passed, {self.failed} failed", flush=True)
+        sys.exit(1 if self.failed else 0)
 
 
 class Agent:

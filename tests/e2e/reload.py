@@ -12,9 +12,10 @@ import urllib.error
 import urllib.request
 
 import peers
-from loop import Checks
+from peers import Checks
 
 CONFIG = """
+log: {{level: {level}}}
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
 modules:
   connect: {{prober: tcp, timeout: 900ms}}
@@ -63,14 +64,14 @@ class World:
         self.folder = peers.pathlib.Path(peers.tempfile.mkdtemp(prefix="brownout-reload-"))
         self.service, self.log = peers.TcpService(), open(self.folder / "app.log", "ab", buffering=0)
         # The configuration lies in the folder as Kubernetes mounts it.
-        self.version = 0
+        self.version, self.level = 0, "warn"
         self.swap(self.config(GOES))
         (self.folder / "brownout.yaml").symlink_to("..data/brownout.yaml")
         self.lines = 0
         self.agent = peers.Agent(self.config(GOES), rules(), folder=self.folder)
 
     def config(self, more=""):
-        return CONFIG.format(service=self.service.port, log=self.folder / "app.log", more=more.format(service=self.service.port))
+        return CONFIG.format(level=self.level, service=self.service.port, log=self.folder / "app.log", more=more.format(service=self.service.port))
 
     def swap(self, text):
         """What the kubelet does: a new folder, a new link, and a rename over the old one."""
@@ -120,6 +121,12 @@ def asked_for(checks, world):
     world.agent.process.send_signal(signal.SIGHUP)
     peers.wait_for("new generation after SIGHUP", lambda: world.generation() > before)
     checks.check("SIGHUP loads the configuration", True)
+    said = "configuration taken into use"
+    checks.check("the log tells no more than its level says", said not in world.agent.tail(), world.agent.tail())
+    world.level = "info"
+    world.swap(world.config(GOES))
+    peers.wait_for("a log that tells more", lambda: said in world.agent.tail())
+    checks.check("a changed log.level is taken into use", True)
     before = world.generation()
     status, text = world.reload()
     checks.check("POST /-/reload answers 200 when the configuration is in use", status == 200 and world.generation() > before, (status, text))

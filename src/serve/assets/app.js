@@ -176,12 +176,14 @@ function rules(state) {
     const firing = group.rules.filter((rule) => rule.state === "firing").length;
     const tag = bad ? el("span", { class: "tag bad" }, `${bad} failing`) : firing ? el("span", { class: "tag bad" }, `${firing} firing`) : el("span", { class: "tag good" }, "ok");
     const rows = group.rules.map((rule) => {
-      const word = rule.health === "err" ? "error" : rule.state || (rule.health === "unknown" ? "not evaluated yet" : rule.health);
-      const kind = rule.health === "err" || rule.state === "firing" ? "bad" : rule.state === "pending" ? "warn" : "";
+      const unknown = rule.unknownAlerts > 0;
+      const word = rule.health === "err" ? "error" : unknown ? "unknown" : rule.state || (rule.health === "unknown" ? "not evaluated yet" : rule.health);
+      const kind = rule.health === "err" || rule.state === "firing" ? "bad" : unknown || rule.state === "pending" ? "warn" : "";
       return el("div", { class: "rule" },
         el("div", { class: "row" }, el("span", { class: "name" }, rule.name), el("span", { class: "soft" }, rule.type), el("span", { class: `tag end ${kind}` }, word)),
         el("code", {}, rule.query || ""),
-        rule.lastError ? el("div", { class: "problem" }, rule.lastError) : null);
+        rule.lastError ? el("div", { class: "problem" }, rule.lastError) : null,
+        ...(rule.findings || []).map((finding) => el("div", { class: "soft" }, finding.message)));
     });
     const details = el("details", {}, el("summary", { "data-key": `${group.file};${group.name}` }, el("div", { class: "row" },
       el("span", { class: "name" }, group.name), el("span", { class: "soft" }, `${group.rules.length} rules every ${group.interval}s, ${group.file}`), el("span", { class: "end" }, tag))), ...rows);

@@ -19,6 +19,7 @@ pub(super) enum ApiError {
     Timeout(String),
     Canceled(String),
     Unavailable,
+    NotFound(String),
     Internal(String),
 }
 
@@ -30,6 +31,7 @@ impl IntoResponse for ApiError {
             ApiError::Timeout(message) => (503, "timeout", message),
             ApiError::Canceled(message) => (499, "canceled", message),
             ApiError::Unavailable => (503, "unavailable", "the daemon is shutting down".into()),
+            ApiError::NotFound(message) => (404, "not_found", message),
             ApiError::Internal(message) => (500, "internal", message),
         };
         let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -23,6 +23,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/api/v1/label/{name}/values", get(series::values))
         .route("/api/v1/metadata", get(series::metadata))
         .route("/api/v1/rules", get(rules::rules))
+        .route("/api/v1/rules/evaluations", get(rules::evaluations))
         .route("/api/v1/alerts", get(rules::alerts))
         .route("/api/v1/targets", get(rules::targets))
         .route("/api/v1/status/buildinfo", get(rules::build_info))

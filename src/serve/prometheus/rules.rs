@@ -1,4 +1,4 @@
-//! `rules`, `alerts`, `targets`, `status/buildinfo`.
+//! `rules`, `rules/evaluations`, `alerts`, `targets`, `status/buildinfo`.
 
 use axum::extract::State;
 use serde_json::{Value, json};
@@ -39,6 +39,20 @@ pub(super) async fn rules(State(shared): State<Shared>, params: Params) -> Answe
         groups.retain(|group| group["rules"].as_array().is_some_and(|rules| !rules.is_empty()));
     }
     Ok(data(&json!({ "groups": groups }).to_string()))
+}
+
+/// Ours, not Prometheus': the last evaluations of the rules named by `rule`, of the group named by `group` if there is one.
+pub(super) async fn evaluations(State(shared): State<Shared>, params: Params) -> Answer {
+    let Some(rule) = params.get("rule") else {
+        return Err(ApiError::BadData("parameter \"rule\" is missing: the name of a rule".into()));
+    };
+    let group = params.get("group").map(str::to_owned);
+    let found = shared.evaluations(group, rule.to_owned()).await.ok_or(ApiError::Unavailable)?;
+    if found.is_empty() {
+        return Err(ApiError::NotFound(format!("there is no rule {rule:?}")));
+    }
+    let rules: Vec<Value> = found.iter().map(|(id, list)| status::evaluations(id, list)).collect();
+    Ok(data(&json!({ "rules": rules }).to_string()))
 }
 
 pub(super) async fn alerts(State(shared): State<Shared>) -> Answer {

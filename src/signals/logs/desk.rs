@@ -4,11 +4,17 @@ use std::time::Duration;
 
 use super::checkpoint::{Checkpoint, FileMark};
 use super::metric::Metrics;
+use super::pace::Pace;
 use crate::model::{Batch, Completeness, Source};
 use crate::time::{Timestamp, millis};
 
 /// A checkpoint at most this often.
 const CHECKPOINT: Duration = Duration::from_secs(1);
+/// Between two batches of all series: so many batches of changed series at once, then one each so often. A series that
+/// was quiet for [`QUIET`] does not wait.
+const PARTIAL: (u32, Duration) = (10, Duration::from_millis(100));
+/// See [`PARTIAL`].
+pub const QUIET: Duration = Duration::from_secs(1);
 
 /// One message of a job.
 #[derive(Clone, Debug)]
@@ -36,6 +42,7 @@ pub struct Desk {
     next_whole: Timestamp,
     last_at: Timestamp,
     last_checkpoint: Option<Timestamp>,
+    partial: Pace,
     /// Something is read that no checkpoint knows.
     moved: bool,
 }
@@ -50,6 +57,7 @@ impl Desk {
             next_whole: Timestamp::MIN,
             last_at: Timestamp::MIN,
             last_checkpoint: None,
+            partial: Pace::new(PARTIAL.0, PARTIAL.1),
             moved: false,
         }
     }
@@ -57,6 +65,12 @@ impl Desk {
     /// When all series are due.
     pub fn next_whole(&self) -> Timestamp {
         self.next_whole
+    }
+
+    /// When something is due: all series, or the changed ones that had to wait.
+    pub fn next_due(&self) -> Timestamp {
+        let waiting = self.partial.free_at(self.last_at).filter(|_| self.metrics.is_dirty());
+        waiting.map_or(self.next_whole, |at| at.min(self.next_whole))
     }
 
     /// What is to be sent now. `moved`: something was read since the last call. `last`: the job ends; everything is due.
@@ -68,18 +82,24 @@ impl Desk {
         places: impl FnOnce() -> Places,
     ) -> Option<Output> {
         self.moved |= moved;
-        let changed = self.metrics.changed();
+        if self.last_at.since(now) > self.interval.max(Duration::from_secs(1)) {
+            // The clock was set back.
+            (self.next_whole, self.last_at, self.last_checkpoint) = (now, Timestamp::MIN, None);
+        }
         let whole = last || now >= self.next_whole;
-        let urgent = !changed.is_empty();
-        if !whole && !urgent {
+        let urgent = self.metrics.is_dirty();
+        if !whole && !(urgent && (self.partial.free(now) || self.metrics.is_fresh())) {
             return None;
+        }
+        if urgent {
+            self.partial.take(now);
         }
         // Two batches at one instant would be two values of one sample.
         let at = now.max(self.last_at + Duration::from_millis(1));
         self.last_at = at;
         let (samples, completeness) = match whole {
             true => (self.metrics.all(now), Completeness::Whole),
-            false => (changed, Completeness::Partial),
+            false => (self.metrics.changed(), Completeness::Partial),
         };
         if whole {
             let interval = millis(self.interval);
@@ -96,5 +116,44 @@ impl Desk {
         });
         let batch = Batch { source: self.source.clone(), at, samples, timed: Vec::new(), completeness, meta, urgent };
         Some(Output { batch, checkpoint })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::{JobSettings, Kind, MetricSettings};
+    use super::*;
+    use crate::telemetry::Telemetry;
+
+    fn desk(now: Timestamp) -> Desk {
+        let counter = |name: &str, pattern: &str| MetricSettings {
+            pattern: Some(pattern.into()),
+            ..MetricSettings::named(Kind::Counter, name)
+        };
+        let metrics = vec![counter("requests_total", "GET"), counter("errors_total", "ERROR")];
+        let settings = JobSettings { metrics, ..JobSettings::named("j", "h") };
+        let metrics = Metrics::new(&settings, Telemetry::new(), now).expect("metrics");
+        Desk::new(metrics, "j", Duration::from_secs(1))
+    }
+
+    #[test]
+    fn changes_of_a_busy_log_are_sent_some_times_a_second_and_a_rare_line_at_once() {
+        let at = Timestamp::from_millis;
+        let mut desk = desk(at(0));
+        let mut sent = Vec::new();
+        for millis in (0..4_000).step_by(10) {
+            desk.metrics.line(b"GET /", "a", at(millis));
+            if millis == 3_550 {
+                desk.metrics.line(b"ERROR", "a", at(millis));
+            }
+            let output = desk.output(at(millis), true, false, Default::default);
+            let partial = output.filter(|output| output.batch.completeness == Completeness::Partial);
+            sent.extend(partial.map(|output| (millis, output.batch.samples.len())));
+            assert!(desk.next_due() > at(millis), "a desk that has just sent what it may is not due");
+        }
+        let late = |from: i64, to: i64| sent.iter().filter(|(at, _)| (from..to).contains(at)).count();
+        assert!(late(0, 100) >= 8, "the first ones go out at once: {sent:?}");
+        assert!((8..=11).contains(&late(2_000, 3_000)), "then ten a second: {sent:?}");
+        assert!(sent.contains(&(3_550, 2)), "what was quiet does not wait: {sent:?}");
     }
 }

@@ -68,7 +68,7 @@ pub async fn run(job: Job, restored: Checkpoint, stop: impl Future<Output = ()>)
         }
         let again = reader.job.clock.now() + wait;
         while reader.job.clock.now() < again {
-            let due = again.min(reader.desk.next_whole());
+            let due = again.min(reader.desk.next_due());
             tokio::select! {
                 () = tokio::time::sleep_until(reader.job.clock.instant(due)) => {}
                 () = stop.as_mut() => {
@@ -128,8 +128,8 @@ impl Reader {
     async fn read(&mut self, mut out: BufReader<ChildStdout>) -> Option<u64> {
         let mut entries = 0;
         loop {
-            let breath = self.last_sent + BREATH;
-            let due = if self.moved { breath.min(self.desk.next_whole()) } else { self.desk.next_whole() };
+            let breath = self.last_sent.min(self.job.clock.now()) + BREATH;
+            let due = if self.moved { breath.min(self.desk.next_due()) } else { self.desk.next_due() };
             tokio::select! {
                 chunk = out.fill_buf() => {
                     let Ok(chunk) = chunk else { return Some(entries) };
@@ -143,7 +143,7 @@ impl Reader {
                 () = tokio::time::sleep_until(self.job.clock.instant(due)) => {}
             }
             let now = self.job.clock.now();
-            let ready = (self.moved && now >= breath) || now >= self.desk.next_whole();
+            let ready = (self.moved && now >= breath) || now >= self.desk.next_due();
             if ready && !self.send(false).await {
                 return None;
             }

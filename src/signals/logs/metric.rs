@@ -7,6 +7,7 @@ use std::time::Duration;
 use regex::bytes::{CaptureLocations, Regex, RegexSet, RegexSetBuilder};
 
 use super::checkpoint::{MetricState, SeriesState};
+use super::desk::QUIET;
 use super::fields::{Fields, Origin, Reading, Template};
 use super::format::{LineReader, compile};
 use super::settings::{Format, JobSettings, Kind, LogError, MetricSettings};
@@ -47,6 +48,8 @@ pub struct Metrics {
     telemetry: Telemetry,
     key: Vec<u8>,
     scratch: Vec<u8>,
+    /// A series changed that was quiet before, since the last samples were taken.
+    fresh: bool,
 }
 
 /// One declared metric. Several may count into one family.
@@ -125,6 +128,7 @@ impl Metrics {
             telemetry,
             key: Vec::new(),
             scratch: Vec::new(),
+            fresh: false,
         };
         (0..metrics.rules.len()).for_each(|rule| metrics.begin_at_zero(rule, now));
         Ok(metrics)
@@ -173,14 +177,25 @@ impl Metrics {
             let path = self.path_label.then_some(path);
             write_key(&rule.labels, &reading, path, key, scratch);
             let slot = family.slot(key, rule, index, path, &self.base, now);
-            family.take(slot, number, now);
+            self.fresh |= family.take(slot, number, now);
             absorbed.hits += 1;
         }
         absorbed
     }
 
+    /// Whether something changed since the last call of [`Metrics::changed`] or [`Metrics::all`].
+    pub fn is_dirty(&self) -> bool {
+        self.families.iter().any(|family| !family.dirty.is_empty())
+    }
+
+    /// Whether a series is among what changed that is new or was quiet for [`QUIET`].
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
     /// What changed since the last call of this or [`Metrics::all`].
     pub fn changed(&mut self) -> Vec<(Labels, f64)> {
+        self.fresh = false;
         let mut samples = Vec::new();
         for family in &mut self.families {
             for slot in std::mem::take(&mut family.dirty) {
@@ -195,6 +210,7 @@ impl Metrics {
 
     /// Every series; those that were not met for their `expire` end here.
     pub fn all(&mut self, now: Timestamp) -> Vec<(Labels, f64)> {
+        self.fresh = false;
         let mut samples = Vec::new();
         for family in &mut self.families {
             family.dirty.clear();
@@ -428,8 +444,9 @@ impl Family {
         slot
     }
 
-    fn take(&mut self, slot: usize, number: f64, now: Timestamp) {
-        let Some(series) = &mut self.series[slot] else { return };
+    /// Counts a value; true when the series was quiet before.
+    fn take(&mut self, slot: usize, number: f64, now: Timestamp) -> bool {
+        let Some(series) = &mut self.series[slot] else { return false };
         let (place, bucket) = match &self.kind {
             Kind::Histogram(bounds) => (bounds.len() + 1, Some(bounds.partition_point(|bound| *bound < number))),
             _ => (0, None),
@@ -437,16 +454,19 @@ impl Family {
         let sum = if self.kind == Kind::Gauge { number } else { series.values[place] + number };
         if !sum.is_finite() {
             self.refused += 1;
-            return;
+            return false;
         }
         series.values[place] = sum;
         if let Some(bucket) = bucket {
             series.values[bucket] += 1.0;
         }
+        let quiet = now == series.met || now.since(series.met) >= QUIET;
         series.met = now;
-        if !std::mem::replace(&mut series.dirty, true) {
-            self.dirty.push(slot);
+        if std::mem::replace(&mut series.dirty, true) {
+            return false;
         }
+        self.dirty.push(slot);
+        quiet
     }
 }
 

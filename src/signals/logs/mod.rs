@@ -13,6 +13,7 @@ mod follow;
 mod format;
 mod journal;
 mod metric;
+mod pace;
 mod settings;
 mod tail;
 mod tracked;

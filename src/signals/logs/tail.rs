@@ -15,13 +15,18 @@ use super::desk::{Desk, Output};
 use super::follow::{Follower, Look, Polled};
 use super::journal;
 use super::metric::Metrics;
+use super::pace::Pace;
 use super::settings::{Format, JobSettings, LogError};
-use super::watch::{Hint, Hints, Watcher};
+use super::watch::{Hint, Watcher};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Timestamp};
 
 /// Turns are at least this far apart.
 const BREATH: Duration = Duration::from_millis(5);
+/// Turns that find little: so many a breath apart, then one each so often. Turns that find much (at least
+/// [`MUCH`] bytes) are always a breath apart, as it is their work that costs then, and not their number.
+const SMALL_TURNS: (u32, Duration) = (10, Duration::from_millis(40));
+const MUCH: u64 = 16 << 10;
 /// How often everything is looked at: when all directories are watched, when some are not, and while a rotated file may
 /// still be written under a name that no hint tells.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -97,7 +102,6 @@ async fn follow(
     checkpoint: &mut Checkpoint,
     mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
 ) -> Ended {
-    let hints = tail.hints.clone();
     // The turns that are left, once the job stops.
     let mut stopping: Option<u32> = None;
     let mut next_turn = job.clock.now();
@@ -108,9 +112,9 @@ async fn follow(
                 biased;
                 () = stop.as_mut() => stopping = Some(LAST_TURNS),
                 () = tokio::time::sleep_until(until) => {}
-                () = hints.woken() => {
+                () = tail.watcher.woken() => {
                     // Together with the lines that follow at once.
-                    let breath = job.clock.instant(tail.last_turn + BREATH);
+                    let breath = job.clock.instant(tail.next_hinted(job.clock.now()));
                     tokio::select! {
                         () = stop.as_mut() => stopping = Some(LAST_TURNS),
                         () = tokio::time::sleep_until(breath) => {}
@@ -119,8 +123,9 @@ async fn follow(
             }
         }
         let now = job.clock.now();
+        let hint = tail.watcher.take();
         let turn = tokio::task::spawn_blocking(move || {
-            let output = tail.turn(now, stopping);
+            let output = tail.turn(now, hint, stopping);
             (tail, output)
         });
         let Ok((back, output)) = turn.await else { return Ended::Panicked };
@@ -149,12 +154,12 @@ struct Tail {
     follower: Follower,
     desk: Desk,
     watcher: Watcher,
-    hints: Hints,
     telemetry: Telemetry,
     /// All directories are watched.
     watched: bool,
     more: bool,
     last_turn: Timestamp,
+    small_turns: Pace,
     next_sweep: Timestamp,
     next_search: Timestamp,
 }
@@ -164,29 +169,38 @@ impl Tail {
         let now = job.clock.now();
         let mut metrics = Metrics::new(&job.settings, job.telemetry.clone(), now)?;
         metrics.restore(&checkpoint.metrics);
-        let hints = Hints::default();
         Ok(Tail {
             settings: Arc::clone(&job.settings),
             follower: Follower::new(&job.settings, &checkpoint.files)?,
             desk: Desk::new(metrics, &job.settings.job_name, job.settings.scrape_interval),
-            watcher: Watcher::new(hints.clone()),
-            hints,
+            watcher: Watcher::new(),
             telemetry: job.telemetry.clone(),
             watched: false,
             more: false,
             last_turn: Timestamp::MIN,
+            small_turns: Pace::new(SMALL_TURNS.0, SMALL_TURNS.1),
             next_sweep: now,
             next_search: now,
         })
     }
 
     fn next_turn(&self) -> Timestamp {
-        if self.more { self.last_turn } else { self.next_sweep.min(self.desk.next_whole()) }
+        if self.more { self.last_turn } else { self.next_sweep.min(self.desk.next_due()) }
     }
 
-    fn turn(&mut self, now: Timestamp, stopping: Option<u32>) -> Option<Output> {
+    /// When a hint may lead to a turn.
+    fn next_hinted(&self, now: Timestamp) -> Timestamp {
+        let breath = self.last_turn.min(now) + BREATH;
+        self.small_turns.free_at(now).map_or(breath, |free| free.max(breath))
+    }
+
+    fn turn(&mut self, now: Timestamp, hint: Hint, stopping: Option<u32>) -> Option<Output> {
+        if self.last_turn > now {
+            // The clock was set back.
+            (self.next_sweep, self.next_search) = (now, now);
+        }
         self.last_turn = now;
-        let Hint { paths, search } = self.hints.take();
+        let Hint { paths, search } = hint;
         let search = search || now >= self.next_search;
         let look = match search {
             true => Look::Search,
@@ -215,6 +229,9 @@ impl Tail {
             self.next_sweep = self.next_sweep.min(now + DRAIN);
         }
         self.more = polled.more;
+        if polled.bytes < MUCH {
+            self.small_turns.take(now);
+        }
         self.count(&polled, unparsed);
         let last = stopping.is_some_and(|left| left == 0 || !polled.more);
         let whole = now >= self.desk.next_whole();

@@ -1,28 +1,41 @@
-//! Wake-ups from the kernel, by `notify`, on directories. They are hints only: a lost one costs a second, never a line.
+//! Wake-ups from the kernel (inotify) on directories. They are hints only: a lost one costs a second, never a line.
 //!
-//! A fast writer must not make us busy: once some hints wait to be taken, the watching thread stands still, and the kernel
-//! folds what follows into one event.
+//! A fast writer must not make us busy: nothing is read from the kernel until a turn is due, and until then it folds
+//! what a file goes through into one event.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use notify::event::{EventKind, ModifyKind};
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::Notify;
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use tokio::io::unix::AsyncFd;
 
 use super::tracked::{Key, Stat};
 use crate::limits;
 
-/// Events after which the watching thread waits until they were taken.
-const AHEAD: usize = 16;
-/// ... but not longer than this.
-const STAND_STILL: Duration = Duration::from_millis(50);
 /// Paths that are remembered; with more, everything is looked at.
 const PATHS: usize = 4_096;
+/// Room for events, read at once.
+const BUFFER: usize = 8 << 10;
 /// `statfs` types of file systems that other hosts, or user space, can write to unseen: NFS, SMB, CIFS, FUSE, 9P, Ceph, AFS.
 const REMOTE: [u64; 7] = [0x6969, 0xfe53_4d42, 0xff53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
+/// What is asked of a directory.
+const ASKED: WatchFlags = WatchFlags::MODIFY
+    .union(WatchFlags::CREATE)
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::MOVE)
+    .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::ONLYDIR);
+/// What changes which directories there are, or says that events were lost.
+const SEARCH: ReadFlags = ReadFlags::QUEUE_OVERFLOW
+    .union(ReadFlags::IGNORED)
+    .union(ReadFlags::UNMOUNT)
+    .union(ReadFlags::DELETE_SELF)
+    .union(ReadFlags::MOVE_SELF);
 
 /// What the kernel said since the last look.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -32,103 +45,60 @@ pub struct Hint {
     pub search: bool,
 }
 
-/// The mailbox between the watching thread and the job.
-#[derive(Clone, Debug, Default)]
-pub struct Hints {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    box_: Mutex<Box_>,
-    taken: Condvar,
-    wake: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Box_ {
-    paths: HashSet<PathBuf>,
-    search: bool,
-    waiting: usize,
-    /// The job talks to the watcher: its thread must not stand still.
-    busy: bool,
-}
-
-impl Hints {
-    /// Waits until there is a hint.
-    pub async fn woken(&self) {
-        self.shared.wake.notified().await;
-    }
-
-    /// Takes what there is.
-    pub fn take(&self) -> Hint {
-        let mut open = self.lock();
-        open.waiting = 0;
-        self.shared.taken.notify_all();
-        Hint { paths: open.paths.drain().collect(), search: std::mem::take(&mut open.search) }
-    }
-
-    fn put(&self, event: notify::Result<Event>) {
-        let event = match event {
-            Ok(event) if matches!(event.kind, EventKind::Access(_)) => return,
-            Ok(event) => event,
-            Err(_) => Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan),
-        };
-        let renamed = matches!(event.kind, EventKind::Modify(ModifyKind::Name(_)));
-        let folder = matches!(
-            event.kind,
-            EventKind::Create(notify::event::CreateKind::Folder) | EventKind::Remove(notify::event::RemoveKind::Folder)
-        );
-        let search = event.need_rescan() || folder || (renamed && event.paths.iter().any(|path| path.is_dir()));
-        let mut open = self.lock();
-        open.search |= search || open.paths.len() > PATHS;
-        if open.paths.len() <= PATHS {
-            open.paths.extend(event.paths);
-        }
-        open.waiting += 1;
-        self.shared.wake.notify_one();
-        if open.waiting >= AHEAD {
-            let stand = |open: &mut Box_| open.waiting >= AHEAD && !open.busy;
-            drop(self.shared.taken.wait_timeout_while(open, STAND_STILL, stand));
-        }
-    }
-
-    fn set_busy(&self, busy: bool) {
-        self.lock().busy = busy;
-        self.shared.taken.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Box_> {
-        self.shared.box_.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The watched directories of one job.
 #[derive(Debug)]
 pub struct Watcher {
-    inner: Option<RecommendedWatcher>,
-    watched: BTreeMap<PathBuf, Key>,
-    hints: Hints,
+    /// None where the kernel refuses it.
+    kernel: Option<AsyncFd<OwnedFd>>,
+    watched: BTreeMap<PathBuf, (Key, i32)>,
+    names: HashMap<i32, PathBuf>,
 }
 
 impl Watcher {
-    /// A watcher of nothing yet. Where the kernel refuses one, everything is polled.
-    pub fn new(hints: Hints) -> Watcher {
-        let put = hints.clone();
-        let inner = notify::recommended_watcher(move |event| put.put(event)).ok();
-        Watcher { inner, watched: BTreeMap::new(), hints }
+    /// A watcher of nothing yet; to be called within a runtime. Where the kernel refuses one, everything is polled.
+    #[expect(deprecated, reason = "its successor is unsafe to call; this descriptor is owned and never replaced")]
+    pub fn new() -> Watcher {
+        let made = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok();
+        let kernel = made.and_then(|fd| AsyncFd::new(fd).ok());
+        Watcher { kernel, watched: BTreeMap::new(), names: HashMap::new() }
+    }
+
+    /// Waits until there is a hint.
+    pub async fn woken(&self) {
+        match &self.kernel {
+            // The event stays with the kernel: the next call returns at once, until it is taken.
+            Some(kernel) => drop(kernel.readable().await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes what there is. Never waits.
+    pub fn take(&self) -> Hint {
+        let mut hint = Hint::default();
+        let Some(kernel) = &self.kernel else { return hint };
+        let mut paths = HashSet::new();
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
+        let drained = kernel.try_io(tokio::io::Interest::READABLE, |fd| {
+            let mut events = inotify::Reader::new(fd.as_fd(), &mut buffer);
+            loop {
+                // At the end it fails with WOULDBLOCK: only then is the descriptor waited for again.
+                let event = events.next().map_err(std::io::Error::from)?;
+                let (flags, name) = (event.events(), event.file_name());
+                let folder = flags.contains(ReadFlags::ISDIR) && !flags.contains(ReadFlags::MODIFY);
+                hint.search |= folder || flags.intersects(SEARCH) || paths.len() >= PATHS;
+                if let (Some(directory), Some(name), false) = (self.names.get(&event.wd()), name, hint.search) {
+                    paths.insert(directory.join(OsStr::from_bytes(name.to_bytes())));
+                }
+            }
+        });
+        let _: std::io::Result<std::convert::Infallible> = drained;
+        hint.paths = paths.into_iter().collect();
+        hint
     }
 
     /// Watches these directories and no others. False when some cannot be watched: then the job must poll.
     pub fn watch(&mut self, wanted: &BTreeSet<PathBuf>) -> bool {
-        self.hints.set_busy(true);
-        let complete = self.watch_all(wanted);
-        self.hints.set_busy(false);
-        complete
-    }
-
-    fn watch_all(&mut self, wanted: &BTreeSet<PathBuf>) -> bool {
-        let Some(inner) = &mut self.inner else { return false };
+        let Some(kernel) = &self.kernel else { return false };
         let mut complete = wanted.len() <= limits::LOG_WATCHES;
         let mut keys = HashSet::new();
         let mut now = BTreeMap::new();
@@ -140,18 +110,23 @@ impl Watcher {
                 _ => complete = false,
             }
         }
-        self.watched.retain(|directory, key| {
+        let names = &mut self.names;
+        self.watched.retain(|directory, (key, number)| {
             let stays = now.get(directory) == Some(key);
             if !stays {
                 // A directory that is gone has lost its watch already.
-                let _ = inner.unwatch(directory);
+                let _ = inotify::remove_watch(kernel.get_ref(), *number);
+                names.remove(number);
             }
             stays
         });
         now.retain(|directory, _| !self.watched.contains_key(directory));
         for (directory, key) in now {
-            match inner.watch(&directory, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.watched.insert(directory, key)),
+            match inotify::add_watch(kernel.get_ref(), &directory, ASKED) {
+                Ok(number) => {
+                    self.names.insert(number, directory.clone());
+                    self.watched.insert(directory, (key, number));
+                }
                 Err(_) => complete = false,
             }
         }
@@ -166,36 +141,64 @@ fn is_remote(directory: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use notify::event::{AccessKind, CreateKind, DataChange, Flag};
 
-    #[test]
-    fn hints_gather_paths_and_lost_events_ask_for_a_search() {
-        let hints = Hints::default();
-        let event = |kind: EventKind, path: &str| Ok(Event::new(kind).add_path(path.into()));
-        hints.put(event(EventKind::Access(AccessKind::Any), "/a"));
-        assert_eq!(hints.take(), Hint::default());
-        hints.put(event(EventKind::Modify(ModifyKind::Data(DataChange::Any)), "/a"));
-        hints.put(event(EventKind::Modify(ModifyKind::Data(DataChange::Any)), "/a"));
-        assert_eq!(hints.take(), Hint { paths: vec!["/a".into()], search: false });
-        hints.put(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
-        assert!(hints.take().search);
-        hints.put(event(EventKind::Create(CreateKind::Folder), "/d"));
-        assert!(hints.take().search);
-        hints.put(Err(notify::Error::generic("lost")));
-        assert!(hints.take().search);
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str) -> Dir {
+            let path = std::env::temp_dir().join(format!("brownout-watch-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&path).expect("directory");
+            Dir(path)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
     }
 
     #[tokio::test]
-    async fn a_write_in_a_watched_directory_wakes_up() {
-        let dir = std::env::temp_dir().join(format!("brownout-watch-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("directory");
-        let hints = Hints::default();
-        let mut watcher = Watcher::new(hints.clone());
-        assert!(watcher.watch(&BTreeSet::from([dir.clone()])));
-        std::fs::write(dir.join("a"), "x").expect("write");
-        hints.woken().await;
-        assert_eq!(hints.take().paths, [dir.join("a")]);
-        assert!(!watcher.watch(&BTreeSet::from([dir.join("absent")])));
-        std::fs::remove_dir_all(&dir).expect("clean up");
+    async fn a_write_in_a_watched_directory_wakes_up_once() {
+        let dir = Dir::new("write");
+        let mut watcher = Watcher::new();
+        assert!(watcher.watch(&BTreeSet::from([dir.0.clone()])));
+        assert_eq!(watcher.take(), Hint::default());
+        for _ in 0..3 {
+            std::fs::write(dir.0.join("a"), "x").expect("write");
+        }
+        watcher.woken().await;
+        watcher.woken().await;
+        assert_eq!(watcher.take(), Hint { paths: vec![dir.0.join("a")], search: false });
+        assert_eq!(watcher.take(), Hint::default());
+        tokio::select! {
+            biased;
+            () = watcher.woken() => panic!("nothing happened"),
+            () = tokio::task::yield_now() => {}
+        }
+        std::fs::rename(dir.0.join("a"), dir.0.join("b")).expect("rename");
+        watcher.woken().await;
+        let mut hint = watcher.take();
+        hint.paths.sort();
+        assert_eq!(hint, Hint { paths: vec![dir.0.join("a"), dir.0.join("b")], search: false });
+        assert!(!watcher.watch(&BTreeSet::from([dir.0.join("absent")])));
+    }
+
+    #[tokio::test]
+    async fn directories_that_come_or_go_ask_for_a_search() {
+        let dir = Dir::new("search");
+        let mut watcher = Watcher::new();
+        assert!(watcher.watch(&BTreeSet::from([dir.0.clone()])));
+        std::fs::create_dir(dir.0.join("d")).expect("directory");
+        watcher.woken().await;
+        assert!(watcher.take().search);
+        std::fs::remove_dir(dir.0.join("d")).expect("remove");
+        watcher.woken().await;
+        assert!(watcher.take().search);
+        // What is not watched any more says nothing.
+        assert!(watcher.watch(&BTreeSet::new()));
+        watcher.take();
+        std::fs::write(dir.0.join("a"), "x").expect("write");
+        assert_eq!(watcher.take(), Hint::default());
     }
 }

@@ -136,7 +136,8 @@ async fn probe_target(shared: Arc<Shared>, index: usize, pause: Duration) {
             return;
         }
         // A slot that passed meanwhile is left out, never made up for; one that is only just due is not.
-        after = slot.max(clock.now() - interval / 10);
+        let now = clock.now();
+        after = slot.unless_ahead(now, interval).max(now - interval / 10);
     }
 }
 

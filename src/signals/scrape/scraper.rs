@@ -202,7 +202,8 @@ async fn follow(job: Job, target: Target) {
         if scraper.job.out.send(batch).await.is_err() {
             return;
         }
-        slot = next_slot(clock.now().max(at), scraper.target.interval, offset);
+        let now = clock.now();
+        slot = next_slot(now.max(at.unless_ahead(now, Duration::ZERO)), scraper.target.interval, offset);
     }
 }
 

@@ -82,7 +82,9 @@ impl Slot {
         }
         let refused = self.sink.take_refused();
         if refused > 0 {
-            self.shared.telemetry.add(Metric::SamplesRefused, &[("reason", "collector_limit")], refused as f64);
+            let source = format!("system/{}", self.spec.name);
+            let labels = [("reason", "collector_limit"), ("source", source.as_str())];
+            self.shared.telemetry.add(Metric::SamplesRefused, &labels, refused as f64);
         }
         if self.status.is_none_or(|status| status.success != success) {
             let value = f64::from(success);

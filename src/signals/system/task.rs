@@ -27,7 +27,8 @@ pub async fn run(settings: Settings, clock: Clock, telemetry: Telemetry, out: Se
     let mut system = System::new(settings.clone(), telemetry.clone())?;
     let mut last = slot_of(clock.now(), interval);
     loop {
-        let next = slot_of(clock.now().max(last), interval) + interval;
+        let now = clock.now();
+        let next = slot_of(now.max(last.unless_ahead(now, interval)), interval) + interval;
         tokio::time::sleep_until(clock.instant(next)).await;
         let at = instant(next, clock.now(), interval);
         let missed = millis(slot_of(at, interval).since(last)) / millis(interval) - 1;
