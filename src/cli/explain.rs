@@ -233,12 +233,12 @@ mod tests {
         assert!(shown(&switch).contains("`off` is coming: its condition is true"));
         switch.rules[0].level_for_seconds = vec![5.0, 120.0];
         assert!(
-            shown(&switch).contains("`off` is coming in 30s: its condition has been true for 1m30s of 2m"),
+            shown(&switch).contains("`off` is coming in 30s: its condition has been true for 1m 30s of 2m"),
             "{}",
             shown(&switch)
         );
         switch.rules[0].min_hold_seconds = 120.0;
-        assert!(shown(&switch).contains("held by min_hold for another 1m of 2m"), "{}", shown(&switch));
+        assert!(shown(&switch).contains("held by min_hold for another 1m 10s of 2m"), "{}", shown(&switch));
         switch.rules[0].conditions[1].truth = "no data".into();
         assert!(shown(&switch).contains("no data for `off`"));
         switch.rules[0].mode = "observe".into();

@@ -36,7 +36,9 @@ impl Dice {
         [Truth::True, Truth::False, Truth::False, Truth::Unknown][self.below(4) as usize]
     }
 
-    fn maybe(&mut self, value: f64) -> Option<f64> {
+    /// Mostly a number up to this; sometimes no data.
+    fn maybe(&mut self, most: f64) -> Option<f64> {
+        let value = self.share() * most;
         (self.below(10) > 0).then_some(value)
     }
 }
@@ -200,20 +202,20 @@ impl World {
                 let load = [20.0, 40.0, 160.0, 800.0][dice.below(4) as usize];
                 let served = f64::min(load, 150.0);
                 let measured = Measured {
-                    arrivals: dice.maybe(load),
-                    full: dice.maybe(served * dice.share()),
-                    degraded: dice.maybe(served * dice.share()),
-                    slow: dice.maybe(dice.share() * 0.3),
-                    utilisation: dice.maybe(dice.share()),
-                    in_flight: dice.maybe(dice.share() * 100.0),
-                    pressure: dice.maybe(dice.share()),
+                    arrivals: (dice.below(10) > 0).then_some(load),
+                    full: dice.maybe(served),
+                    degraded: dice.maybe(served),
+                    slow: dice.maybe(0.3),
+                    utilisation: dice.maybe(1.0),
+                    in_flight: dice.maybe(100.0),
+                    pressure: dice.maybe(1.0),
                     counts_in_flight: true,
                     ..Measured::default()
                 };
                 writes.extend(self.switches.judge_dial(now, "e", measured));
             }
             25..=26 => {
-                let value = dice.maybe(dice.below(1_000) as f64);
+                let value = dice.maybe(1_000.0);
                 writes.extend(self.switches.judge_limit(now, "f", value));
             }
             27..=31 => {
