@@ -22,6 +22,7 @@ pub mod template;
 pub mod journal;
 pub mod net;
 pub mod notify;
+pub mod remote;
 pub mod serve;
 pub mod signals;
 pub mod store;

@@ -10,16 +10,18 @@ pub const CONFIG_FILE_BYTES: usize = 4 << 20;
 pub const WATCHED_ENTRIES: usize = 1_000;
 /// Nodes of one YAML document, aliases expanded.
 pub const YAML_NODES: usize = 200_000;
-/// Nesting of one YAML document.
-pub const YAML_DEPTH: usize = 64;
+/// Nesting of one YAML document: what reading it takes of an ordinary thread's stack (2 MiB), in a debug build too.
+pub const YAML_DEPTH: usize = 48;
 /// A PromQL expression, in bytes.
 pub const PROMQL_BYTES: usize = 64 << 10;
-/// Nesting of one PromQL expression.
+/// Nesting of one PromQL expression; calls and aggregations count twice, subqueries 16 times.
 pub const PROMQL_DEPTH: usize = 512;
 /// Matchers with a regular expression in one PromQL expression; alternations of plain texts do not count.
 pub const PROMQL_REGEXES: usize = 128;
 /// Label sets that the evaluations of one PromQL expression remember.
 pub const PROMQL_REMEMBERED: usize = 20_000;
+/// Series of one range selector of a rule whose windows are followed; of more each window is read whole.
+pub const PROMQL_WINDOWS: usize = 50_000;
 /// A compiled regular expression, in bytes.
 pub const REGEX_BYTES: usize = 4 << 20;
 /// The source of one template, in bytes.
@@ -47,6 +49,10 @@ pub const REFUSED_SOURCES: usize = 100;
 pub const LABELS_BYTES: usize = 16 << 10;
 /// Samples that one query may touch.
 pub const QUERY_SAMPLES: usize = 10_000_000;
+/// Points of one answer to a query, all series together.
+pub const QUERY_ANSWER_POINTS: usize = 2_000_000;
+/// Series that `/federate` shows in one answer.
+pub const FEDERATED_SERIES: usize = 100_000;
 /// Points a series in a range query, as in Prometheus.
 pub const QUERY_POINTS: i64 = 11_000;
 /// Time that one query may take.
@@ -122,6 +128,19 @@ pub const REPLY_CHARS: usize = 200;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 
+// ---- remote write
+
+/// Batches that wait to be gathered for one receiver.
+pub const REMOTE_BATCHES: usize = 4_096;
+/// One request in the queue, in bytes.
+pub const REMOTE_REQUEST_BYTES: usize = 64 << 20;
+/// A segment of the queue is full at some size between these two, in bytes.
+pub const REMOTE_SEGMENT_LEAST: u64 = 64 << 10;
+/// See [`REMOTE_SEGMENT_LEAST`].
+pub const REMOTE_SEGMENT_MOST: u64 = 8 << 20;
+/// The pause before a disk that failed is tried again.
+pub const REMOTE_DISK_PAUSE: Duration = Duration::from_secs(5);
+
 // ---- rules
 
 /// Alerts of one alerting rule; a result with more elements is an error of the rule.
@@ -142,6 +161,8 @@ pub const FINDING_LOOKS: Duration = Duration::from_secs(15);
 pub const FINDING_GRACE: Duration = Duration::from_secs(60);
 /// How long after a restart a restored alert waits for its inputs, beyond what its expression and interval ask for.
 pub const RESTORE_GRACE: Duration = Duration::from_secs(30);
+/// How far back a rule may read: series are kept as long as a rule reads them, and no longer than this.
+pub const RULE_WINDOW: Duration = Duration::from_secs(31 * 24 * 3600);
 /// Evaluations of all groups in one unit test.
 pub const UNIT_TEST_STEPS: u128 = 10_000_000;
 /// Label sets of a recording rule whose results' names are kept ready.
@@ -189,5 +210,11 @@ pub const RULE_FILES: usize = 4_096;
 
 /// An answer of the daemon that the command line reads, in bytes.
 pub const CLI_ANSWER_BYTES: usize = 256 << 20;
-/// A file of samples that `brownout query --data` reads, in bytes.
-pub const CLI_DATA_BYTES: u64 = 512 << 20;
+/// Samples of one file that the command line holds at one time; those that no selector asks for are not held.
+pub const CLI_SAMPLES: usize = 50_000_000;
+/// Series of one file that the command line holds at one time.
+pub const CLI_SERIES: usize = 1_000_000;
+/// One line of a file of samples, in bytes.
+pub const CLI_LINE_BYTES: usize = 1 << 20;
+/// Samples of such a file that may be out of order: they are held as they are while they are sorted.
+pub const CLI_UNSORTED: usize = 20_000_000;

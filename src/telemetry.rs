@@ -98,6 +98,19 @@ own_metrics! {
     JournalWriteFailures Counter "brownout_journal_write_failures_total" "Records that the journal could not write.";
     JournalBytes Gauge "brownout_journal_bytes" "Size of the journal, in bytes.";
     JournalRecovered Counter "brownout_journal_torn_bytes_total" "Bytes of a torn journal tail that were set aside at start.";
+    // remote write: Prometheus' names behind our own prefix
+    RemoteSamples Counter "brownout_remote_storage_samples_total" "Samples that a receiver of remote write took, by receiver.";
+    RemoteSamplesFailed Counter "brownout_remote_storage_samples_failed_total" "Samples that a receiver of remote write refused for good, by receiver.";
+    RemoteSamplesRetried Counter "brownout_remote_storage_samples_retried_total" "Samples of requests that failed and are sent again, by receiver.";
+    RemoteSamplesDropped Counter "brownout_remote_storage_samples_dropped_total" "Samples that were not sent, by receiver and reason: queue_full, too_old, disk (it did not take them) or busy.";
+    RemoteSamplesPending Gauge "brownout_remote_storage_samples_pending" "Samples in the queue on the disk, by receiver.";
+    RemoteQueueBytes Gauge "brownout_remote_storage_queue_bytes" "Bytes of the queue on the disk, by receiver.";
+    RemoteQueueDamagedBytes Counter "brownout_remote_storage_queue_damaged_bytes_total" "Bytes of the queue on the disk that could not be read, by receiver.";
+    RemoteBytes Counter "brownout_remote_storage_bytes_total" "Bytes of samples that a receiver took, compressed, by receiver.";
+    RemoteMetadata Counter "brownout_remote_storage_metadata_total" "Types and help texts of families that a receiver took, by receiver.";
+    RemoteMetadataFailed Counter "brownout_remote_storage_metadata_failed_total" "Types and help texts of families that a receiver did not take, by receiver.";
+    RemoteHighestTimestamp Gauge "brownout_remote_storage_highest_timestamp_in_seconds" "The time of the newest sample for a receiver, seconds since the epoch.";
+    RemoteHighestSentTimestamp Gauge "brownout_remote_storage_queue_highest_sent_timestamp_seconds" "The time of the newest sample that a receiver took, seconds since the epoch.";
     // serve
     HttpRefused Counter "brownout_http_connections_refused_total" "Connections past the limit.";
     FlagEvaluations Counter "brownout_flag_evaluations_total" "Switch reads over OFREP, by switch.";

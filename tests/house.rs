@@ -9,12 +9,12 @@ const FLOORS: [(&str, &[&str]); 5] = [
     ("ground", &["limits", "model", "rng", "time", "yaml"]),
     ("pure", &["series", "promql", "template", "rules", "alerts", "switches"]),
     ("engine", &["engine"]),
-    ("edge", &["telemetry", "net", "journal", "store", "notify", "signals", "serve"]),
+    ("edge", &["telemetry", "net", "journal", "store", "notify", "remote", "signals", "serve"]),
     ("shell", &["config", "run", "cli"]),
 ];
 
 /// Imports within a floor.
-const NEIGHBOURS: [(&str, &[&str]); 18] = [
+const NEIGHBOURS: [(&str, &[&str]); 19] = [
     ("model", &["limits", "time"]),
     ("time", &[]),
     ("limits", &[]),
@@ -31,6 +31,7 @@ const NEIGHBOURS: [(&str, &[&str]); 18] = [
     ("journal", &[]),
     ("store", &["journal"]),
     ("notify", &["net", "telemetry"]),
+    ("remote", &["net", "telemetry"]),
     ("signals", &["net", "telemetry"]),
     ("serve", &["net", "store", "telemetry"]),
 ];

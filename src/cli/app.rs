@@ -16,11 +16,14 @@ use super::freeze::{self, FreezeArgs, RolloutArgs, UnfreezeArgs};
 use super::out::Out;
 use super::pin::{self, PinArgs, UnpinArgs};
 use super::query::{self, QueryArgs};
+use super::record::{self, RecordArgs};
+use super::replay::{self, ReplayArgs};
 use super::rules::{self, RulesArgs};
 use super::run::{self, RunArgs};
 use super::schema::{self, SchemaArgs};
 use super::status::{self, StatusArgs};
 use super::switch::{self, SwitchArgs};
+use super::test::{self, TestArgs};
 use crate::limits;
 
 /// What is said to whoever types `brownout` and nothing else.
@@ -47,9 +50,12 @@ pub struct Cli {
 enum Command {
     Run(RunArgs),
     Check(CheckArgs),
+    Test(TestArgs),
     Schema(SchemaArgs),
     Status(StatusArgs),
     Query(QueryArgs),
+    Record(RecordArgs),
+    Replay(ReplayArgs),
     Switch(SwitchArgs),
     Pin(PinArgs),
     Unpin(UnpinArgs),
@@ -96,9 +102,12 @@ async fn perform(command: &Command, out: &mut Out) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Check(args) => check::run(args, out),
+        Command::Test(args) => test::run(args, out),
         Command::Schema(args) => schema::run(args, out),
         Command::Status(args) => status::status(args, out).await,
         Command::Query(args) => query::query(args, out).await,
+        Command::Record(args) => record::record(args, out).await,
+        Command::Replay(args) => replay::replay(args, out).await,
         Command::Switch(args) => switch::switch(args, out).await,
         Command::Pin(args) => pin::pin(args, out).await,
         Command::Unpin(args) => pin::unpin(args, out).await,

@@ -8,6 +8,7 @@ use super::env;
 use super::failure::Failure;
 use crate::limits;
 use crate::net::{self, HttpSettings};
+use crate::promql::{ParseError, Span};
 
 /// Where a daemon listens when nobody says otherwise.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:9797";
@@ -105,6 +106,20 @@ impl Daemon {
         self.checked(answered)
     }
 
+    /// The same for a question about an expression: an error about a part of it shows that part.
+    pub(super) async fn json_of_query(
+        &self,
+        path: &[&str],
+        form: &[(&str, String)],
+        expr: &str,
+    ) -> Result<String, Failure> {
+        let answered = self.send(self.http.post(self.url(path)).form(form)).await?;
+        match placed(&answered, expr) {
+            Some(shown) => Err(Failure::said(shown)),
+            None => self.checked(answered),
+        }
+    }
+
     /// What is in the envelope of a call's answer.
     pub(super) async fn data<T: DeserializeOwned>(
         &self,
@@ -177,6 +192,17 @@ impl Daemon {
     }
 }
 
+/// An error with a place in the expression, as several lines with a caret. Other servers than ours give no place.
+fn placed(answered: &Answered, expr: &str) -> Option<String> {
+    let body: Value = serde_json::from_str(&answered.body).ok()?;
+    let offset = |key: &str| body["position"][key].as_u64().and_then(|at| u32::try_from(at).ok());
+    let span = Span { start: offset("start")?, end: offset("end")? };
+    let message = body["error"].as_str()?.to_owned();
+    let help = body["help"].as_str().map(str::to_owned);
+    let error = ParseError { span, message, help };
+    Some(format!("the expression cannot be evaluated\n{}", error.render(expr)))
+}
+
 #[derive(serde::Deserialize)]
 struct Envelope<T> {
     data: T,
@@ -247,6 +273,16 @@ mod tests {
         assert_eq!(error.to_string(), "there is no switch `a/b ?`");
         let request = served.join().expect("served");
         assert!(request.starts_with("GET /api/v1/switches/a%2Fb%20%3F HTTP/1.1"), "{request}");
+    }
+
+    #[test]
+    fn an_error_of_the_evaluation_shows_its_place() {
+        let body = r#"{"status":"error","errorType":"execution","error":"it is wrong","position":{"start":4,"end":6}}"#;
+        let answered = Answered { code: 422, body: body.to_owned() };
+        let shown = placed(&answered, "a + bc").expect("a place");
+        assert!(shown.ends_with("1:5: it is wrong\n  |\n1 | a + bc\n  |     ^^"), "{shown}");
+        let elsewhere = Answered { code: 422, body: r#"{"status":"error","error":"it is wrong"}"#.to_owned() };
+        assert_eq!(placed(&elsewhere, "a + bc"), None);
     }
 
     #[test]

@@ -60,6 +60,12 @@ impl Out {
         if self.terminal { self.width } else { usize::MAX }
     }
 
+    /// Says something that is no part of the answer, to the standard error output.
+    pub(super) fn aside(&self, text: &str) {
+        // Nobody is left to tell when this fails.
+        drop(writeln!(io::stderr().lock(), "brownout: {}", neutral_lines(text)));
+    }
+
     /// Writes one line.
     pub(super) fn line(&mut self, text: impl Into<Text>) -> Result<(), Failure> {
         let text = text.into().render(self.colours);

@@ -27,7 +27,7 @@ const POINTS: u32 = 200;
 pub struct QueryArgs {
     /// The expression, for example 'rate(node_cpu_seconds_total{mode="idle"}[10s])'
     expr: String,
-    /// The instant: now (the default), -5m, seconds since the epoch, or 2026-01-31T12:00:00Z
+    /// The instant: now (the default; the last sample's time with --data), -5m, seconds since the epoch, or 2026-01-31T12:00:00Z
     #[arg(long, allow_hyphen_values = true, conflicts_with_all = ["start", "end", "step"])]
     time: Option<String>,
     /// The first instant of a range; by default 1h before its end
@@ -42,7 +42,7 @@ pub struct QueryArgs {
     /// How the answer is shown; json is what /api/v1/query and /api/v1/query_range give
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// Ask this file instead of a daemon: OpenMetrics text with a timestamp at every sample
+    /// Ask this file instead of a daemon: OpenMetrics text with a timestamp at every sample, plain or gzip; - is the standard input
     #[arg(long, value_name = "FILE", conflicts_with = "server")]
     data: Option<PathBuf>,
     #[command(flatten)]
@@ -73,8 +73,11 @@ pub(super) async fn query(args: &QueryArgs, out: &mut Out) -> Result<(), Failure
         .map_err(|error| Failure::said(format!("this is no PromQL expression\n{}", error.render(&args.expr))))?;
     let json = match &args.data {
         Some(path) => {
-            let data = offline::load(path)?;
-            let when = when(args, expr.value_type(), data.last)?;
+            let data = offline::load_for(path, &expr)?;
+            if let Some(note) = &data.note {
+                out.aside(&format!("{}: {note}", path.display()));
+            }
+            let when = when(args, expr.value_type(), data.extent.last)?;
             offline::ask(&data, &args.expr, &expr, when)?
         }
         None => {
@@ -96,7 +99,7 @@ pub(super) async fn query(args: &QueryArgs, out: &mut Out) -> Result<(), Failure
 }
 
 fn when(args: &QueryArgs, kind: ValueType, now: Timestamp) -> Result<When, Failure> {
-    let instant = |text: &str| times::instant(text, now).map_err(Failure::Usage);
+    let instant = |text: &str| times::instant(text, now).map_err(Failure::Said);
     let given = |text: &Option<String>| text.as_deref().map(instant).transpose();
     let ranged = args.start.is_some() || args.end.is_some() || args.step.is_some();
     let curve = args.output == Output::Plot && args.time.is_none() && kind != ValueType::Matrix;
@@ -109,18 +112,18 @@ fn when(args: &QueryArgs, kind: ValueType, now: Timestamp) -> Result<When, Failu
     let span = if ranged { Duration::from_secs(3600) } else { PLOTTED };
     let start = given(&args.start)?.unwrap_or(end - span);
     if start > end {
-        return Err(Failure::Usage("the range ends before it starts: --end must be later than --start".into()));
+        return Err(Failure::said("the range ends before it starts: --end must be later than --start"));
     }
     let whole = end.since(start);
     let step = match &args.step {
-        Some(text) => times::span(text).map_err(Failure::Usage)?,
+        Some(text) => times::span(text).map_err(Failure::Said)?,
         None => Duration::from_secs((whole / POINTS).as_secs().max(1)),
     };
     let points = whole.as_millis() / step.as_millis().max(1);
     if points > limits::QUERY_POINTS as u128 {
         let message =
             format!("{points} instants are too many (at most {}): give a longer --step", limits::QUERY_POINTS);
-        return Err(Failure::Usage(message));
+        return Err(Failure::Said(message));
     }
     Ok(When::Range { start, end, step })
 }
@@ -138,7 +141,7 @@ async fn ask(daemon: &Daemon, expr: &str, when: When) -> Result<String, Failure>
             "query_range"
         }
     };
-    daemon.json_of_form(&["api", "v1", call], &form).await
+    daemon.json_of_query(&["api", "v1", call], &form, expr).await
 }
 
 fn notes(answer: &Answer) -> Vec<Text> {
@@ -320,7 +323,7 @@ mod tests {
             assert_eq!(asked(arguments).expect("good"), expected, "{arguments:?}");
         }
         for bad in [&["--start", "-1s", "--end", "-2s"][..], &["--start", "0", "--step", "10ms"], &["--time", "x"]] {
-            assert!(matches!(asked(bad), Err(Failure::Usage(_))), "{bad:?}");
+            assert!(matches!(asked(bad), Err(Failure::Said(_))), "{bad:?}");
         }
     }
 }

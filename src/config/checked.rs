@@ -12,11 +12,14 @@ use super::root::Root;
 use super::settings::alertmanager::Template;
 use super::settings::edges::ServeSettings;
 use super::settings::switches::SwitchSettings;
-use super::settings::{alertmanager, edges, logs, probes, rules, scrape as scrapes, switches, system as host};
+use super::settings::{
+    alertmanager, edges, logs, probes, remote_write, rules, scrape as scrapes, switches, system as host,
+};
 use super::switches::Actions;
 use crate::alerts;
 use crate::model::{Labels, SwitchName};
 use crate::notify::{Receiver, WebhookSettings};
+use crate::remote;
 use crate::rules::GroupSpec;
 use crate::signals::logs::JobSettings;
 use crate::signals::probes::ProbeJob;
@@ -46,6 +49,8 @@ pub struct Checked {
     pub templates: Vec<Template>,
     /// Where scale rules post their wishes.
     pub webhooks: BTreeMap<String, WebhookSettings>,
+    /// Who gets every sample.
+    pub remotes: Vec<remote::Settings>,
     pub serve: ServeSettings,
     /// `None`: [`default_data_dir`].
     pub data_dir: Option<PathBuf>,
@@ -77,10 +82,12 @@ impl Checked {
         rules::cross_check(check, &groups, &switches, &webhook_names);
         let serve = edges::serve(check, &root.serve);
         let told = alertmanager::settings(check, &serve.external_url, root.alertmanager.as_ref());
+        let external_labels = Labels::from_pairs(root.global.external_labels.0.iter().map(|(n, v)| (n, v)));
+        let remotes = remote_write::settings(check, &external_labels, &root.remote_write);
         Checked {
             evaluation_interval: root.global.evaluation_interval.value.0,
             rule_query_offset: root.global.rule_query_offset,
-            external_labels: Labels::from_pairs(root.global.external_labels.0.iter().map(|(n, v)| (n, v))),
+            external_labels,
             system: host::settings(check, &root.global, &root.system),
             scrapes: scrapes::settings(check, &root.global, &root.scrape_configs),
             probes: probes::settings(check, &root.global, &root.modules, &root.probes),
@@ -92,6 +99,7 @@ impl Checked {
             receivers: told.receivers,
             templates: told.templates,
             webhooks,
+            remotes,
             serve,
             data_dir: root.data_dir.as_ref().map(|text| check.path(text)),
             log: root.log,

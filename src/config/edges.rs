@@ -2,7 +2,7 @@
 //! Alertmanagers.
 
 use super::client::{Client, SecretField};
-use super::values::{Anything, HostPort, HttpUrl, Interval, SecretUrl, at_most_one, known_key, refuse};
+use super::values::{Anything, HostPort, HttpUrl, Interval, Pattern, SecretUrl, at_most_one, known_key, refuse};
 use crate::yaml::{At, Decode, Problem, Spanned};
 
 /// `serve`.
@@ -11,6 +11,7 @@ pub struct Serve {
     pub listen: Spanned<HostPort>,
     pub external_url: Option<HttpUrl>,
     pub allowed_hosts: Vec<String>,
+    pub cors_origin: Option<Pattern>,
     pub refused: Vec<Problem>,
 }
 
@@ -25,13 +26,18 @@ impl Decode for Serve {
             "[]",
             "further names in the header `Host` under which requests are accepted, besides addresses and localhost",
         );
+        let cors_origin = fields.optional(
+            "cors_origin",
+            "pages of other sites whose origin matches this expression as a whole may read Prometheus' endpoints; if \
+             missing none (Prometheus' flag `--web.cors.origin`, which lets all read)",
+        );
         let mut refused = Vec::new();
         let help = "listen on 127.0.0.1 and put a proxy with TLS and users in front";
         let keys =
             ["tls_server_config", "basic_auth_users", "http_server_config", "rate_limit", "tls", "users", "tokens"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", help, &mut refused);
         fields.finish();
-        Some(Serve { listen, external_url, allowed_hosts, refused })
+        Some(Serve { listen, external_url, allowed_hosts, cors_origin, refused })
     }
 }
 

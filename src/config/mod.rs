@@ -21,6 +21,7 @@ mod modules;
 mod probes;
 mod redact;
 mod reference;
+mod remote_write;
 mod root;
 mod salvage;
 mod scrape;

@@ -6,6 +6,7 @@ use super::global::Global;
 use super::logs::LogJob;
 use super::modules::Module;
 use super::probes::Probe;
+use super::remote_write::RemoteWrite;
 use super::scrape::Scrape;
 use super::switches::{Actions, Switches};
 use super::system::System;
@@ -28,6 +29,7 @@ pub struct Root {
     pub store: Store,
     pub alertmanager: Option<Alertmanager>,
     pub webhooks: Entries<ScaleWebhook>,
+    pub remote_write: Vec<RemoteWrite>,
     pub serve: Serve,
     pub data_dir: Option<String>,
     pub log: Log,
@@ -52,6 +54,7 @@ impl Decode for Root {
         let store = fields.or("store", "{}", "where switches are kept");
         let alertmanager = fields.optional("alertmanager", "who is told; without it alerts are only shown");
         let webhooks = fields.or("webhooks", "{}", "where scale rules post their wishes, by name");
+        let remote_write = fields.or("remote_write", "[]", "programs that get every sample of this host");
         let serve = fields.or("serve", "{}", "the page, the metrics and every API");
         let data_dir = fields.optional(
             "data_dir",
@@ -76,6 +79,7 @@ impl Decode for Root {
             store,
             alertmanager,
             webhooks,
+            remote_write,
             serve,
             data_dir,
             log,
@@ -92,7 +96,7 @@ fn misplaced(fields: &mut Fields<'_>, refused: &mut Vec<Problem>) {
     let help = "put the rules in a file of their own and name it in `rule_files`";
     refuse(fields, &["groups"], "`{}` belongs in a rule file", help, refused);
     let help = "remove it: a host keeps only as much history as its rules need";
-    let keys = ["remote_write", "remote_read", "storage", "otlp", "tracing"];
+    let keys = ["remote_read", "storage", "otlp", "tracing"];
     refuse(fields, &keys, "`{}` of Prometheus is not supported", help, refused);
     let help = "write the jobs in `scrape_configs` of this file";
     refuse(fields, &["scrape_config_files"], "`{}` is not supported in this version", help, refused);

@@ -30,6 +30,8 @@ pub struct Settings {
     pub rules: rules::Settings,
     pub alerts: alerts::Settings,
     pub actions: ActionSettings,
+    /// Whether what the store takes is wanted in [`Effects::recorded`].
+    pub record: bool,
 }
 
 /// The one state of the daemon.
@@ -69,6 +71,7 @@ impl Engine {
         // Without a snapshot that can be read the windows fill up again: nothing else depends on it.
         let snapshot = restored.series.and_then(|bytes| Store::restore(&bytes, settings.series.clone()).ok());
         let mut store = snapshot.map_or_else(|| Store::new(settings.series), |(store, _)| store);
+        store.record(settings.record);
         // When the clock was set back while nobody looked, the last moment that is known is where time goes on from.
         let newest = store.newest().filter(|newest| newest.since(now) > AHEAD);
         let resumed = now.max(restored.last_alive.unwrap_or(now)).max(newest.unwrap_or(now));
@@ -274,6 +277,7 @@ impl Engine {
     }
 
     fn reload(&mut self, now: Timestamp, settings: Settings, out: &mut Effects) {
+        self.store.record(settings.record);
         self.rules.reload(settings.rules, now);
         self.alerts.reload(now, settings.alerts);
         let action_settings = actions::settings(&settings.actions, &self.rules);
@@ -289,6 +293,12 @@ impl Engine {
         out.journal.extend(self.alerts.take_changes().into_iter().map(of_alerts));
         out.journal.extend(self.switches.take_changes());
         out.audit.extend(self.switches.take_audit());
+        out.recorded.extend(self.store.take_recorded());
+    }
+
+    /// Type and help of every family that was heard of.
+    pub fn meta(&self) -> Arc<BTreeMap<String, MetricMeta>> {
+        Arc::clone(&self.meta)
     }
 
     /// The state as others see it.

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::core::Settings;
 use crate::alerts::{DeliveryId, Notification};
-use crate::model::{Batch, Source, SwitchName};
+use crate::model::{Batch, Labels, Source, SwitchName};
 use crate::series::Refusal;
 use crate::switches::{Audited, FreezeRequest, PinRequest, Record, RolloutWord, ScaleCall, Write};
+use crate::time::Timestamp;
 
 /// Everything that the world can tell the engine. Closed on purpose.
 #[derive(Debug)]
@@ -88,6 +89,8 @@ pub struct Effects {
     pub alerts_refused: u64,
     /// Samples that it took.
     pub appended: u64,
+    /// These samples, when somebody wants them; staleness markers and what rules record among them.
+    pub recorded: Vec<(Labels, Timestamp, f64)>,
 }
 
 impl Effects {

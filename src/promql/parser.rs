@@ -347,7 +347,7 @@ impl Parser<'_> {
         self.advance();
         let (args, height, close) = self.arguments()?;
         let kind = Kind::Call(Call { function, name_span, args });
-        tall(kind, join_spans(name_span, close), height)
+        tall(kind, join_spans(name_span, close), height + CALL_LEVELS)
     }
 
     /// `(a, b, ...)`: the arguments, the height of the highest, and the place of the closing parenthesis.
@@ -544,6 +544,10 @@ pub(super) fn leaf(kind: Kind, span: Span) -> Box<Tall> {
     Box::new(Tall { expr: Expr { kind, span }, height: 1 })
 }
 
+/// What a call, an aggregation and a subquery count beside their own level: evaluating them takes more stack.
+pub(super) const CALL_LEVELS: usize = 1;
+pub(super) const SUBQUERY_LEVELS: usize = 15;
+
 /// A node above nodes of the given height.
 pub(super) fn tall(kind: Kind, span: Span, below: usize) -> Parsed<Box<Tall>> {
     if below >= limits::PROMQL_DEPTH {
@@ -610,5 +614,5 @@ fn build_aggregate(
     let (grouping, without) = grouping.map_or((Vec::new(), false), |(labels, without, _)| (labels, without));
     let expr = args.remove(wanted - 1);
     let aggregate = Aggregate { op, expr, param: args.pop(), grouping, without };
-    tall(Kind::Aggregate(Box::new(aggregate)), span, height)
+    tall(Kind::Aggregate(Box::new(aggregate)), span, height + CALL_LEVELS)
 }

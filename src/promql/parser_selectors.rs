@@ -6,7 +6,7 @@ use super::ast::{
 use super::ast::{BinaryOp, WindowMode};
 use super::error::ParseError;
 use super::lexer::Token;
-use super::parser::{Parsed, Parser, Tall, join_spans, leaf, tall};
+use super::parser::{Parsed, Parser, SUBQUERY_LEVELS, Tall, join_spans, leaf, tall};
 use crate::limits;
 use crate::model::{MatchOp, Matcher, NAME};
 use crate::time::Timestamp;
@@ -28,8 +28,9 @@ impl Parser<'_> {
         if self.token() == Token::LeftBrace {
             span.end = self.matchers(&mut name, &mut matchers)?.end;
         }
-        // One order for one meaning: the printed form is sorted, as Prometheus prints it.
-        matchers.sort_by_cached_key(Matcher::to_string);
+        // One order for one meaning, as Prometheus prints it. Among the matchers of one label the order stays:
+        // `absent()` makes its labels of the first that fixes one, and of what follows it.
+        matchers.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some(name) = &name {
             matchers.insert(0, Matcher::equal(NAME, name));
         }
@@ -147,7 +148,7 @@ impl Parser<'_> {
         let height = node.height;
         let expr = Expr { kind: std::mem::replace(&mut node.expr.kind, nothing()), span: node.expr.span };
         let subquery = Subquery { expr, range, step, modifiers: Modifiers::default() };
-        *node = tall(Kind::Subquery(Box::new(subquery)), span, height)?;
+        *node = tall(Kind::Subquery(Box::new(subquery)), span, height + SUBQUERY_LEVELS)?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::dim::{DimSpec, LimitSource, LimitSpec};
-use super::file::{RawRule, missing};
+use super::file::{RawRule, missing, refuse_unkept};
 use super::query::Query;
 use super::rollout::RolloutSpec;
 use super::spec::{DegradeSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecoverSpec, ScaleSpec, Scope};
@@ -78,6 +78,7 @@ impl Decode for Mode {
 
 /// An action's condition must be able to be false.
 pub(super) fn check_condition(query: Option<&Query>, fields: &mut Fields<'_>) {
+    refuse_unkept(query, fields);
     let Some(query) = query else { return };
     if let Some(why) = query.useless() {
         fields
@@ -121,6 +122,7 @@ pub(super) fn read_scale(raw: RawRule, fields: &mut Fields<'_>) -> Option<ScaleS
     if let Some((query, why)) = raw.desired.as_ref().and_then(|query| Some((query, query.useless()?))) {
         fields.push(query.place.error(why, Some("give one number, for example ceil(sum(...) / 200)".into())));
     }
+    refuse_unkept(raw.desired.as_ref(), fields);
     if raw.max.is_some_and(|max| max < raw.min) {
         let message = format!("`max` is below `min`, which is {}", raw.min);
         fields.problem("max", message, Some("write the larger number as `max`".into()));

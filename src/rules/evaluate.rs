@@ -1,5 +1,6 @@
 //! The seam between the rules and PromQL, so that the state machines can be tested with scripted results.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::Labels;
@@ -9,11 +10,19 @@ use crate::time::Timestamp;
 
 /// Asks an expression at one instant.
 pub(crate) trait Evaluate: Send + Sync {
-    /// The result as a vector; a scalar is one element without labels.
+    /// The result as a vector; a scalar is one element without labels. The expression will be asked again and again.
     ///
     /// # Errors
     /// The message of the evaluator, or that the result is neither vector nor scalar.
-    fn instant(&self, view: &View, expr: &Expr, at: Timestamp) -> Result<Vec<Reading>, String>;
+    fn instant(&self, view: &View, expr: &Arc<Expr>, at: Timestamp) -> Result<Vec<Reading>, String>;
+
+    /// [`Evaluate::instant`] for an expression that is asked once.
+    ///
+    /// # Errors
+    /// As there.
+    fn once(&self, view: &View, expr: Expr, at: Timestamp) -> Result<Vec<Reading>, String> {
+        self.instant(view, &Arc::new(expr), at)
+    }
 
     /// Takes over how old the newest point of an instant selector may be, and the step of subqueries that name none.
     fn configure(&mut self, lookback: Duration, subquery_step: Duration);

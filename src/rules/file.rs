@@ -438,6 +438,14 @@ fn warn_useless(expr: Option<&Query>, fields: &mut Fields<'_>) {
         let help = "take the last value of a range with last_over_time(), or drop the brackets".to_owned();
         fields.push(query.place.warning(why, Some(help)));
     }
+    refuse_unkept(expr, fields);
+}
+
+/// Refuses an expression that reads further back than any series is kept.
+pub(super) fn refuse_unkept(expr: Option<&Query>, fields: &mut Fields<'_>) {
+    if let Some(problem) = expr.and_then(Query::unkept) {
+        fields.push(problem);
+    }
 }
 
 fn read_record(raw: RawRule, fields: &mut Fields<'_>) -> Option<RecordSpec> {

@@ -263,7 +263,12 @@ fn conformance(folder: &str) -> Option<PathBuf> {
     if root.is_none() {
         println!("skipped: BROWNOUT_CONFORMANCE is not set");
     }
-    root.map(|root| Path::new(&root).join(folder))
+    let folder = Path::new(&root?).join(folder);
+    if !folder.is_dir() {
+        println!("skipped: there is no folder {}", folder.display());
+        return None;
+    }
+    Some(folder)
 }
 
 fn files(folder: &Path) -> Vec<(String, String)> {
@@ -325,4 +330,24 @@ fn promtools_rule_files_have_its_verdicts() {
     let good = ["rules.yml", "rules_duplicates.yml", "rules_large.yml", "at-modifier.yml", "negative-offset.yml"];
     good.iter().chain(&["bad-rules-error.yml", "features.yml"]).for_each(|name| check(name, true));
     ["rules-bad.yml", "bad-rules-syntax.yml", "rules_extrafields.yml"].iter().for_each(|name| check(name, false));
+}
+
+#[test]
+fn a_window_that_no_series_is_kept_for_is_refused_with_the_reason() {
+    let check = |expr: &str, expected: Option<&str>| {
+        for rule in ["{record: a, expr: E}", "{alert: a, expr: E}", "{degrade: s, levels: [{level: l, when: E}]}"] {
+            let text = format!("groups: [{{name: g, rules: [{}]}}]", rule.replace('E', &format!("'{expr}'")));
+            let verdict = verdict("r.yaml", &text);
+            match (&verdict, expected) {
+                (Ok(_), None) => {}
+                (Err(message), Some(part)) if message.contains(part) => {}
+                _ => panic!("{expr}: {verdict:?}"),
+            }
+        }
+    };
+    check("rate(x[4w]) > 0", None);
+    check("x offset 30d > 0", None);
+    check("rate(x[32d]) > 0", Some("this reads 32d back, and no series is kept for longer than 31d"));
+    check("y + rate(x[1w] offset 25d) > 0", Some("this reads 32d back"));
+    check("max_over_time(rate(x[1d])[31d:1h]) > 0", Some("this reads 32d back"));
 }

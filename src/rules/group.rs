@@ -32,7 +32,10 @@ pub(crate) struct Group {
 impl Group {
     pub fn new(spec: GroupSpec, shared: &Shared, now: Timestamp) -> Group {
         let interval = spec.interval.unwrap_or(shared.evaluation_interval);
-        let slots = Slots::new(&spec.file, &spec.name, interval);
+        let slots = match shared.aligned {
+            true => Slots::aligned(interval),
+            false => Slots::new(&spec.file, &spec.name, interval),
+        };
         let mut counts: HashMap<RuleId, u32> = HashMap::new();
         let mut rules = Vec::with_capacity(spec.rules.len());
         for rule in &spec.rules {

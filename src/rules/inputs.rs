@@ -92,6 +92,11 @@ impl Input {
         view.any(&self.matchers, |series| window.is_alive(view, series, self.points))
     }
 
+    /// How far back it reads from the instant of evaluation, the offset included.
+    pub fn reach(&self) -> Duration {
+        Duration::from_millis(self.window.saturating_add(self.offset.max(0)).max(0) as u64)
+    }
+
     /// Whether the selector reads what alerting rules write.
     pub fn reads_alerts(&self) -> bool {
         let name = self.matchers.iter().find(|m| m.name == NAME);
@@ -160,10 +165,7 @@ impl Inputs {
 
     /// What the store must keep for this expression. `margin`: how much later than `at` it may be evaluated.
     pub fn needs(&self, margin: Duration) -> impl Iterator<Item = Need> {
-        self.0.iter().map(move |input| {
-            let back = input.window.saturating_add(input.offset.max(0)).max(0) as u64;
-            Need { matchers: input.matchers.clone(), window: Duration::from_millis(back) + margin }
-        })
+        self.0.iter().map(move |input| Need { matchers: input.matchers.clone(), window: input.reach() + margin })
     }
 }
 

@@ -61,4 +61,6 @@ pub use spec::{
 };
 pub use status::{ActiveAlert, ConditionStatus, GroupStatus, RuleStatus};
 pub use text::TemplateText;
-pub use unit_test::{Failure, Loader, Report, TestReport, run_unit_tests};
+pub use unit_test::{Covered, Failure, Loader, Report, TestReport, UnitTestOptions, run_unit_tests};
+pub(crate) use unit_test::{Suite, is_part, pair_up};
+pub(crate) use unit_test_file::{ExpectedMessage, NotificationTest, SwitchExpected, SwitchTest, UnitTest};

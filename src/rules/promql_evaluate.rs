@@ -1,12 +1,12 @@
 //! PromQL behind the seam.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::evaluate::{Evaluate, Reading};
 use crate::model::Labels;
-use crate::promql::{Expr, Options, Prepared, SampleValue, Value};
+use crate::promql::{self, Expr, Options, Prepared, SampleValue, Value};
 use crate::series::View;
 use crate::time::Timestamp;
 
@@ -15,34 +15,38 @@ use crate::time::Timestamp;
 pub(crate) struct PromQl {
     lookback: Duration,
     subquery_step: Duration,
-    /// By the address of the expression, which lives in its rule's group; what stands there is compared before it is
-    /// used, because after a reload another expression may live at the same address.
+    /// By the address of the expression; each is held here, so that nothing else can come to live at its address.
     prepared: Mutex<HashMap<usize, Prepared>>,
 }
 
+impl PromQl {
+    fn options(&self) -> Options<'static> {
+        Options { lookback: self.lookback, default_subquery_step: self.subquery_step, ..Options::default() }
+    }
+}
+
 impl Evaluate for PromQl {
-    fn instant(&self, view: &View, expr: &Expr, at: Timestamp) -> Result<Vec<Reading>, String> {
-        let options =
-            Options { lookback: self.lookback, default_subquery_step: self.subquery_step, ..Options::default() };
+    fn instant(&self, view: &View, expr: &Arc<Expr>, at: Timestamp) -> Result<Vec<Reading>, String> {
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || Prepared::new(expr.clone());
-        let place = prepared.entry(std::ptr::from_ref(expr).addr()).or_insert_with(fresh);
-        if place.expr() != expr {
-            *place = fresh();
-        }
-        let outcome = place.instant(view, at, &options).map_err(|error| error.to_string())?;
-        match outcome.value {
-            Value::Vector(vector) => {
-                Ok(vector.into_iter().map(|s| Reading { labels: s.labels, value: s.value }).collect())
-            }
-            Value::Scalar(value) => Ok(vec![Reading { labels: Labels::empty(), value: SampleValue::Float(value) }]),
-            Value::String(_) | Value::Matrix(_) => Err("rule result is not a vector or scalar".into()),
-        }
+        let place = prepared.entry(Arc::as_ptr(expr).addr()).or_insert_with(|| Prepared::new(Arc::clone(expr)));
+        readings(place.instant(view, at, &self.options()))
+    }
+
+    fn once(&self, view: &View, expr: Expr, at: Timestamp) -> Result<Vec<Reading>, String> {
+        readings(promql::instant(view, &expr, at, &self.options()))
     }
 
     fn configure(&mut self, lookback: Duration, subquery_step: Duration) {
         self.lookback = lookback;
         self.subquery_step = subquery_step;
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+fn readings(outcome: Result<promql::Outcome, promql::EvalError>) -> Result<Vec<Reading>, String> {
+    match outcome.map_err(|error| error.to_string())?.value {
+        Value::Vector(vector) => Ok(vector.into_iter().map(|s| Reading { labels: s.labels, value: s.value }).collect()),
+        Value::Scalar(value) => Ok(vec![Reading { labels: Labels::empty(), value: SampleValue::Float(value) }]),
+        Value::String(_) | Value::Matrix(_) => Err("rule result is not a vector or scalar".into()),
     }
 }

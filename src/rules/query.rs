@@ -1,9 +1,13 @@
 //! A PromQL expression that stands in a rule file: its text, its tree, its place.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::inputs::{Input, Inputs};
+use crate::limits;
 use crate::promql::{self, BinaryOp, Expr, Kind, ValueType};
-use crate::yaml::{At, Decode, Place};
+use crate::time::format_duration;
+use crate::yaml::{At, Decode, Place, Problem};
 
 /// A parsed expression. Parsed once when the file is read, never again.
 #[derive(Clone, Debug)]
@@ -42,6 +46,18 @@ impl Query {
         unusable.then(|| {
             format!("the expression gives a {}, a rule needs an instant vector or a scalar", found.documented())
         })
+    }
+
+    /// Why this expression cannot be answered here: it reads further back than any series is kept.
+    pub(crate) fn unkept(&self) -> Option<Problem> {
+        let inputs = Inputs::of(&self.expr, Duration::ZERO);
+        let far = |input: &&Input| input.reach() > limits::RULE_WINDOW;
+        let input = inputs.0.iter().find(far)?;
+        let place = self.place.within(&self.text, input.span.start as usize..input.span.end as usize);
+        let (reach, most) = (format_duration(input.reach()), format_duration(limits::RULE_WINDOW));
+        let message = format!("this reads {reach} back, and no series is kept for longer than {most}");
+        let help = "shorten the window or the offset, or ask a central Prometheus that keeps so much";
+        Some(place.error(message, Some(help.into())))
     }
 
     /// Why this expression, as a condition, is true whatever its inputs say: a condition holds when its result is not

@@ -324,7 +324,7 @@ fn ask_for_template(
     at: Timestamp,
 ) -> Result<Vec<(Labels, f64)>, String> {
     let expr = promql::parse(text).map_err(|error| error.to_string())?;
-    let result = evaluator.instant(view, &expr, at)?;
+    let result = evaluator.once(view, expr, at)?;
     Ok(result.iter().map(|reading| (reading.labels.clone(), reading.float())).collect())
 }
 

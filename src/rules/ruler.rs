@@ -37,6 +37,8 @@ pub struct Settings {
     pub outage_tolerance: Duration,
     /// How old the newest point of an instant selector may be.
     pub lookback: Duration,
+    /// Every group's slots are the multiples of its interval, not spread over it: for tests, whose times are round.
+    pub aligned: bool,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             resend_delay: Duration::from_secs(60),
             outage_tolerance: Duration::from_secs(3_600),
             lookback: Duration::from_secs(300),
+            aligned: false,
         }
     }
 }
@@ -69,12 +72,13 @@ pub(crate) struct Shared {
     pub resend_delay: Duration,
     pub outage_tolerance: Duration,
     pub lookback: Duration,
+    pub aligned: bool,
 }
 
 impl Shared {
     fn split(settings: Settings) -> (Shared, Vec<GroupSpec>) {
         let Settings { groups, evaluation_interval, query_offset, external_labels, external_url, .. } = settings;
-        let Settings { resend_delay, outage_tolerance, lookback, .. } = settings;
+        let Settings { resend_delay, outage_tolerance, lookback, aligned, .. } = settings;
         let external_url = external_url.trim_end_matches('/').to_owned();
         let shared = Shared {
             rules: groups.iter().map(|group| group.rules.len()).sum(),
@@ -85,6 +89,7 @@ impl Shared {
             resend_delay,
             outage_tolerance,
             lookback,
+            aligned,
         };
         (shared, groups)
     }

@@ -23,6 +23,11 @@ impl Slots {
         Slots { interval, offset: (hash % interval as u64) as i64 }
     }
 
+    /// The multiples of an interval.
+    pub fn aligned(interval: Duration) -> Slots {
+        Slots { interval: millis(interval).max(1), offset: 0 }
+    }
+
     /// The latest slot that is not after `now`.
     pub fn at_or_before(&self, now: Timestamp) -> Timestamp {
         let base = now.as_millis().saturating_sub(self.offset).div_euclid(self.interval) * self.interval;

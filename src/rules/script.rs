@@ -22,7 +22,7 @@ pub(crate) struct Script {
 }
 
 impl Evaluate for Script {
-    fn instant(&self, view: &View, expr: &Expr, at: Timestamp) -> Result<Vec<Reading>, String> {
+    fn instant(&self, view: &View, expr: &Arc<Expr>, at: Timestamp) -> Result<Vec<Reading>, String> {
         let mut found = None;
         expr.walk(&mut |node| match &node.kind {
             Kind::Selector(selector) if found.is_none() => found = Some(selector),

@@ -13,8 +13,10 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::action::ActionPart;
 use super::evaluate::{Evaluate, Reading};
-use super::outcome::AlertState;
+use super::id::RuleId;
+use super::outcome::{AlertState, Truth};
 use super::promql_evaluate::PromQl;
 use super::rule::{Body, Health};
 use super::ruler::{Rules, Settings};
@@ -23,28 +25,53 @@ use super::unit_test_file::{AlertTest, ExpectedSample, ExprTest, UnitTest, UnitT
 use crate::limits;
 use crate::model::{CounterResetHint, FloatHistogram, Labels};
 use crate::promql::SampleValue;
-use crate::series::{self, Store};
+use crate::series::{self, Store, View};
 use crate::time::{Timestamp, format_duration, millis};
 use crate::yaml::{Place, Problem, Severity, SourceFile, decode_text};
 
 /// Finds the files that a pattern of `rule_files` names, seen from the test file.
 pub type Loader<'a> = dyn Fn(&str) -> Result<Vec<Arc<SourceFile>>, String> + 'a;
 
+/// How tests are run. The default: all of them, as promtool does.
+#[derive(Clone, Copy, Default)]
+pub struct UnitTestOptions<'a> {
+    /// Which tests, by their names (a test without a name is `""`).
+    pub select: Option<&'a dyn Fn(&str) -> bool>,
+    /// Labels and annotations that are expected may be a part of those found.
+    pub subset: bool,
+}
+
 /// What came of a file of unit tests.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// What is wrong with the test file or the rule files; with an error no test ran.
     pub problems: Vec<Problem>,
     /// One for each test that ran.
     pub tests: Vec<TestReport>,
+    /// Every rule of the rule files, and what the tests made of it.
+    pub coverage: Vec<Covered>,
+    /// The tests themselves and the rules: for what only an engine can check.
+    pub(crate) suite: Option<Suite>,
+}
+
+/// A test file that was read, with its rules.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    pub file: UnitTestFile,
+    /// In the order of their evaluation.
+    pub groups: Vec<GroupSpec>,
 }
 
 /// What came of one test.
 #[derive(Clone, Debug)]
 pub struct TestReport {
+    /// Its place in the file, from 0.
+    pub number: usize,
     /// Its name, or its number from 1.
     pub name: String,
     pub failures: Vec<Failure>,
+    /// Every series as it was at the end.
+    pub data: View,
 }
 
 /// Something was not as expected.
@@ -52,8 +79,43 @@ pub struct TestReport {
 pub struct Failure {
     /// Where the expectation stands.
     pub place: Place,
+    /// What was asked and when; or, with nothing expected and found, what went wrong.
+    pub what: String,
+    /// One line each.
+    pub expected: Vec<String>,
+    pub found: Vec<String>,
+}
+
+impl Failure {
+    /// That something could not be asked.
+    pub fn plain(place: &Place, what: impl Into<String>) -> Failure {
+        Failure { place: place.clone(), what: what.into(), expected: Vec::new(), found: Vec::new() }
+    }
+
     /// What was expected and what was found, several lines.
-    pub message: String,
+    pub fn message(&self) -> String {
+        if self.expected.is_empty() && self.found.is_empty() {
+            return self.what.clone();
+        }
+        format!("{}\n  expected:{}\n  found:{}", self.what, list(&self.expected), list(&self.found))
+    }
+}
+
+fn list(lines: &[String]) -> String {
+    let text: String = lines.iter().map(|line| format!("\n    {line}")).collect();
+    if text.is_empty() { " nothing".into() } else { text }
+}
+
+/// What the tests made of one rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Covered {
+    pub rule: RuleId,
+    /// Some evaluation gave a result that was not empty.
+    pub evaluated: bool,
+    /// Of an alert: it fired.
+    pub fired: bool,
+    /// Some expectation names it.
+    pub checked: bool,
 }
 
 impl Report {
@@ -64,22 +126,25 @@ impl Report {
     }
 }
 
-/// Runs the tests of a file whose name `select` accepts (a test without a name is `""`).
-pub fn run_unit_tests(file: &Arc<SourceFile>, select: &dyn Fn(&str) -> bool, load: &Loader<'_>) -> Report {
+/// Runs the tests of a file. Tests of switches and notifications are only read.
+pub fn run_unit_tests(file: &Arc<SourceFile>, options: &UnitTestOptions<'_>, load: &Loader<'_>) -> Report {
     let (tests, mut problems) = decode_text::<UnitTestFile>(file);
-    let Some(tests) = tests else { return Report { problems, tests: Vec::new() } };
+    let Some(tests) = tests else { return Report { problems, ..Report::default() } };
     let groups = load_groups(&tests, load, &mut problems);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
-        return Report { problems, tests: Vec::new() };
+        return Report { problems, ..Report::default() };
     }
     let mut reports = Vec::new();
+    let mut coverage = BTreeMap::new();
     for (number, test) in tests.tests.iter().enumerate() {
-        if select(test.name.as_deref().unwrap_or_default()) {
+        if options.select.is_none_or(|select| select(test.name.as_deref().unwrap_or_default())) {
             let name = test.name.clone().unwrap_or_else(|| format!("test {}", number + 1));
-            reports.push(TestReport { name, failures: run(&tests, test, &groups) });
+            let (failures, data) = run(&tests, test, &groups, options, &mut coverage);
+            reports.push(TestReport { number, name, failures, data });
         }
     }
-    Report { problems, tests: reports }
+    let coverage = coverage.into_values().collect();
+    Report { problems, tests: reports, coverage, suite: Some(Suite { file: tests, groups }) }
 }
 
 fn load_groups(tests: &UnitTestFile, load: &Loader<'_>, problems: &mut Vec<Problem>) -> Vec<GroupSpec> {
@@ -113,10 +178,17 @@ struct Run<'a> {
     store: Store,
     /// How many values of the input series are in the store.
     loaded: usize,
+    subset: bool,
     failures: Vec<Failure>,
 }
 
-fn run(file: &UnitTestFile, test: &UnitTest, groups: &[GroupSpec]) -> Vec<Failure> {
+fn run(
+    file: &UnitTestFile,
+    test: &UnitTest,
+    groups: &[GroupSpec],
+    options: &UnitTestOptions<'_>,
+    coverage: &mut BTreeMap<RuleId, Covered>,
+) -> (Vec<Failure>, View) {
     let settings = Settings {
         groups: groups.to_vec(),
         evaluation_interval: file.evaluation_interval,
@@ -127,18 +199,18 @@ fn run(file: &UnitTestFile, test: &UnitTest, groups: &[GroupSpec]) -> Vec<Failur
     let forever = Duration::from_secs(1 << 40);
     let store = Store::new(series::Settings { retention: forever, ..series::Settings::default() });
     let rules = Rules::new(settings, test.start);
-    let mut run = Run { file, test, rules, store, loaded: 0, failures: Vec::new() };
-    if run.evaluate_all() {
+    let mut run = Run { file, test, rules, store, loaded: 0, subset: options.subset, failures: Vec::new() };
+    if run.evaluate_all(coverage) {
         for expected in &test.expressions {
             run.check_expression(expected);
         }
     }
-    run.failures
+    (run.failures, run.store.view())
 }
 
 impl Run<'_> {
     /// Evaluates to the end, and checks alerts on the way. False when a rule failed.
-    fn evaluate_all(&mut self) -> bool {
+    fn evaluate_all(&mut self, coverage: &mut BTreeMap<RuleId, Covered>) -> bool {
         let test = self.test;
         let times = test.alerts.iter().map(|alert| alert.eval_time);
         let end = times.chain(test.expressions.iter().map(|expr| expr.eval_time)).max().unwrap_or_default();
@@ -156,6 +228,7 @@ impl Run<'_> {
             let now = test.start + elapsed;
             self.load_until(now);
             self.rules.evaluate_all(now, &mut self.store);
+            self.cover(coverage);
             if self.rules_failed(elapsed) {
                 return false;
             }
@@ -168,7 +241,30 @@ impl Run<'_> {
     }
 
     fn fail(&mut self, place: &Place, message: String) {
-        self.failures.push(Failure { place: place.clone(), message });
+        self.failures.push(Failure::plain(place, message));
+    }
+
+    fn cover(&self, coverage: &mut BTreeMap<RuleId, Covered>) {
+        for rule in self.rules.groups().iter().flat_map(|group| &group.rules) {
+            let covered = coverage.entry(rule.id.clone()).or_insert_with(|| Covered {
+                rule: rule.id.clone(),
+                evaluated: false,
+                fired: false,
+                checked: false,
+            });
+            covered.checked = covered.checked || self.test.checks(&rule.spec);
+            match &rule.body {
+                Body::Record(_) => covered.evaluated |= rule.outputs().next().is_some(),
+                Body::Alert(alerts) => {
+                    covered.evaluated |= !alerts.active.is_empty();
+                    covered.fired |= alerts.active.values().any(|alert| alert.state == AlertState::Firing);
+                }
+                Body::Action(action) => {
+                    let said = |part: &ActionPart| part.last.as_ref().is_some_and(|(c, _)| c.truth == Truth::True);
+                    covered.evaluated |= action.parts.iter().any(said);
+                }
+            }
+        }
     }
 
     fn load_until(&mut self, now: Timestamp) {
@@ -224,10 +320,19 @@ impl Run<'_> {
         }
         expected.sort();
         found.sort();
-        if expected != found {
+        let same = match self.subset {
+            true => pair_up(&expected, &found, &|expected, found| {
+                is_part(expected.0.iter(), |name| found.0.get(name))
+                    && is_part(expected.1.iter().map(|(n, v)| (n.as_str(), v.as_str())), |name| {
+                        found.1.get(name).map(String::as_str)
+                    })
+            }),
+            false => expected == found,
+        };
+        if !same {
             let show = |(labels, annotations): &(Labels, BTreeMap<String, String>)| format!("{labels} {annotations:?}");
             let what = format!("alert {} at {}", test.alertname, format_duration(test.eval_time));
-            self.fail(&test.place, difference(&what, expected.iter().map(show), found.iter().map(show)));
+            self.failures.push(difference(&test.place, what, expected.iter().map(show), found.iter().map(show)));
         }
     }
 
@@ -243,10 +348,18 @@ impl Run<'_> {
         found.sort_by(|a, b| a.labels.cmp(&b.labels));
         let mut expected: Vec<&ExpectedSample> = test.expected.iter().collect();
         expected.sort_by(|a, b| a.labels.cmp(&b.labels));
-        let same = |(expected, found): (&&ExpectedSample, &Reading)| {
-            expected.labels == found.labels && self.same_value(expected, &found.value)
+        let same = |expected: &&ExpectedSample, found: &Reading| {
+            let labels = match self.subset {
+                true => is_part(expected.labels.iter(), |name| found.labels.get(name)),
+                false => expected.labels == found.labels,
+            };
+            labels && self.same_value(expected, &found.value)
         };
-        if expected.len() != found.len() || !expected.iter().zip(&found).all(same) {
+        let all = match self.subset {
+            true => pair_up(&expected, &found, &same),
+            false => expected.len() == found.len() && expected.iter().zip(&found).all(|(e, f)| same(e, f)),
+        };
+        if !all {
             let expected = expected.iter().map(|sample| match &sample.histogram {
                 Some(histogram) => format!("{} {histogram}", sample.labels),
                 None => format!("{} {}", sample.labels, sample.value),
@@ -255,8 +368,7 @@ impl Run<'_> {
                 SampleValue::Float(value) => format!("{} {value}", reading.labels),
                 SampleValue::Histogram(histogram) => format!("{} {histogram}", reading.labels),
             });
-            let message = difference(&what, expected, found);
-            self.fail(&test.place, message);
+            self.failures.push(difference(&test.place, what, expected, found));
         }
     }
 
@@ -281,14 +393,47 @@ fn plain(histogram: &FloatHistogram) -> FloatHistogram {
 }
 
 fn difference(
-    what: &str,
+    place: &Place,
+    what: String,
     expected: impl Iterator<Item = impl Display>,
     found: impl Iterator<Item = impl Display>,
-) -> String {
-    format!("{what}\n  expected:{}\n  found:{}", list(expected), list(found))
+) -> Failure {
+    let lines = |items: &mut dyn Iterator<Item = String>| items.collect();
+    let expected = lines(&mut expected.map(|item| item.to_string()));
+    Failure { place: place.clone(), what, expected, found: lines(&mut found.map(|item| item.to_string())) }
 }
 
-fn list(items: impl Iterator<Item = impl Display>) -> String {
-    let lines: String = items.map(|item| format!("\n    {item}")).collect();
-    if lines.is_empty() { " nothing".into() } else { lines }
+/// Whether every pair is among those that `get` knows.
+pub(crate) fn is_part<'a>(
+    mut pairs: impl Iterator<Item = (&'a str, &'a str)>,
+    get: impl Fn(&str) -> Option<&'a str>,
+) -> bool {
+    pairs.all(|(name, value)| get(name) == Some(value))
+}
+
+/// Whether each of one list can have one of the other that fits it, and none is left over.
+pub(crate) fn pair_up<A, B>(all: &[A], others: &[B], fits: &dyn Fn(&A, &B) -> bool) -> bool {
+    if all.len() != others.len() {
+        return false;
+    }
+    let mut taken: Vec<Option<usize>> = vec![None; others.len()];
+    (0..all.len()).all(|at| {
+        let mut seen = vec![false; others.len()];
+        augment(at, &|a, b| fits(&all[a], &others[b]), &mut taken, &mut seen)
+    })
+}
+
+/// Finds a partner, moving those who have one where that helps.
+fn augment(at: usize, fits: &dyn Fn(usize, usize) -> bool, taken: &mut [Option<usize>], seen: &mut [bool]) -> bool {
+    for other in 0..taken.len() {
+        if seen[other] || !fits(at, other) {
+            continue;
+        }
+        seen[other] = true;
+        if taken[other].is_none_or(|holder| augment(holder, fits, taken, seen)) {
+            taken[other] = Some(at);
+            return true;
+        }
+    }
+    false
 }

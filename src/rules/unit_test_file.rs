@@ -1,12 +1,14 @@
-//! The file of a rule's unit tests: promtool's grammar (`docs/configuration/unit_testing_rules.md`), strict.
+//! The file of a rule's unit tests: promtool's grammar (`docs/configuration/unit_testing_rules.md`), strict, and what
+//! it has not: tests of switches and of notifications.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::query::Query;
-use crate::model::{FloatHistogram, Labels};
-use crate::promql::SampleValue;
+use super::spec::RuleSpec;
+use crate::model::{FloatHistogram, Labels, Matcher, NAME};
 use crate::promql::series_notation::{self, Noted};
+use crate::promql::{Kind, SampleValue};
 use crate::time::Timestamp;
 use crate::yaml::{At, Decode, Fields, Place, Spanned};
 
@@ -17,6 +19,8 @@ pub(crate) struct UnitTestFile {
     pub evaluation_interval: Duration,
     pub group_eval_order: Vec<Spanned<String>>,
     pub fuzzy_compare: bool,
+    /// A configuration's path, or its text: what tests of switches and notifications run under.
+    pub brownout_config: Option<Spanned<String>>,
     pub tests: Vec<UnitTest>,
 }
 
@@ -30,6 +34,8 @@ pub(crate) struct UnitTest {
     pub input_series: Vec<InputSeries>,
     pub alerts: Vec<AlertTest>,
     pub expressions: Vec<ExprTest>,
+    pub switches: Vec<SwitchTest>,
+    pub notifications: Vec<NotificationTest>,
     pub external_labels: Labels,
     pub external_url: String,
     pub start: Timestamp,
@@ -75,6 +81,75 @@ pub(crate) struct ExpectedSample {
     pub histogram: Option<FloatHistogram>,
 }
 
+/// What a switch, or a scale rule, is to have come to at a time.
+#[derive(Debug)]
+pub(crate) struct SwitchTest {
+    pub place: Place,
+    pub eval_time: Duration,
+    pub expected: SwitchExpected,
+}
+
+/// Which, and what.
+#[derive(Debug)]
+pub(crate) enum SwitchExpected {
+    Level { switch: String, level: String },
+    Share { switch: String, share: f64 },
+    Desired { scale: String, desired: f64 },
+}
+
+/// The messages that a receiver is to have got at a time, since the check of it before.
+#[derive(Debug)]
+pub(crate) struct NotificationTest {
+    pub place: Place,
+    pub eval_time: Duration,
+    pub receiver: Spanned<String>,
+    pub expected: Vec<ExpectedMessage>,
+}
+
+/// One of them: the labels of its alerts.
+#[derive(Debug)]
+pub(crate) struct ExpectedMessage {
+    pub firing: Vec<BTreeMap<String, String>>,
+    pub resolved: Vec<BTreeMap<String, String>>,
+}
+
+impl UnitTest {
+    /// Whether some expectation names what a rule makes.
+    pub fn checks(&self, rule: &RuleSpec) -> bool {
+        let name = rule.name();
+        match rule {
+            RuleSpec::Record(_) => self.expressions.iter().any(|test| selects(&test.expr, NAME, name)),
+            RuleSpec::Alert(_) => {
+                self.alerts.iter().any(|test| test.alertname == name)
+                    || self.expressions.iter().any(|test| selects(&test.expr, "alertname", name))
+                    || self.notifications.iter().flat_map(|test| &test.expected).any(|message| {
+                        let mut alerts = message.firing.iter().chain(&message.resolved);
+                        alerts.any(|labels| labels.get("alertname").is_some_and(|alert| alert == name))
+                    })
+            }
+            _ => self.switches.iter().any(|test| match &test.expected {
+                SwitchExpected::Level { switch, .. } | SwitchExpected::Share { switch, .. } => switch == name,
+                SwitchExpected::Desired { scale, .. } => scale == name,
+            }),
+        }
+    }
+}
+
+/// Whether a selector of the expression asks for this value of a label.
+fn selects(query: &Query, label: &str, value: &str) -> bool {
+    let mut found = false;
+    query.expr.walk(&mut |expr| {
+        let matchers = match &expr.kind {
+            Kind::Selector(selector) => &selector.matchers,
+            Kind::Range(range) => &range.selector.matchers,
+            _ => return,
+        };
+        let asks = |matcher: &Matcher| matcher.listed_values().is_some_and(|values| values.iter().any(|v| v == value));
+        found |= matchers.iter().any(|matcher| matcher.name == label && asks(matcher));
+    });
+    found
+}
+
 impl Decode for UnitTestFile {
     fn decode(at: &mut At<'_>) -> Option<UnitTestFile> {
         let mut fields = at.record("a rule test file", "Unit tests of rules, as promtool has them.")?;
@@ -87,6 +162,10 @@ impl Decode for UnitTestFile {
             "groups to evaluate first, in this order; default: the order of the files",
         );
         let fuzzy_compare = fields.or("fuzzy_compare", "false", "let values differ in their last bit");
+        let brownout_config = fields.optional(
+            "brownout_config",
+            "for tests of switches and notifications: a configuration's path, relative to this file, or its text as a block",
+        );
         let tests = fields.or("tests", "[]", "the tests");
         for (number, name) in group_eval_order.iter().enumerate() {
             if group_eval_order[..number].contains(name) {
@@ -101,7 +180,7 @@ impl Decode for UnitTestFile {
             );
         }
         fields.finish();
-        Some(UnitTestFile { rule_files, evaluation_interval, group_eval_order, fuzzy_compare, tests })
+        Some(UnitTestFile { rule_files, evaluation_interval, group_eval_order, fuzzy_compare, brownout_config, tests })
     }
 }
 
@@ -115,6 +194,8 @@ impl Decode for UnitTest {
         let input_series = fields.or("input_series", "[]", "the data");
         let alerts = fields.or("alert_rule_test", "[]", "which alerts fire when");
         let expressions = fields.or("promql_expr_test", "[]", "what expressions give when");
+        let switches = fields.or("switch_test", "[]", "what switches have come to when");
+        let notifications = fields.or("notification_test", "[]", "which messages receivers have got when");
         let external_labels: BTreeMap<String, String> = fields.or("external_labels", "{}", "for templates");
         let external_url = fields.or("external_url", "''", "for templates");
         let start: Start =
@@ -127,6 +208,8 @@ impl Decode for UnitTest {
             input_series,
             alerts,
             expressions,
+            switches,
+            notifications,
             external_labels: Labels::from_pairs(external_labels),
             external_url,
             start: start.0,
@@ -195,6 +278,54 @@ impl Decode for ExpectedAlert {
         let annotations = fields.or("exp_annotations", "{}", "its annotations");
         fields.finish();
         Some(ExpectedAlert { labels, annotations })
+    }
+}
+
+impl Decode for SwitchTest {
+    fn decode(at: &mut At<'_>) -> Option<SwitchTest> {
+        let place = at.place();
+        let mut fields = at.record("a switch test", "What a switch, or a scale rule, has come to at a time.")?;
+        let eval_time = fields.or("eval_time", "0s", "the time, from the start");
+        let switch: Option<String> = fields.optional("switch", "the switch's name");
+        let level: Option<String> = fields.optional("level", "the level that applications read");
+        let share: Option<f64> = fields.optional("share", "of a dimmer or a rollout: the share, 0 to 1");
+        let scale: Option<String> = fields.optional("scale", "instead of a switch: what a scale rule scales");
+        let desired: Option<f64> = fields.optional("desired", "of a scale rule: the number asked for");
+        let expected = match (switch, level, share, scale, desired) {
+            (Some(switch), Some(level), None, None, None) => Some(SwitchExpected::Level { switch, level }),
+            (Some(switch), None, Some(share), None, None) => Some(SwitchExpected::Share { switch, share }),
+            (None, None, None, Some(scale), Some(desired)) => Some(SwitchExpected::Desired { scale, desired }),
+            _ => None,
+        };
+        if expected.is_none() {
+            let help = "write {switch: ..., level: ...}, {switch: ..., share: ...} or {scale: ..., desired: ...}";
+            fields.push(place.error("it is not clear what is expected of what", Some(help.into())));
+        }
+        fields.finish();
+        Some(SwitchTest { place, eval_time, expected: expected? })
+    }
+}
+
+impl Decode for NotificationTest {
+    fn decode(at: &mut At<'_>) -> Option<NotificationTest> {
+        let place = at.place();
+        let mut fields =
+            at.record("a notification test", "Which messages a receiver got, since the check of it before.")?;
+        let eval_time = fields.or("eval_time", "0s", "the time, from the start");
+        let receiver = fields.required("receiver", "the receiver's name in the configuration");
+        let expected = fields.or("exp_messages", "[]", "all messages, in their order; an empty list: there was none");
+        fields.finish();
+        Some(NotificationTest { place, eval_time, receiver: receiver?, expected })
+    }
+}
+
+impl Decode for ExpectedMessage {
+    fn decode(at: &mut At<'_>) -> Option<ExpectedMessage> {
+        let mut fields = at.record("an expected message", "All alerts of one message by their labels.")?;
+        let firing = fields.or("firing", "[]", "the labels of each alert that fires");
+        let resolved = fields.or("resolved", "[]", "the labels of each alert that is resolved");
+        fields.finish();
+        Some(ExpectedMessage { firing, resolved })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Report, run_unit_tests};
+use super::{Report, UnitTestOptions, run_unit_tests};
 use crate::yaml::{Problem, SourceFile};
 
 const RULES: &str = "\
@@ -25,7 +25,7 @@ fn run(tests: &str) -> Report {
         "nothing*.yml" => Ok(Vec::new()),
         _ => Err(format!("cannot read {name}")),
     };
-    run_unit_tests(&SourceFile::new("t.yml", tests), &|_| true, &load)
+    run_unit_tests(&SourceFile::new("t.yml", tests), &UnitTestOptions::default(), &load)
 }
 
 /// One test with this data under the rules above.
@@ -39,7 +39,7 @@ fn test(checks: &str) -> String {
 fn check(tests: &str, expected: &[&str]) {
     let report = run(tests);
     let problems = report.problems.iter().map(Problem::one_line);
-    let failures = report.tests.iter().flat_map(|test| &test.failures).map(|failure| failure.message.clone());
+    let failures = report.tests.iter().flat_map(|test| &test.failures).map(|failure| failure.message());
     let found: Vec<String> = problems.chain(failures).collect();
     assert_eq!(found, expected, "{tests}");
     assert_eq!(report.passed(), expected.is_empty());
@@ -115,7 +115,7 @@ fn groups_run_in_the_order_that_is_asked_for() {
             "rule_files: [r]\ngroup_eval_order: [{order}]\ntests:\n- input_series: [{{series: a, values: '1'}}]\n  promql_expr_test:\n  - {{expr: c, exp_samples: [{{labels: c, value: 1}}]}}\n"
         );
         let load = |_: &str| Ok(vec![SourceFile::new("r", rules)]);
-        run_unit_tests(&SourceFile::new("t", tests), &|_| true, &load).passed()
+        run_unit_tests(&SourceFile::new("t", tests), &UnitTestOptions::default(), &load).passed()
     };
     assert!(!run(""));
     assert!(!run("one"));
@@ -152,7 +152,8 @@ fn only_selected_tests_run() {
     let tests = "tests: [{name: a}, {name: b}, {}]\n";
     let load = |_: &str| Ok(Vec::new());
     let names = |select: &dyn Fn(&str) -> bool| -> Vec<String> {
-        run_unit_tests(&SourceFile::new("t", tests), select, &load).tests.into_iter().map(|test| test.name).collect()
+        let options = UnitTestOptions { select: Some(select), ..UnitTestOptions::default() };
+        run_unit_tests(&SourceFile::new("t", tests), &options, &load).tests.into_iter().map(|test| test.name).collect()
     };
     assert_eq!(names(&|_| true), ["a", "b", "test 3"]);
     assert_eq!(names(&|name| name == "b"), ["b"]);
@@ -166,12 +167,18 @@ fn promtools_fixtures_have_its_verdicts() {
         return;
     };
     let folder = PathBuf::from(root).join("promtool");
+    if !folder.is_dir() {
+        println!("skipped: there is no folder {}", folder.display());
+        return;
+    }
     let read = |name: &str| -> Result<Arc<SourceFile>, String> {
         let text = std::fs::read_to_string(folder.join(name)).map_err(|error| error.to_string())?;
         Ok(SourceFile::new(name, text))
     };
     let check = |name: &str, good: bool| {
-        let report = run_unit_tests(&read(name).expect(name), &|_| true, &|name| read(name).map(|file| vec![file]));
+        let report = run_unit_tests(&read(name).expect(name), &UnitTestOptions::default(), &|name| {
+            read(name).map(|file| vec![file])
+        });
         assert_eq!(report.passed(), good, "{name}: {report:#?}");
     };
     for good in [
@@ -192,4 +199,51 @@ fn promtools_fixtures_have_its_verdicts() {
     ] {
         check(bad, false);
     }
+}
+
+#[test]
+fn expectations_may_be_a_part_of_what_is_found_if_that_is_asked_for() {
+    let rules = "groups: [{name: g, rules: [{alert: A, expr: a, annotations: {s: x, t: y}}]}]";
+    let passed = |expected: &str, subset: bool| {
+        let tests = format!(
+            "rule_files: [r]\ntests:\n- input_series: [{{series: 'a{{l=\"1\",m=\"1\"}}', values: 1}}, {{series: 'a{{l=\"2\",m=\"1\"}}', values: 2}}]\n{expected}"
+        );
+        let options = UnitTestOptions { subset, ..UnitTestOptions::default() };
+        run_unit_tests(&SourceFile::new("t", tests), &options, &|_| Ok(vec![SourceFile::new("r", rules)])).passed()
+    };
+    let alerts = |list: &str| format!("  alert_rule_test: [{{alertname: A, exp_alerts: [{list}]}}]\n");
+    let whole = "{exp_labels: {l: 1, m: 1}, exp_annotations: {s: x, t: y}}, {exp_labels: {l: 2, m: 1}, exp_annotations: {s: x, t: y}}";
+    // The first fits both: it must leave the second its own.
+    let part = "{exp_labels: {m: 1}}, {exp_labels: {l: 1}, exp_annotations: {t: y}}";
+    for (list, exact, subset) in [
+        (whole, true, true),
+        (part, false, true),
+        ("{exp_labels: {l: 1}}", false, false),
+        ("{exp_labels: {l: 1}}, {exp_labels: {l: 1}}", false, false),
+        ("{exp_labels: {l: 1}}, {exp_annotations: {s: z}}", false, false),
+    ] {
+        assert_eq!((passed(&alerts(list), false), passed(&alerts(list), true)), (exact, subset), "{list}");
+    }
+    let samples = "  promql_expr_test: [{expr: a, exp_samples: [{value: 1}, {labels: '{l=\"2\"}', value: 2}]}]\n";
+    assert!(!passed(samples, false) && passed(samples, true));
+}
+
+#[test]
+fn what_the_tests_never_saw_is_told() {
+    let report = run(&test("  promql_expr_test:\n  - {expr: b, exp_samples: [{labels: 'b{l=\"x\"}', value: 2}]}\n"));
+    let seen: Vec<_> = report.coverage.iter().map(|c| (&*c.rule.name, c.evaluated, c.fired, c.checked)).collect();
+    assert_eq!(seen, [("b", true, false, true), ("High", false, false, false)]);
+    let report = run(&test("  alert_rule_test: [{alertname: High, eval_time: 6m}]\n"));
+    let seen: Vec<_> = report.coverage.iter().map(|c| (&*c.rule.name, c.evaluated, c.fired, c.checked)).collect();
+    assert_eq!(seen, [("b", true, false, false), ("High", true, true, true)]);
+}
+
+#[test]
+fn what_is_expected_of_a_switch_must_be_clear() {
+    check(
+        "tests:\n- switch_test: [{switch: a, desired: 3}]\n",
+        &[
+            "t.yml:2:17: it is not clear what is expected of what (write {switch: ..., level: ...}, {switch: ..., share: ...} or {scale: ..., desired: ...})",
+        ],
+    );
 }

@@ -5,6 +5,7 @@ mod jobs;
 mod own;
 mod perform;
 mod plan;
+mod remotes;
 mod render;
 mod shell;
 mod start;
@@ -13,4 +14,5 @@ mod systemd;
 mod watch;
 
 pub use disk::DiskFiles;
+pub use plan::engine_settings;
 pub use start::{RunArgs, RunError, SetLogLevel, run};

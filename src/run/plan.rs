@@ -9,6 +9,7 @@ use super::render::renderer;
 use crate::config::{Checked, SwitchSettings};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
+use crate::remote;
 use crate::rules;
 use crate::series;
 use crate::signals::logs::JobSettings;
@@ -24,6 +25,12 @@ pub(super) struct Plan {
     pub mode: &'static str,
     pub allowed_hosts: Vec<String>,
     pub exposed_jobs: Vec<String>,
+    pub remotes: Vec<remote::Settings>,
+}
+
+/// The engine's settings alone: for simulations, which run no jobs.
+pub fn engine_settings(checked: &Checked) -> engine::Settings {
+    plan(checked).engine
 }
 
 /// Puts the settings together.
@@ -67,7 +74,9 @@ pub(super) fn plan(checked: &Checked) -> Plan {
                     max_decisions_per_hour_overall: checked.actions.max_decisions_per_hour_overall,
                 },
             },
+            record: !checked.remotes.is_empty(),
         },
+        remotes: checked.remotes.clone(),
         jobs,
         declarations,
         mode: mode.as_str(),

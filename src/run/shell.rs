@@ -11,6 +11,7 @@ use super::jobs::{Jobs, LogOutput, Tools};
 use super::own::OwnMetrics;
 use super::perform::{Receivers, Work};
 use super::plan::{Plan, plan, receivers};
+use super::remotes::Remotes;
 use super::start::SetLogLevel;
 use super::systemd::Systemd;
 use crate::config::{Checked, Loaded, load};
@@ -74,6 +75,7 @@ pub(super) struct Shell {
     pub work: mpsc::Sender<Work>,
     pub jobs: Jobs,
     pub tools: Tools,
+    pub remotes: Remotes,
     pub loaded: mpsc::Sender<Reading>,
     pub config: Option<PathBuf>,
     pub watched: watch::Sender<Vec<PathBuf>>,
@@ -139,7 +141,10 @@ impl Shell {
         self.perform(effects).await;
     }
 
-    async fn perform(&mut self, effects: Effects) {
+    async fn perform(&mut self, mut effects: Effects) {
+        if !effects.recorded.is_empty() {
+            self.remotes.write(std::mem::take(&mut effects.recorded));
+        }
         for ((source, why), count) in &effects.refused {
             self.own.refused(&self.telemetry, source, *why, *count);
         }
@@ -165,6 +170,7 @@ impl Shell {
             self.notice_freeze_file().await;
             let batch = self.own.batch(self.clock.now(), &self.engine, &self.telemetry);
             self.handle(Event::Samples(batch), Vec::new()).await;
+            self.remotes.describe(|| self.engine.meta());
             self.systemd.tell("WATCHDOG=1");
             if !*self.ready.borrow() && now.since(self.started) > 2 * OWN_INTERVAL {
                 self.ready.send_replace(true);
@@ -268,7 +274,8 @@ impl Shell {
         }
         let answer = match loaded.checked {
             Some(checked) => {
-                self.adopt(&checked, receivers).await;
+                let text = loaded.sources.first().map(|source| source.text.clone()).unwrap_or_default();
+                self.adopt(&checked, receivers, text).await;
                 Ok(())
             }
             None => {
@@ -286,15 +293,17 @@ impl Shell {
         }
     }
 
-    async fn adopt(&mut self, checked: &Checked, receivers: Receivers) {
-        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked);
+    async fn adopt(&mut self, checked: &Checked, receivers: Receivers, config_text: String) {
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes } = plan(checked);
         if let Some(set) = &self.set_log_level {
             (set.0)(checked.log.level.as_str());
         }
         self.generation += 1;
         self.declarations = declarations;
         self.receivers.send_replace(Arc::new(receivers));
+        self.remotes.apply(remotes).await;
         self.handle(Event::Reloaded(Box::new(engine)), Vec::new()).await;
+        let now = self.clock.now();
         let ended = self.jobs.apply(self.clock.now(), jobs, &self.tools).await;
         for batch in ended {
             self.handle(Event::Samples(batch), Vec::new()).await;
@@ -306,6 +315,10 @@ impl Shell {
             about.config_problem = None;
             about.allowed_hosts = allowed_hosts;
             about.exposed_jobs = exposed_jobs;
+            about.external_labels = checked.external_labels.clone();
+            about.cors_origin = checked.serve.cors_origin.clone();
+            about.config_text = config_text;
+            about.config_taken = now;
         });
         tell_taken(&self.telemetry, self.clock.now(), self.generation);
         tracing::info!(
@@ -323,6 +336,7 @@ impl Shell {
         while let Ok(output) = inputs.logs.try_recv() {
             self.take(Input::Log(output)).await;
         }
+        self.remotes.stop().await;
         let (flushed, done) = oneshot::channel();
         let last = Work { effects: Effects::default(), waiting: BTreeMap::new(), flushed: Some(flushed) };
         if self.work.send(last).await.is_ok() {

@@ -12,6 +12,7 @@ use super::jobs::{Checkpoints, Jobs, LOGS, LogOutput, Tools};
 use super::own::{self, OwnMetrics};
 use super::perform::{Performer, Work};
 use super::plan::{Plan, plan, receivers};
+use super::remotes::Remotes;
 use super::shell::{Inputs, Reading, Shell, tell_taken};
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
@@ -75,7 +76,8 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let clock = Clock::start();
     let telemetry = Telemetry::new();
     own::tell_build(&telemetry);
-    let Loaded { checked, problems, watched, .. } = loaded;
+    let Loaded { checked, problems, watched, sources } = loaded;
+    let config_text = sources.first().map(|source| source.text.clone()).unwrap_or_default();
     let Some(checked) = checked else { return Err(RunError::Config(render_problems(&problems))) };
     for problem in &problems {
         tracing::warn!("{}", problem.one_line());
@@ -88,7 +90,7 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let listener = TcpListener::bind(&address).await;
     let listener = listener.map_err(|error| ServeError::Listen { address: address.clone(), error })?;
     announce(&checked, &folder, &listener, args.config.as_deref());
-    let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched };
+    let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text };
     daemon.run(&checked).await
 }
 
@@ -116,17 +118,18 @@ struct Daemon {
     store: Embedded,
     listener: TcpListener,
     watched: Vec<PathBuf>,
+    config_text: String,
 }
 
 impl Daemon {
     #[expect(clippy::too_many_lines, reason = "wiring: one statement a part, and nothing is decided")]
     async fn run(self, checked: &Checked) -> Result<(), RunError> {
-        let Daemon { args, clock, telemetry, folder, opened, store, listener, watched } = self;
+        let Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text } = self;
         let now = clock.now();
         telemetry.add(Metric::JournalRecovered, &[], opened.torn_bytes as f64);
         let snapshot_path = folder.join("series.snapshot");
         let (journal, checkpoints, restored) = remembered(opened, &store, &snapshot_path).await?;
-        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs } = plan(checked);
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes: wanted } = plan(checked);
         let table = Arc::clone(&store.watch().borrow());
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
@@ -145,6 +148,10 @@ impl Daemon {
             config_problem: None,
             allowed_hosts,
             exposed_jobs,
+            external_labels: checked.external_labels.clone(),
+            cors_origin: checked.serve.cors_origin.clone(),
+            config_text,
+            config_taken: now,
         };
         let (senders, inputs, work) = channels(&store);
         let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock)));
@@ -192,6 +199,8 @@ impl Daemon {
         };
         let mut running = Jobs::default();
         running.apply(now, jobs, &tools).await;
+        let mut remotes = Remotes::new(folder.join("remote"), clock, telemetry.clone());
+        remotes.apply(wanted).await;
         tell_taken(&telemetry, now, 1);
         drop(senders.work.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
         let shell = Shell {
@@ -202,6 +211,7 @@ impl Daemon {
             work: senders.work,
             jobs: running,
             tools,
+            remotes,
             loaded: senders.loaded,
             config: args.config,
             watched: watched_in,

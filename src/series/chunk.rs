@@ -171,7 +171,35 @@ pub(super) struct Decoder<'b> {
     count: u32,
 }
 
+/// How far a chunk was read: what a [`Decoder`] of the same bytes, or of more of them, goes on from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cursor {
+    /// The time of the chunk's first sample.
+    chunk: i64,
+    state: State,
+    bit: u32,
+    read: u32,
+}
+
+impl Cursor {
+    /// The time of the chunk's first sample.
+    pub(super) fn chunk(&self) -> i64 {
+        self.chunk
+    }
+}
+
 impl<'b> Decoder<'b> {
+    /// Goes on where another decoder stopped.
+    pub(super) fn resume(bytes: &'b [u8], count: u32, cursor: &Cursor) -> Decoder<'b> {
+        let bits = BitReader { bytes, at: cursor.bit as usize };
+        Decoder { bits, state: cursor.state, read: cursor.read, count }
+    }
+
+    /// Where to go on later; `chunk`: the time of the first sample.
+    pub(super) fn cursor(&self, chunk: i64) -> Cursor {
+        Cursor { chunk, state: self.state, bit: self.bits.at as u32, read: self.read }
+    }
+
     pub(super) fn new(bytes: &'b [u8], count: u32) -> Decoder<'b> {
         Decoder { bits: BitReader { bytes, at: 0 }, state: State::default(), read: 0, count }
     }

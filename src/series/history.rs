@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use super::chunk::{CHUNK, Chunk, Decoder, Encoder, GROUP, Sample};
+use super::chunk::{CHUNK, Chunk, Cursor, Decoder, Encoder, GROUP, Sample};
 use super::coarse;
 use super::store::{Point, Refusal};
 use crate::model::FloatHistogram;
@@ -37,6 +37,9 @@ pub(super) struct History {
     histograms: Option<Arc<Vec<HistogramAt>>>,
     /// The time of the newest sample of either kind.
     newest: i64,
+    /// How often samples were dropped or thinned out, and the time up to which that may have been.
+    changes: u32,
+    changed_until: i64,
 }
 
 impl Default for History {
@@ -49,6 +52,8 @@ impl Default for History {
             tail: [(0, 0.0); TAIL],
             histograms: None,
             newest: i64::MIN,
+            changes: 0,
+            changed_until: i64::MIN,
         }
     }
 }
@@ -200,8 +205,10 @@ impl History {
         let oldest = now.saturating_sub(keep);
         if let Some(sealed) = &mut self.sealed {
             let gone = sealed.partition_point(|chunk| chunk.last < oldest);
-            if gone > 0 {
+            if let Some(last) = sealed[..gone].last().map(|chunk| chunk.last) {
                 Arc::make_mut(sealed).drain(..gone);
+                self.changes = self.changes.wrapping_add(1);
+                self.changed_until = self.changed_until.max(last);
             }
         }
         if let Some(histograms) = &mut self.histograms {
@@ -264,6 +271,60 @@ impl History {
         let pieces = kept.chunks(CHUNK as usize).map(|piece| (piece, step)).chain([(after, 0)]);
         let chunks: Vec<Chunk> = pieces.filter_map(|(piece, step)| Chunk::of(piece, step)).collect();
         Arc::make_mut(sealed).splice(thinned..old, chunks);
+        self.changes = self.changes.wrapping_add(1);
+        self.changed_until = self.changed_until.max(until);
+    }
+
+    /// How often samples were dropped or thinned out, and the time up to which that may have been.
+    pub(super) fn changes(&self) -> (u32, i64) {
+        (self.changes, self.changed_until)
+    }
+
+    /// Reads the next floats behind `after`, oldest first, at most a group, all from one chunk or from the tail; gives
+    /// how many. `cursor` is where the reading before stopped, if that was in a chunk.
+    pub(super) fn read_ahead(&self, cursor: &mut Option<Cursor>, after: i64, out: &mut [Sample; GROUP]) -> usize {
+        let mut read = 0;
+        if let Some((first, bytes, count)) = self.chunk_behind(after) {
+            let same = cursor.as_ref().filter(|cursor| cursor.chunk() == first);
+            let mut decoder = match same {
+                Some(cursor) => Decoder::resume(bytes, count, cursor),
+                None => Decoder::new(bytes, count),
+            };
+            while read < GROUP
+                && let Some(sample) = decoder.next()
+            {
+                if sample.0 > after {
+                    out[read] = sample;
+                    read += 1;
+                }
+            }
+            *cursor = Some(decoder.cursor(first));
+            if read > 0 {
+                return read;
+            }
+        }
+        let tail = self.tail();
+        let start = tail.partition_point(|(at, _)| *at <= after);
+        for (place, sample) in out.iter_mut().zip(&tail[start..]) {
+            *place = *sample;
+            read += 1;
+        }
+        read
+    }
+
+    /// The compressed samples among which the first one behind `after` is: their first time, bytes and count.
+    fn chunk_behind(&self, after: i64) -> Option<(i64, &[u8], u32)> {
+        if self.tail().first().is_some_and(|(first, _)| *first <= after) {
+            return None;
+        }
+        let stream =
+            self.stream.first_chunk().map(|first| (i64::from_be_bytes(*first), &*self.stream, self.encoder.count));
+        if stream.is_some_and(|(first, ..)| first <= after) {
+            return stream;
+        }
+        let sealed = self.sealed();
+        let chunk = sealed.get(sealed.partition_point(|chunk| chunk.last <= after));
+        chunk.map(|chunk| (chunk.first, &*chunk.bytes, chunk.count)).or(stream)
     }
 
     /// Every chunk, the samples that are not sealed yet as one more.

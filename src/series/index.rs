@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::model::{Labels, Matcher};
+use crate::model::{Labels, Matcher, NAME};
 
 /// The place of a series in the store's table.
 pub(super) type Slot = u32;
@@ -16,6 +16,8 @@ pub(super) type Slot = u32;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     names: HashMap<Arc<str>, Arc<Values>>,
+    /// By metric name: when a series of it last began or was dropped.
+    changed: HashMap<Arc<str>, u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -64,7 +66,13 @@ pub(super) enum Start {
 }
 
 impl Index {
-    pub(super) fn insert(&mut self, labels: &Labels, slot: Slot) {
+    /// Takes a series in; `generation` counts the changes.
+    pub(super) fn insert(&mut self, labels: &Labels, slot: Slot, generation: u64) {
+        let name = labels.name();
+        match self.changed.get_mut(name) {
+            Some(changed) => *changed = generation,
+            None => drop(self.changed.insert(name.into(), generation)),
+        }
         for (name, value) in labels {
             if !self.names.contains_key(name) {
                 self.names.insert(name.into(), Arc::default());
@@ -79,7 +87,12 @@ impl Index {
     }
 
     /// Takes series out; `gone` is sorted by slot.
-    pub(super) fn remove(&mut self, gone: &[(Slot, Labels)]) {
+    pub(super) fn remove(&mut self, gone: &[(Slot, Labels)], generation: u64) {
+        for name in gone.iter().map(|(_, labels)| labels.name()) {
+            if let Some(changed) = self.changed.get_mut(name) {
+                *changed = generation;
+            }
+        }
         let mut touched: Vec<(&str, &str)> = gone.iter().flat_map(|(_, labels)| labels).collect();
         touched.sort_unstable();
         touched.dedup();
@@ -109,6 +122,13 @@ impl Index {
                 self.names.remove(name);
             }
         }
+        let names = self.names.get(NAME);
+        self.changed.retain(|name, _| name.is_empty() || names.is_some_and(|known| known.by_value.contains_key(name)));
+    }
+
+    /// When a series of this metric name last began or was dropped; 0 when there is none.
+    pub(super) fn changed_at(&self, name: &str) -> u64 {
+        self.changed.get(name).copied().unwrap_or(0)
     }
 
     /// Where to look for the series that satisfy all matchers.
@@ -211,7 +231,7 @@ mod tests {
     fn index(series: &[&[(&str, &str)]]) -> Index {
         let mut index = Index::default();
         for (slot, pairs) in series.iter().enumerate() {
-            index.insert(&Labels::from_pairs(pairs.iter().copied()), slot as Slot);
+            index.insert(&Labels::from_pairs(pairs.iter().copied()), slot as Slot, 1 + slot as u64);
         }
         index
     }
@@ -253,11 +273,11 @@ mod tests {
         let gone = |slots: &[Slot]| -> Vec<(Slot, Labels)> {
             slots.iter().map(|slot| (*slot, Labels::from_pairs(series[*slot as usize].iter().copied()))).collect()
         };
-        index.remove(&gone(&[0, 2]));
+        index.remove(&gone(&[0, 2]), 4);
         assert_eq!(index.names(), ["a"]);
         assert_eq!(index.values("a"), ["1"]);
         assert_eq!(among(&index, &[(MatchOp::Equal, "a", "1")]), Some(vec![1]));
-        index.remove(&gone(&[1]));
+        index.remove(&gone(&[1]), 5);
         assert!(index.names().is_empty());
     }
 

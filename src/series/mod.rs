@@ -9,8 +9,10 @@ mod snapshot;
 mod store;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod view;
 
 pub use snapshot::SnapshotError;
 pub use store::{Appended, Need, Point, Refusal, SeriesData, Settings, Stats, Store};
+pub use trail::{Follower, Trail};
 pub use view::{SeriesRef, View};

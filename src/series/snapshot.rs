@@ -39,7 +39,7 @@ impl Store {
         let mut out = Writer(Vec::with_capacity(4096));
         out.0.extend_from_slice(MAGIC);
         out.0.push(VERSION);
-        out.time(self.shift);
+        out.time(self.shared.shift);
         let mut numbers = HashMap::from([(0, 0)]);
         out.count(self.sources.len());
         for (at, (source, state)) in self.sources.iter().enumerate() {
@@ -49,7 +49,7 @@ impl Store {
         let number = |source: u32| numbers.get(&source).copied().unwrap_or(0);
         out.count(self.series_count());
         for (slot, place) in self.places.iter().enumerate() {
-            let Some(series) = &self.pages[slot / PAGE].slots[slot % PAGE] else { continue };
+            let Some(series) = &self.shared.pages[slot / PAGE].slots[slot % PAGE] else { continue };
             out.series(series, number(place.creator), number(place.source));
         }
         let checksum = crc32fast::hash(&out.0);
@@ -74,7 +74,7 @@ impl Store {
         let mut input = Reader(content);
         let mut store = Store::new(settings);
         // Version 1 knew no steps of the clock.
-        store.shift = if version == 1 { 0 } else { input.time()? };
+        Arc::make_mut(&mut store.shared).shift = if version == 1 { 0 } else { input.time()? };
         let mut sources = Vec::new();
         for number in 1..=input.count()? {
             sources.push((Source(input.text()?.into()), SourceState::numbered(number as u32)));
@@ -109,7 +109,9 @@ impl Store {
         if self.series_count() != slot + 1 {
             return Err(SnapshotError::Broken("a series is there twice"));
         }
-        if let Some(series) = &mut Arc::make_mut(&mut self.pages[slot / PAGE]).slots[slot % PAGE] {
+        if let Some(series) =
+            &mut Arc::make_mut(&mut Arc::make_mut(&mut self.shared).pages[slot / PAGE]).slots[slot % PAGE]
+        {
             Arc::make_mut(series).history = history;
         }
         if let Some(at) = source.checked_sub(1) {

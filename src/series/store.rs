@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::index::{Index, Slot};
+use super::index::Slot;
 use super::needs::Needs;
-use super::view::{PAGE, Page, Series, View};
+use super::view::{PAGE, Series, Shared, View};
 use crate::limits;
 use crate::model::{Batch, Completeness, FloatHistogram, Labels, LabelsMap, Matcher, Source, is_stale_nan, stale_nan};
 use crate::time::Timestamp;
@@ -107,9 +107,7 @@ pub struct Stats {
 #[derive(Debug, Default)]
 pub struct Store {
     pub(super) settings: Settings,
-    pub(super) pages: Vec<Arc<Page>>,
-    index: Arc<Index>,
-    generation: u64,
+    pub(super) shared: Arc<Shared>,
     slots: LabelsMap<Slot>,
     /// What is known of each place beside its series, and views need not see.
     pub(super) places: Vec<Place>,
@@ -119,11 +117,10 @@ pub struct Store {
     pub(super) sources: HashMap<Source, SourceState>,
     sources_seen: u32,
     needs: Option<Needs>,
-    /// By how many milliseconds the clock of the callers was set forward in all (back: below zero). The pages keep the
-    /// time of the first clock, so that a step moves all that is kept along without touching it.
-    pub(super) shift: i64,
     /// The newest time in the pages when the clock was last set.
     stepped_at: Option<i64>,
+    /// Floats that were taken since they were last asked for; `None` while nobody wants to know.
+    recorded: Option<Vec<(Labels, Timestamp, f64)>>,
 }
 
 /// The number of no source.
@@ -189,17 +186,24 @@ impl Store {
     }
 
     fn write(&mut self, slot: Slot, at: Timestamp, value: Value) -> Result<(), Refusal> {
-        let Some(page) = self.pages.get_mut(slot as usize / PAGE) else { return Ok(()) };
+        let stored = at.as_millis().saturating_sub(self.shared.shift);
+        let Some(page) = Arc::make_mut(&mut self.shared).pages.get_mut(slot as usize / PAGE) else { return Ok(()) };
         let Some(series) = &mut Arc::make_mut(page).slots[slot as usize % PAGE] else { return Ok(()) };
-        let at = at.as_millis().saturating_sub(self.shift);
-        let history = &mut Arc::make_mut(series).history;
+        let series = Arc::make_mut(series);
+        let history = &mut series.history;
         // Samples that carry a time of their own do not follow our clock: such a series begins anew.
-        if self.stepped_at.is_some_and(|stepped| at < history.newest() && history.newest() <= stepped) {
+        if self.stepped_at.is_some_and(|stepped| stored < history.newest() && history.newest() <= stepped) {
             *history = Default::default();
         }
         match value {
-            Value::Float(value) => history.push(at, value),
-            Value::Histogram(value) => history.push_histogram(at, value),
+            Value::Float(value) => {
+                history.push(stored, value)?;
+                if let Some(recorded) = &mut self.recorded {
+                    recorded.push((series.labels.clone(), at, value));
+                }
+                Ok(())
+            }
+            Value::Histogram(value) => history.push_histogram(stored, value),
         }
     }
 
@@ -207,18 +211,19 @@ impl Store {
     /// passed since it was taken is what it was. A series whose samples carry their own times begins anew when its next
     /// one would be out of order for that reason.
     pub fn clock_stepped(&mut self, by_millis: i64) {
-        self.shift = self.shift.saturating_add(by_millis);
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.shift = shared.shift.saturating_add(by_millis);
+        shared.generation += 1;
         self.stepped_at = self.newest_stored();
-        self.generation += 1;
     }
 
     /// The time of the newest sample of all; `None` without any.
     pub fn newest(&self) -> Option<Timestamp> {
-        self.newest_stored().map(|at| Timestamp::from_millis(at).shifted(self.shift))
+        self.newest_stored().map(|at| Timestamp::from_millis(at).shifted(self.shared.shift))
     }
 
     fn newest_stored(&self) -> Option<i64> {
-        let series = self.pages.iter().flat_map(|page| page.slots.iter().flatten());
+        let series = self.shared.pages.iter().flat_map(|page| page.slots.iter().flatten());
         series.map(|series| series.history.newest()).filter(|newest| *newest > i64::MIN).max()
     }
 
@@ -238,14 +243,15 @@ impl Store {
             (self.places.len() - 1) as Slot
         });
         let (page, cell) = (slot as usize / PAGE, slot as usize % PAGE);
-        if page >= self.pages.len() {
-            self.pages.push(Arc::default());
-        }
         self.births = self.births.wrapping_add(1);
-        self.generation += 1;
+        let shared = Arc::make_mut(&mut self.shared);
+        if page >= shared.pages.len() {
+            shared.pages.push(Arc::default());
+        }
+        shared.generation += 1;
         let series = Series { labels: labels.clone(), birth: self.births, history: Default::default() };
-        Arc::make_mut(&mut self.pages[page]).slots[cell] = Some(Arc::new(series));
-        Arc::make_mut(&mut self.index).insert(labels, slot);
+        Arc::make_mut(&mut shared.pages[page]).slots[cell] = Some(Arc::new(series));
+        Arc::make_mut(&mut shared.index).insert(labels, slot, shared.generation);
         self.slots.insert(labels.clone(), slot);
         let creator = source.map_or(NOBODY, |source| {
             source.created += 1;
@@ -331,7 +337,7 @@ impl Store {
     fn slot_in(&self, before: &[Slot], at: usize, labels: &Labels) -> Option<Slot> {
         let guess = before.get(at).copied();
         let fits = |slot: &Slot| {
-            let page = self.pages.get(*slot as usize / PAGE);
+            let page = self.shared.pages.get(*slot as usize / PAGE);
             let series = page.and_then(|page| page.slots[*slot as usize % PAGE].as_ref());
             series.is_some_and(|series| series.labels == *labels)
         };
@@ -352,15 +358,15 @@ impl Store {
     /// Drops what nobody needs any more: series whose newest sample is too old, and of the others the chunks (of 120
     /// samples) that are too old as a whole, so that a little more than needed may stay.
     pub fn collect_garbage(&mut self, now: Timestamp) {
-        let now = now.as_millis().saturating_sub(self.shift);
+        let now = now.as_millis().saturating_sub(self.shared.shift);
         let mut gone = Vec::new();
         for slot in 0..self.places.len() {
             let (page, cell, keep) = (slot / PAGE, slot % PAGE, self.places[slot].keep);
-            let Some(series) = &self.pages[page].slots[cell] else { continue };
+            let Some(series) = &self.shared.pages[page].slots[cell] else { continue };
             if series.history.newest() < now.saturating_sub(keep) {
                 gone.push((slot as Slot, series.labels.clone()));
             } else if series.history.is_overdue(now, keep)
-                && let Some(series) = &mut Arc::make_mut(&mut self.pages[page]).slots[cell]
+                && let Some(series) = &mut Arc::make_mut(&mut Arc::make_mut(&mut self.shared).pages[page]).slots[cell]
             {
                 Arc::make_mut(series).history.forget(now, keep);
             }
@@ -372,22 +378,23 @@ impl Store {
 
     /// Drops series; `gone` is sorted by place.
     fn drop_series(&mut self, gone: &[(Slot, Labels)]) {
-        self.generation += 1;
-        Arc::make_mut(&mut self.index).remove(gone);
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.generation += 1;
+        Arc::make_mut(&mut shared.index).remove(gone, shared.generation);
         let mut created: HashMap<u32, usize> = HashMap::new();
         for (slot, labels) in gone {
             let at = *slot as usize;
             self.slots.remove(labels);
-            Arc::make_mut(&mut self.pages[at / PAGE]).slots[at % PAGE] = None;
+            Arc::make_mut(&mut shared.pages[at / PAGE]).slots[at % PAGE] = None;
             *created.entry(self.places[at].creator).or_default() += 1;
             self.places[at] = Place::default();
         }
         self.free.extend(gone.iter().map(|(slot, _)| *slot));
         self.free.sort_unstable_by(|a, b| b.cmp(a));
-        while self.pages.last().is_some_and(|page| page.slots.iter().all(Option::is_none)) {
-            self.pages.pop();
+        while shared.pages.last().is_some_and(|page| page.slots.iter().all(Option::is_none)) {
+            shared.pages.pop();
         }
-        self.places.truncate(self.pages.len() * PAGE);
+        self.places.truncate(shared.pages.len() * PAGE);
         self.free.retain(|slot| (*slot as usize) < self.places.len());
         if self.slots.capacity() > 4 * self.slots.len() + 64 {
             self.slots.shrink_to_fit();
@@ -400,6 +407,21 @@ impl Store {
         });
     }
 
+    /// From now on, keeps what it takes for [`Store::take_recorded`], or keeps it no longer.
+    pub fn record(&mut self, wanted: bool) {
+        match (wanted, &self.recorded) {
+            (true, None) => self.recorded = Some(Vec::new()),
+            (false, _) => self.recorded = None,
+            (true, Some(_)) => {}
+        }
+    }
+
+    /// The floats taken since the last call, staleness markers included, each series in order of time. Empty unless
+    /// [`Store::record`] asked for them.
+    pub fn take_recorded(&mut self) -> Vec<(Labels, Timestamp, f64)> {
+        self.recorded.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// How many series there are.
     pub fn series_count(&self) -> usize {
         self.slots.len()
@@ -407,13 +429,13 @@ impl Store {
 
     /// Changes whenever a series begins or is dropped.
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.shared.generation
     }
 
     /// How much there is. Looks at every series.
     pub fn stats(&self) -> Stats {
-        let mut stats = Stats { series: self.slots.len(), samples: 0, bytes: self.index.bytes() };
-        for series in self.pages.iter().flat_map(|page| page.slots.iter().flatten()) {
+        let mut stats = Stats { series: self.slots.len(), samples: 0, bytes: self.shared.index.bytes() };
+        for series in self.shared.pages.iter().flat_map(|page| page.slots.iter().flatten()) {
             let (samples, bytes) = series.history.size();
             let labels: usize = series.labels.iter().map(|(n, v)| n.len() + v.len() + 2).sum();
             stats.samples += samples;
@@ -426,7 +448,7 @@ impl Store {
 
     /// An immutable picture of all series as they are now.
     pub fn view(&self) -> View {
-        View::new(self.pages.clone(), Arc::clone(&self.index), self.generation, self.shift)
+        View::new(Arc::clone(&self.shared))
     }
 }
 

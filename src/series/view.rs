@@ -1,8 +1,8 @@
 //! What readers see: an immutable picture of the store.
 //!
-//! The table of series is cut into pages, and pages, series and the index are shared by reference count. Making a
-//! view costs one count a page; an append while a view is held copies the page and the series that it touches, and
-//! the view goes on seeing what it saw.
+//! The table of series is cut into pages; the table, its pages, the series and the index are shared by reference count.
+//! Making a view costs one count; an append while a view is held copies the table (not its pages), the page and the
+//! series that it touches, and the view goes on seeing what it saw.
 
 use std::sync::Arc;
 
@@ -50,18 +50,26 @@ pub struct View {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    pages: Vec<Arc<Page>>,
-    index: Arc<Index>,
-    generation: u64,
-    /// By how many milliseconds the times of readers are ahead of those in the pages: see [`super::Store::shift`].
-    shift: i64,
+/// What the store and its views share.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared {
+    pub(super) pages: Vec<Arc<Page>>,
+    pub(super) index: Arc<Index>,
+    /// Counts the series that began or were dropped.
+    pub(super) generation: u64,
+    /// By how many milliseconds the clock of the callers was set forward in all (back: below zero). The pages keep the
+    /// time of the first clock, so that a step moves all that is kept along without touching it.
+    pub(super) shift: i64,
 }
 
 impl View {
-    pub(super) fn new(pages: Vec<Arc<Page>>, index: Arc<Index>, generation: u64, shift: i64) -> View {
-        View { shared: Arc::new(Shared { pages, index, generation, shift }) }
+    pub(super) fn new(shared: Arc<Shared>) -> View {
+        View { shared }
+    }
+
+    /// By how many milliseconds the times of readers are ahead of those in the pages.
+    pub(super) fn shift(&self) -> i64 {
+        self.shared.shift
     }
 
     /// A reader's time as the pages have it.
@@ -80,6 +88,12 @@ impl View {
     /// selector to the same series.
     pub fn generation(&self) -> u64 {
         self.shared.generation
+    }
+
+    /// The [`View::generation`] at which a series of this metric name last began or was dropped; 0 when there is none.
+    /// Two views of one store with the same number resolve a selector of this name to the same series.
+    pub fn name_generation(&self, name: &str) -> u64 {
+        self.shared.index.changed_at(name)
     }
 
     fn all(&self) -> impl Iterator<Item = (Slot, &Series)> {
@@ -108,6 +122,10 @@ impl View {
             Start::Among(slots) => slots.into_iter().filter_map(|slot| Some((slot, self.at(slot)?))).any(&mut found),
             Start::Anywhere => self.all().any(found),
         }
+    }
+
+    pub(super) fn history(&self, series: SeriesRef) -> Option<&History> {
+        self.series(series).map(|series| &series.history)
     }
 
     fn matching(&self, matchers: &[Matcher]) -> Vec<(Slot, &Series)> {

@@ -47,7 +47,16 @@ fn admit(method: &Method, path: &str, headers: &HeaderMap, allowed: &[String]) -
     }
     // A read is safe, and so are the POSTs that only ask: Prometheus' queries and OFREP.
     let asks = path.starts_with("/ofrep/")
-        || matches!(path, "/api/v1/query" | "/api/v1/query_range" | "/api/v1/series" | "/api/v1/labels");
+        || matches!(
+            path,
+            "/api/v1/query"
+                | "/api/v1/query_range"
+                | "/api/v1/query_exemplars"
+                | "/api/v1/format_query"
+                | "/api/v1/parse_query"
+                | "/api/v1/series"
+                | "/api/v1/labels"
+        );
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) || asks {
         return Ok(());
     }

@@ -14,15 +14,19 @@ mod prometheus;
 mod server;
 mod status;
 mod switchboard;
+mod wrap;
 
 use std::sync::Arc;
 
+use regex::Regex;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+pub use prometheus::query_answer;
 pub use server::{ServeError, serve};
 pub use switchboard::{Flag, Switchboard};
 
 use crate::engine::{Command, Picture, Reply};
+use crate::model::Labels;
 use crate::rules::{Evaluation, RuleId};
 use crate::series::View;
 use crate::telemetry::Telemetry;
@@ -60,6 +64,14 @@ pub struct About {
     pub config_problem: Option<String>,
     /// Host names besides loopback names and addresses that requests may come under.
     pub allowed_hosts: Vec<String>,
+    /// Labels for what others are given.
+    pub external_labels: Labels,
+    /// The configuration as it was read, secrets masked.
+    pub config_text: String,
+    /// When it was taken into use.
+    pub config_taken: Timestamp,
+    /// Pages of which origins may read Prometheus' endpoints; `None` for those of no other.
+    pub cors_origin: Option<Regex>,
     /// Jobs whose series `/metrics` shows beside our own, without their `job` and `instance`.
     pub exposed_jobs: Vec<String>,
 }

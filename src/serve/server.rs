@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Ask, Shared, acts, control, exposition, guard, ofrep, page, prometheus};
+use super::{Ask, Shared, acts, control, exposition, guard, ofrep, page, prometheus, wrap};
 use crate::limits;
 use crate::telemetry::Metric;
 
@@ -65,9 +65,14 @@ fn router(shared: Shared) -> Router {
         .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload))
-        .route("/metrics", get(exposition::metrics))
+        .merge(
+            Router::new()
+                .route("/metrics", get(exposition::metrics))
+                .route("/federate", get(exposition::federate))
+                .layer(middleware::from_fn(wrap::gzip)),
+        )
         .merge(ofrep::routes())
-        .merge(prometheus::routes())
+        .merge(prometheus::routes(&shared))
         .merge(control::routes())
         .merge(acts::routes())
         .merge(page::routes())

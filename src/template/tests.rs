@@ -141,7 +141,12 @@ fn the_rules_of_the_community_render() {
         return;
     };
     let mut files = Vec::new();
-    let mut folders = vec![std::path::PathBuf::from(data).join("rules")];
+    let rules = std::path::PathBuf::from(data).join("rules");
+    if !rules.is_dir() {
+        println!("skipped: there is no folder {}", rules.display());
+        return;
+    }
+    let mut folders = vec![rules];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();

@@ -19,33 +19,59 @@ struct Tally {
     report: Vec<String>,
 }
 
-#[test]
+/// A folder of the conformance data, or `None` with a word about why not.
 #[expect(clippy::disallowed_methods, reason = "the conformance data is found by an environment variable")]
-fn promql_conformance() {
-    let Ok(folder) = std::env::var("BROWNOUT_CONFORMANCE") else {
+pub fn conformance(folder: &str) -> Option<PathBuf> {
+    let Ok(root) = std::env::var("BROWNOUT_CONFORMANCE") else {
         println!("skipped: BROWNOUT_CONFORMANCE is not set");
-        return;
+        return None;
     };
-    let verbose = std::env::var("BROWNOUT_CONFORMANCE_VERBOSE").is_ok();
-    let mut files: Vec<PathBuf> = std::fs::read_dir(Path::new(&folder).join("promqltest"))
-        .expect("a folder promqltest")
-        .map(|entry| entry.expect("a readable folder").path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "test"))
-        .collect();
+    let found = Path::new(&root).join(folder);
+    if !found.is_dir() {
+        println!("skipped: there is no folder {}", found.display());
+        return None;
+    }
+    Some(found)
+}
+
+/// The test files of a folder.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a readable folder");
+    let paths = entries.map(|entry| entry.expect("a readable folder").path());
+    let mut files: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == "test")).collect();
     files.sort();
+    files
+}
+
+#[test]
+fn promql_conformance() {
+    let Some(folder) = conformance("promqltest") else { return };
+    #[expect(clippy::disallowed_methods, reason = "whoever runs it chooses how much is said")]
+    let verbose = std::env::var("BROWNOUT_CONFORMANCE_VERBOSE").is_ok();
+    let files = files(&folder);
     let mut total = Tally::default();
+    let mut lines = Vec::new();
     for file in &files {
-        let text = std::fs::read_to_string(file).expect("a readable test file");
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let tally = run_file(&text, &name);
+        let tally = match std::fs::read(file) {
+            Ok(bytes) => run_file(&String::from_utf8_lossy(&bytes), &name),
+            Err(error) => {
+                Tally { failed: 1, report: vec![format!("{name}: cannot be read: {error}")], ..Tally::default() }
+            }
+        };
         tally.report.iter().take(if verbose { usize::MAX } else { 5 }).for_each(|line| println!("{line}"));
         println!("{name:32} passed {:5}  failed {:5}", tally.passed, tally.failed);
         total.passed += tally.passed;
         total.failed += tally.failed;
+        lines.extend(tally.report);
     }
-    println!("{:32} passed {:5}  failed {:5}", "total", total.passed, total.failed);
-    assert!(total.passed > 0, "no case found in {folder}/promqltest");
-    assert_eq!(total.failed, 0, "{} cases failed", total.failed);
+    println!("{:32} passed {:5}  failed {:5}  in {} files", "total", total.passed, total.failed, files.len());
+    assert!(total.passed + total.failed > 0, "no case found in {}", folder.display());
+    let shown = lines.iter().take(if verbose { usize::MAX } else { 50 }).map(String::as_str).collect::<Vec<_>>();
+    let more = lines.len() - shown.len();
+    let rest = if more > 0 { format!("\nand {more} more: set BROWNOUT_CONFORMANCE_VERBOSE") } else { String::new() };
+    let cases = total.passed + total.failed;
+    assert_eq!(total.failed, 0, "{} of {cases} cases failed:\n{}{rest}", total.failed, shown.join("\n"));
 }
 
 fn run_file(text: &str, name: &str) -> Tally {
@@ -59,11 +85,16 @@ fn run_file(text: &str, name: &str) -> Tally {
             }
             Ok(script::Kind::Load(load)) => {
                 if let Err(why) = storage.load(load) {
+                    tally.failed += 1;
                     tally.report.push(format!("{name}:{}: load: {why}", command.line));
                 }
                 continue;
             }
-            Ok(script::Kind::Eval(eval)) => run::eval(&storage, eval),
+            Ok(script::Kind::Eval(eval)) => {
+                // A panic is one failed case, not the end of the run.
+                let asked = std::panic::AssertUnwindSafe(|| run::eval(&storage, eval));
+                std::panic::catch_unwind(asked).unwrap_or_else(|_| Err("the evaluation panicked".to_owned()))
+            }
             Err(why) => Err(why.clone()),
         };
         match outcome {
@@ -96,5 +127,6 @@ fn the_runner_notices_wrong_answers() {
     check(&with("eval instant at 50s x + on() x\n  expect fail"), 1, 0);
     check(&with("eval instant at 50s x + on() x\n  expect fail msg: something else"), 0, 1);
     check(&with("eval instant at 50s sum(x"), 0, 1);
+    check("load 10s\n  x{ 1 2 3\n\neval instant at 0 vector(1)\n  {} 1\n", 1, 1);
     check(&with("eval instant at 50s \"a\"\n  expect string \"a\""), 1, 0);
 }

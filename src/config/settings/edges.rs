@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use regex::Regex;
+
 use super::client;
 use crate::config::checker::Checker;
 use crate::config::edges::{ScaleWebhook, Serve};
-use crate::config::values::{Entries, HostPort, SecretUrl};
+use crate::config::values::{Entries, HostPort, SecretUrl, compile};
 use crate::net::{SecretSource, sign};
 use crate::notify::WebhookSettings;
 use crate::yaml::Spanned;
@@ -59,13 +61,15 @@ pub fn address(
 }
 
 /// The HTTP server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ServeSettings {
     pub listen: HostPort,
     /// How people reach the page, without a slash at its end.
     pub external_url: String,
     /// Further good names in the header `Host`.
     pub allowed_hosts: Vec<String>,
+    /// Whose pages may read Prometheus' endpoints; anchored.
+    pub cors_origin: Option<Regex>,
 }
 
 /// `serve`.
@@ -82,5 +86,7 @@ pub fn serve(check: &mut Checker<'_>, serve: &Serve) -> ServeSettings {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let external = serve.external_url.as_ref().map(|url| url.0.trim_end_matches('/').to_owned());
     let external_url = external.unwrap_or_else(|| format!("http://{host}:{}", listen.port));
-    ServeSettings { listen, external_url, allowed_hosts: serve.allowed_hosts.clone() }
+    let cors_origin = serve.cors_origin.as_ref();
+    let cors_origin = cors_origin.and_then(|pattern| compile(&format!("^(?:{})$", pattern.0.as_str())).ok());
+    ServeSettings { listen, external_url, allowed_hosts: serve.allowed_hosts.clone(), cors_origin }
 }

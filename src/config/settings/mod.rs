@@ -6,6 +6,7 @@ pub mod discovery;
 pub mod edges;
 pub mod logs;
 pub mod probes;
+pub mod remote_write;
 pub mod rules;
 pub mod scrape;
 pub mod switches;

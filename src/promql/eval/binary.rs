@@ -2,10 +2,10 @@
 
 use super::annotations::{Note, Operation};
 use super::error::EvalError;
-use super::evaluator::{Element, Evaluator, Frame};
+use super::evaluator::{Element, Evaluator, Frame, bare};
 use super::value::SampleValue;
 use crate::model::{CounterResetHint, FloatHistogram};
-use crate::promql::ast::{Binary, BinaryOp, Expr, ValueType};
+use crate::promql::ast::{Binary, BinaryOp, Expr, Kind, ValueType, WindowMode};
 use crate::promql::histogram::{IncompatibleSchema, trimmed};
 
 /// An operator on two scalars; comparisons give 0 or 1.
@@ -51,6 +51,9 @@ impl Evaluator<'_> {
         frame: &Frame,
         at: i64,
     ) -> Result<Vec<Element>, EvalError> {
+        if let Some(vector) = self.filtered(expr, binary, frame, at)? {
+            return Ok(vector);
+        }
         let scalar = |side: &Expr| side.value_type() == ValueType::Scalar;
         let vector = if scalar(&binary.right) {
             let vector = self.vector(&binary.left, frame, at)?;
@@ -65,6 +68,32 @@ impl Evaluator<'_> {
         };
         self.check_unique(&vector, frame).map_err(|error| error.at(expr.span))?;
         Ok(vector)
+    }
+
+    /// A comparison of what a prepared expression reads with a number: what does not pass is never made an element.
+    fn filtered(
+        &mut self,
+        expr: &Expr,
+        binary: &Binary,
+        frame: &Frame,
+        at: i64,
+    ) -> Result<Option<Vec<Element>>, EvalError> {
+        if !self.cache.slides || !frame.is_single() || self.options.delayed_name_removal {
+            return Ok(None);
+        }
+        let Some((filter, side)) = Filter::of(binary) else { return Ok(None) };
+        let vector = match &side.kind {
+            Kind::Selector(selector) if selector.mode == WindowMode::Plain => {
+                Some(self.newest_vector(side, selector, at, Some(filter))?)
+            }
+            Kind::Call(call) => self.sliding_call(side, call, frame, at, Some(filter))?,
+            _ => None,
+        };
+        let Some(vector) = vector else { return Ok(None) };
+        self.check_unique(&vector, frame).map_err(|error| error.at(side.span))?;
+        let vector = self.with_scalar(expr, binary, vector, filter.number, filter.number_left);
+        self.check_unique(&vector, frame).map_err(|error| error.at(expr.span))?;
+        Ok(Some(vector))
     }
 
     fn with_scalar(
@@ -102,6 +131,52 @@ impl Evaluator<'_> {
             self.note(&note, expr.span);
         }
         out
+    }
+}
+
+/// A comparison with a number.
+#[derive(Clone, Copy)]
+pub(super) struct Filter {
+    op: BinaryOp,
+    number: f64,
+    number_left: bool,
+}
+
+impl Filter {
+    /// The comparison, and the side that is compared; `None` where it does more than to let elements pass.
+    fn of(binary: &Binary) -> Option<(Filter, &Expr)> {
+        if !binary.op.is_comparison() || binary.return_bool {
+            return None;
+        }
+        let (left, right) = (bare(&binary.left), bare(&binary.right));
+        if let Some(number) = literal(right) {
+            return Some((Filter { op: binary.op, number, number_left: false }, left));
+        }
+        literal(left).map(|number| (Filter { op: binary.op, number, number_left: true }, right))
+    }
+
+    /// Whether a value passes.
+    pub(super) fn passes(&self, value: f64) -> bool {
+        let (left, right) = if self.number_left { (self.number, value) } else { (value, self.number) };
+        float_operation(self.op, left, right).is_none_or(|(_, keep)| keep)
+    }
+
+    /// Whether no value between two that are no NaN can pass.
+    pub(super) fn refuses_all(&self, low: f64, high: f64) -> bool {
+        let ends = !self.passes(low) && !self.passes(high);
+        match self.op {
+            BinaryOp::Less | BinaryOp::LessEqual | BinaryOp::Greater | BinaryOp::GreaterEqual => ends,
+            BinaryOp::Equal => ends && !(low < self.number && self.number < high),
+            _ => false,
+        }
+    }
+}
+
+fn literal(expr: &Expr) -> Option<f64> {
+    match &expr.kind {
+        Kind::Number(number) => Some(*number),
+        Kind::Negate(inner) => literal(bare(inner)).map(|number| -number),
+        _ => None,
     }
 }
 

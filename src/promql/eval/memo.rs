@@ -10,8 +10,9 @@ use std::sync::Arc;
 use regex::Regex;
 
 use super::error::EvalError;
+use super::slide::{Slide, Wanted};
 use crate::limits;
-use crate::model::{Labels, LabelsMap, Matcher, NAME, PassThrough};
+use crate::model::{Labels, LabelsMap, MatchOp, Matcher, NAME, PassThrough};
 use crate::promql::ast::Expr;
 use crate::series::{SeriesRef, View};
 
@@ -25,6 +26,50 @@ pub(super) struct Found {
     pub labels: Labels,
 }
 
+/// What a selector found, and for which generation that holds.
+#[derive(Debug)]
+struct Resolved {
+    found: Arc<[Found]>,
+    generation: u64,
+    /// The generation of the metric name, when the selector gives one.
+    named: Option<u64>,
+}
+
+/// The windows of a range selector, one for each series.
+#[derive(Debug)]
+pub(super) struct Windows {
+    pub found: Arc<[Found]>,
+    pub slides: Vec<Slide>,
+    /// No two of the series have the same labels without their names.
+    pub unique: bool,
+}
+
+impl Windows {
+    fn new(found: Arc<[Found]>, wanted: Wanted, before: Option<Windows>) -> Windows {
+        let old = before.into_iter().flat_map(|before| {
+            let series: Vec<SeriesRef> = before.found.iter().map(|one| one.series).collect();
+            series.into_iter().zip(before.slides)
+        });
+        let mut old: HashMap<SeriesRef, Slide> = old.collect();
+        let slides = found.iter().map(|one| old.remove(&one.series).unwrap_or_else(|| Slide::new(wanted))).collect();
+        let unique = are_unique(&found);
+        Windows { found, slides, unique }
+    }
+}
+
+/// True when no two series have the same labels without their metadata.
+fn are_unique(found: &[Found]) -> bool {
+    fn metadata(one: &Found) -> impl Iterator<Item = (&str, &str)> {
+        one.labels.iter().filter(|(name, _)| is_metadata(name))
+    }
+    let Some(first) = found.first() else { return true };
+    if found.iter().all(|one| metadata(one).eq(metadata(first))) {
+        return true;
+    }
+    let mut seen = LabelsMap::default();
+    found.iter().all(|one| seen.insert(without_metadata(&one.labels), ()).is_none())
+}
+
 /// All that is remembered.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
@@ -32,8 +77,10 @@ pub(super) struct Cache {
     pub enabled: bool,
     /// Selectors of which only counts and sums of histograms are of use.
     pub stats_only: HashSet<usize>,
-    generation: u64,
-    resolved: ByNode<Arc<[Found]>>,
+    resolved: ByNode<Resolved>,
+    /// On for expressions that are evaluated at one instant after the other: windows are followed.
+    pub slides: bool,
+    windows: ByNode<Windows>,
     patterns: ByNode<Arc<Regex>>,
     unnamed: LabelsMap<Labels>,
     derived: ByNode<LabelsMap<Labels>>,
@@ -50,12 +97,8 @@ impl Cache {
         cache
     }
 
-    /// To be called before an evaluation: forgets what does not hold for this view, and too much of anything.
-    pub(super) fn begin(&mut self, view: &View) {
-        if self.generation != view.generation() {
-            self.generation = view.generation();
-            self.resolved.clear();
-        }
+    /// To be called before an evaluation: forgets too much of anything.
+    pub(super) fn begin(&mut self) {
         if self.sets > limits::PROMQL_REMEMBERED {
             self.unnamed.clear();
             self.derived.clear();
@@ -66,14 +109,46 @@ impl Cache {
 
     /// The series that satisfy the matchers of a selector, sorted by labels.
     pub(super) fn resolve(&mut self, node: usize, view: &View, matchers: &[Matcher]) -> Arc<[Found]> {
-        if let Some(known) = self.resolved.get(&node) {
-            return Arc::clone(known);
+        let generation = view.generation();
+        let name = matchers.iter().find(|m| m.name == NAME && m.op == MatchOp::Equal && !m.value.is_empty());
+        let named = |name: &Matcher| view.name_generation(&name.value);
+        if let Some(known) = self.resolved.get_mut(&node) {
+            let holds = known.generation == generation || known.named.is_some() && known.named == name.map(named);
+            if holds {
+                known.generation = generation;
+                return Arc::clone(&known.found);
+            }
         }
         let found: Arc<[Found]> = resolve(view, matchers).into();
         if self.enabled {
-            self.resolved.insert(node, Arc::clone(&found));
+            let resolved = Resolved { found: Arc::clone(&found), generation, named: name.map(named) };
+            self.resolved.insert(node, resolved);
         }
         found
+    }
+
+    /// Takes out the windows of a range selector, to be put back after use; `None` when there are too many series.
+    pub(super) fn take_windows(
+        &mut self,
+        node: usize,
+        view: &View,
+        matchers: &[Matcher],
+        wanted: Wanted,
+    ) -> Option<Windows> {
+        let found = self.resolve(node, view, matchers);
+        let before = self.windows.remove(&node);
+        if found.len() > limits::PROMQL_WINDOWS {
+            return None;
+        }
+        match before {
+            Some(same) if Arc::ptr_eq(&same.found, &found) => Some(same),
+            before => Some(Windows::new(found, wanted, before)),
+        }
+    }
+
+    /// Puts them back.
+    pub(super) fn put_windows(&mut self, node: usize, windows: Windows) {
+        self.windows.insert(node, windows);
     }
 
     /// The pattern of a node, compiled once.

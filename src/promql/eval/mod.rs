@@ -21,6 +21,9 @@ mod pinned;
 mod prepared;
 mod query;
 mod selector;
+mod slide;
+#[cfg(test)]
+mod slide_tests;
 mod smooth;
 mod statistics;
 mod stats_only;

@@ -1,5 +1,7 @@
 //! An expression that is evaluated again and again: a rule.
 
+use std::sync::Arc;
+
 use super::error::EvalError;
 use super::memo::Cache;
 use super::options::Options;
@@ -9,27 +11,29 @@ use crate::promql::ast::Expr;
 use crate::series::View;
 use crate::time::Timestamp;
 
-/// An expression with what its earlier evaluations found out: the series of its selectors, derived label sets.
+/// An expression with what its earlier evaluations found out: the series of its selectors, derived label sets, the
+/// windows of its range functions.
 ///
 /// The answers are those of [`super::instant`]. It remembers series by the generation of the view, so it must be
 /// given views of one store only.
 #[derive(Debug)]
 pub struct Prepared {
-    /// Boxed, so that the nodes stay where they are.
-    expr: Box<Expr>,
+    /// Shared, so that the nodes stay where they are.
+    expr: Arc<Expr>,
     cache: Cache,
 }
 
 impl Prepared {
     /// Takes an expression that will be evaluated often.
-    pub fn new(expr: Expr) -> Prepared {
-        let expr = Box::new(expr);
-        let cache = Cache::new(&expr, true);
+    pub fn new(expr: impl Into<Arc<Expr>>) -> Prepared {
+        let expr = expr.into();
+        let mut cache = Cache::new(&expr, true);
+        cache.slides = true;
         Prepared { expr, cache }
     }
 
     /// The expression.
-    pub fn expr(&self) -> &Expr {
+    pub fn expr(&self) -> &Arc<Expr> {
         &self.expr
     }
 
@@ -43,8 +47,8 @@ impl Prepared {
 }
 
 impl Clone for Prepared {
-    /// The copy remembers nothing: its nodes are elsewhere.
+    /// The copy remembers nothing.
     fn clone(&self) -> Prepared {
-        Prepared::new(self.expr.as_ref().clone())
+        Prepared::new(Arc::clone(&self.expr))
     }
 }

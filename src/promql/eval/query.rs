@@ -29,7 +29,7 @@ pub(super) fn instant_with(
     at: Timestamp,
     options: &Options<'_>,
 ) -> Result<Outcome, EvalError> {
-    cache.begin(view);
+    cache.begin();
     let now = at.as_millis();
     let mut evaluator = Evaluator::new(view, options, cache, Frame { start: now, end: now, step: 0 });
     evaluator.check_interrupt()?;
@@ -66,7 +66,7 @@ pub fn range(
     }
     let frame = Frame { start: start.as_millis(), end: end.as_millis(), step: millis(step).max(1) };
     let mut cache = Cache::new(expr, true);
-    cache.begin(view);
+    cache.begin();
     let mut evaluator = Evaluator::new(view, options, &mut cache, frame);
     evaluator.check_interrupt()?;
     evaluator.find_pinned(expr);

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::binary::Filter;
 use super::duration::{offset_millis, positive_millis};
 use super::error::EvalError;
 use super::evaluator::{Element, Evaluator, Frame, key, stamp};
@@ -211,7 +212,7 @@ pub(super) struct Extent {
 
 impl Evaluator<'_> {
     /// Reads one series of the store.
-    fn read(&mut self, found: &Found, extent: Extent, into: &mut SeriesSamples) -> Result<(), EvalError> {
+    pub(super) fn read(&mut self, found: &Found, extent: Extent, into: &mut SeriesSamples) -> Result<(), EvalError> {
         into.become_series(&found.labels);
         let (from, until) = (stamp(extent.from), stamp(extent.until));
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -295,7 +296,7 @@ impl Evaluator<'_> {
         at: i64,
     ) -> Result<Vec<Element>, EvalError> {
         if frame.is_single() && selector.mode == WindowMode::Plain {
-            return self.newest_vector(expr, selector, at);
+            return self.newest_vector(expr, selector, at, None);
         }
         let (loaded, reference) = self.instant_series(expr, selector, frame)?;
         if selector.mode == WindowMode::Smoothed {
@@ -313,16 +314,30 @@ impl Evaluator<'_> {
         Ok(vector)
     }
 
-    /// An instant selector at one instant: asks for the newest sample of each series only.
-    fn newest_vector(&mut self, expr: &Expr, selector: &Selector, at: i64) -> Result<Vec<Element>, EvalError> {
+    /// An instant selector at one instant: asks for the newest sample of each series only. Floats that do not pass
+    /// `filter` are left out.
+    pub(super) fn newest_vector(
+        &mut self,
+        expr: &Expr,
+        selector: &Selector,
+        at: i64,
+        filter: Option<Filter>,
+    ) -> Result<Vec<Element>, EvalError> {
         let reference = Reference::new(&selector.modifiers, &self.query).map_err(|error| error.at(expr.span))?;
         let until = reference.time(at);
         let lookback = self.options.lookback;
         let found = self.cache.resolve(key(expr), self.view, &selector.matchers);
-        let mut vector = Vec::with_capacity(found.len());
+        let mut vector = Vec::with_capacity(if filter.is_some() { 0 } else { found.len() });
+        let mut refused = 0;
         for one in found.iter() {
             let value = match self.view.last_before(one.series, stamp(until), lookback) {
-                Some(Point::Float(_, value)) if !is_stale_nan(value) => SampleValue::Float(value),
+                Some(Point::Float(_, value)) if !is_stale_nan(value) => {
+                    if filter.is_some_and(|filter| !filter.passes(value)) {
+                        refused += 1;
+                        continue;
+                    }
+                    SampleValue::Float(value)
+                }
                 Some(Point::Histogram(time, value)) if !is_stale_nan(value.sum) => {
                     if self.is_stats_only(expr) {
                         let oldest = stamp(until) - lookback;
@@ -341,7 +356,7 @@ impl Evaluator<'_> {
             };
             vector.push(Element { labels: one.labels.clone(), value, drop_name: false });
         }
-        self.touch(vector.len())?;
+        self.touch(vector.len() + refused)?;
         Ok(vector)
     }
 

@@ -4,7 +4,7 @@ use crate::model::{BucketSpan, CUSTOM_BUCKETS_SCHEMA, FloatHistogram};
 
 /// One bucket with its bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     pub lower: f64,
     pub upper: f64,
     pub lower_inclusive: bool,
@@ -65,7 +65,7 @@ impl FloatHistogram {
     }
 
     /// All buckets in ascending order; those that overlap the zero bucket are cut at its threshold.
-    pub(crate) fn all_buckets(&self) -> Vec<Bucket> {
+    pub fn all_buckets(&self) -> Vec<Bucket> {
         let mut all: Vec<Bucket> = self.negative().collect();
         all.reverse();
         for bucket in &mut all {

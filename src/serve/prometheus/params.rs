@@ -6,13 +6,13 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
 
-use super::answer::ApiError;
+use super::answer::{ApiError, Placed};
 use crate::model::Matcher;
 use crate::promql::{self, Expr, Kind};
 use crate::time::{Timestamp, parse_duration};
 
 /// All parameters of a request, in order; a name may come more than once.
-pub(super) struct Params(Vec<(String, String)>);
+pub(in crate::serve) struct Params(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = ApiError;
@@ -24,7 +24,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         let mut pairs = Vec::new();
         if request.method() == Method::POST && is_form {
             let body = Bytes::from_request(request, state).await;
-            let body = body.map_err(|error| ApiError::BadData(format!("cannot read the form: {error}")))?;
+            let body = body.map_err(|error| ApiError::BadData(format!("error parsing form values: {error}")))?;
             pairs.extend(parse_form(&body));
         }
         pairs.extend(parse_form(query.as_bytes()));
@@ -42,6 +42,12 @@ fn parse_form(text: &[u8]) -> Vec<(String, String)> {
 }
 
 impl Params {
+    /// As from a query string.
+    #[cfg(test)]
+    pub(super) fn of(query: &str) -> Params {
+        Params(parse_form(query.as_bytes()))
+    }
+
     /// The first value of a parameter that is not empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, v)| n == name && !v.is_empty()).map(|(_, value)| value.as_str())
@@ -56,7 +62,7 @@ impl Params {
         self.all(name).collect()
     }
 
-    fn wrong(name: &str, error: impl std::fmt::Display) -> ApiError {
+    pub(super) fn wrong(name: &str, error: impl std::fmt::Display) -> ApiError {
         ApiError::BadData(format!("invalid parameter \"{name}\": {error}"))
     }
 
@@ -80,13 +86,28 @@ impl Params {
 
     /// `limit`; 0 and nothing are no limit.
     pub(super) fn limit(&self) -> Result<usize, ApiError> {
-        let text = self.get("limit").unwrap_or("0");
-        let limit: usize = text.parse().map_err(|_| Params::wrong("limit", format!("{text:?} is no whole number")))?;
-        Ok(if limit == 0 { usize::MAX } else { limit })
+        self.number("limit")
+    }
+
+    /// A number of things; 0, nothing and less are no limit.
+    pub(super) fn number(&self, name: &str) -> Result<usize, ApiError> {
+        let text = self.get(name).unwrap_or("0");
+        let limit: i64 = text.parse().map_err(|_| Params::wrong(name, format!("{text:?} is no whole number")))?;
+        Ok(usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX))
+    }
+
+    /// `true` and `false` in Go's spellings; anything else is refused.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.get(name) {
+            None => Ok(false),
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            Some(other) => Err(Params::wrong(name, format!("{other:?} is neither true nor false"))),
+        }
     }
 
     /// Every `match[]` as a selector's conditions.
-    pub(super) fn matchers(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    pub(in crate::serve) fn matchers(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
         self.all("match[]").map(read_selector).collect()
     }
 
@@ -97,7 +118,8 @@ impl Params {
             Ok(expr) => Ok((text.to_owned(), expr)),
             Err(error) => {
                 let (line, column) = error.position(text);
-                Err(Params::wrong("query", format!("{line}:{column}: parse error: {error}")))
+                let message = format!("invalid parameter \"query\": {line}:{column}: parse error: {error}");
+                Err(ApiError::Expression(Placed { message, span: Some(error.span), help: error.help }))
             }
         }
     }
@@ -105,6 +127,10 @@ impl Params {
 
 fn read_selector(text: &str) -> Result<Vec<Matcher>, ApiError> {
     match promql::parse(text) {
+        // Without this, one request could name every series of the host.
+        Ok(Expr { kind: Kind::Selector(selector), .. }) if selector.matchers.iter().all(Matcher::matches_empty) => {
+            Err(Params::wrong("match[]", "match[] must contain at least one non-empty matcher"))
+        }
         Ok(Expr { kind: Kind::Selector(selector), .. }) => Ok(selector.matchers),
         Ok(_) => Err(Params::wrong("match[]", format!("{text:?} is no selector such as up{{job=\"node\"}}"))),
         Err(error) => Err(Params::wrong("match[]", error)),

@@ -6,10 +6,11 @@ use std::time::Duration;
 use axum::extract::State;
 use serde_json::json;
 
-use super::answer::{Answer, ApiError, data, query_data, with_notes};
+use super::answer::{Answer, ApiError, Placed, data, whole};
+use super::envelope::{Extra, answer};
 use super::params::Params;
 use crate::limits;
-use crate::promql::{self, AnnotationKind, EvalError, EvalErrorKind, Expr, Interrupt, Options, Outcome};
+use crate::promql::{self, EvalError, EvalErrorKind, Expr, Interrupt, Options, Outcome};
 use crate::serve::Shared;
 use crate::time::{Clock, Timestamp};
 
@@ -54,6 +55,7 @@ async fn run(
     job: impl FnOnce(&crate::series::View, &Expr, &Options<'_>) -> Result<Outcome, EvalError> + Send + 'static,
 ) -> Answer {
     let limit = params.limit()?;
+    let stats = params.get("stats").is_some();
     let time = params.duration("timeout")?.unwrap_or(limits::QUERY_TIME).min(limits::QUERY_TIME);
     let lookback = params.duration("lookback_delta")?;
     let waiting = tokio::time::timeout(time, Arc::clone(&shared.queries).acquire_owned()).await;
@@ -64,22 +66,23 @@ async fn run(
     };
     let view = shared.view().await.ok_or(ApiError::Unavailable)?;
     let clock = shared.clock;
+    let began = clock.now();
     let work = tokio::task::spawn_blocking(move || {
         let result = evaluate(clock, time, lookback, |options| job(&view, &expr, options));
         drop(place);
-        result.map(|mut outcome| {
-            truncate(&mut outcome, limit);
-            (query_data(&outcome.value, at), outcome.annotations)
+        result.and_then(|mut outcome| {
+            let cut = truncate(&mut outcome, limit);
+            let stats = stats.then(|| query_stats(&outcome, clock.now().since(began)));
+            // Numbers become ten times their size as text.
+            if size(&outcome.value) > limits::QUERY_ANSWER_POINTS {
+                return Err(too_large());
+            }
+            let extra = Extra { stats, warning: cut.then_some(TRUNCATED) };
+            Ok(answer(&outcome, at, &text, &extra))
         })
     });
     match work.await {
-        Ok(Ok((value, annotations))) => {
-            let notes = |kind| {
-                let of_kind = annotations.iter().filter(|note| note.kind == kind);
-                of_kind.map(|note| note.text(&text)).collect::<Vec<_>>()
-            };
-            Ok(with_notes(&value, &notes(AnnotationKind::Warning), &notes(AnnotationKind::Info)))
-        }
+        Ok(Ok(answer)) => Ok(whole(answer)),
         Ok(Err(error)) => Err(api_error(&error)),
         Err(_) => Err(ApiError::Internal("the query made the evaluator panic; please report it".into())),
     }
@@ -100,12 +103,57 @@ fn evaluate(
     job(&options)
 }
 
-fn truncate(outcome: &mut Outcome, limit: usize) {
+/// True when something was cut off.
+fn truncate(outcome: &mut Outcome, limit: usize) -> bool {
     match &mut outcome.value {
-        promql::Value::Vector(samples) => samples.truncate(limit),
-        promql::Value::Matrix(series) => series.truncate(limit),
-        promql::Value::Scalar(_) | promql::Value::String(_) => {}
+        promql::Value::Vector(samples) => {
+            let cut = samples.len() > limit;
+            samples.truncate(limit);
+            cut
+        }
+        promql::Value::Matrix(series) => {
+            let cut = series.len() > limit;
+            series.truncate(limit);
+            cut
+        }
+        promql::Value::Scalar(_) | promql::Value::String(_) => false,
     }
+}
+
+/// What an answer says when `limit` cut it, as Prometheus does.
+pub(super) const TRUNCATED: &str = "results truncated due to limit";
+
+/// Points in an answer.
+fn size(value: &promql::Value) -> usize {
+    match value {
+        promql::Value::Vector(samples) => samples.len(),
+        promql::Value::Matrix(series) => series.iter().map(|one| one.points.len()).sum(),
+        promql::Value::Scalar(_) | promql::Value::String(_) => 1,
+    }
+}
+
+fn too_large() -> EvalError {
+    let message = format!(
+        "the answer has more than {} points: narrow the selector or lengthen the step",
+        limits::QUERY_ANSWER_POINTS
+    );
+    EvalError { kind: EvalErrorKind::TooManySamples, message, span: None }
+}
+
+/// The part of Prometheus' statistics that there is here.
+fn query_stats(outcome: &Outcome, took: Duration) -> serde_json::Value {
+    let seconds = took.as_secs_f64();
+    json!({
+        "timings": {
+            "evalTotalTime": seconds,
+            "resultSortTime": 0,
+            "queryPreparationTime": 0,
+            "innerEvalTime": seconds,
+            "execQueueTime": 0,
+            "execTotalTime": seconds,
+        },
+        "samples": { "totalQueryableSamples": outcome.samples_touched, "peakSamples": outcome.samples_touched },
+    })
 }
 
 fn api_error(error: &EvalError) -> ApiError {
@@ -113,11 +161,29 @@ fn api_error(error: &EvalError) -> ApiError {
     match error.kind {
         EvalErrorKind::Timeout => ApiError::Timeout(message),
         EvalErrorKind::Canceled => ApiError::Canceled(message),
-        EvalErrorKind::Execution | EvalErrorKind::TooManySamples => ApiError::Execution(message),
+        EvalErrorKind::Execution | EvalErrorKind::TooManySamples => {
+            ApiError::Execution(Placed { message, span: error.span, help: None })
+        }
     }
 }
 
 pub(super) async fn format(params: Params) -> Answer {
     let (_, expr) = params.expression()?;
     Ok(data(&json!(expr.to_string()).to_string()))
+}
+
+/// There are none; the parameters are checked all the same.
+pub(super) async fn exemplars(params: Params) -> Answer {
+    params.expression()?;
+    if let (Some(start), Some(end)) = (params.time("start")?, params.time("end")?)
+        && end < start
+    {
+        return Err(ApiError::BadData("end timestamp must not be before start timestamp".into()));
+    }
+    Ok(data("[]"))
+}
+
+pub(super) async fn parse(params: Params) -> Answer {
+    let (_, expr) = params.expression()?;
+    Ok(data(&super::tree::tree(&expr).to_string()))
 }

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::{Path, State};
+use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, ApiError, data, labels_json};
+use super::answer::{Answer, ApiError, data, with_notes};
+use super::envelope::labels_json;
 use super::params::Params;
+use super::query::TRUNCATED;
 use crate::model::{Labels, MatchOp, Matcher, NAME};
 use crate::serve::Shared;
 use crate::time::Timestamp;
@@ -16,30 +19,44 @@ pub(super) async fn series(State(shared): State<Shared>, params: Params) -> Answ
         return Err(ApiError::BadData("no match[] parameter provided".into()));
     }
     let limit = params.limit()?;
+    let sets = matching(&shared, &params).await?;
     let mut text = String::from("[");
-    for (index, labels) in matching(&shared, &params).await?.iter().take(limit).enumerate() {
+    for (index, labels) in sets.iter().take(limit).enumerate() {
         if index > 0 {
             text.push(',');
         }
         labels_json(&mut text, labels);
     }
     text.push(']');
-    Ok(data(&text))
+    Ok(cut(&text, sets.len() > limit))
 }
 
 pub(super) async fn labels(State(shared): State<Shared>, params: Params) -> Answer {
     let limit = params.limit()?;
     let sets = matching(&shared, &params).await?;
     let names: BTreeSet<&str> = sets.iter().flat_map(|labels| labels.iter().map(|(name, _)| name)).collect();
-    Ok(data(&json!(names.into_iter().take(limit).collect::<Vec<_>>()).to_string()))
+    Ok(names_json(names, limit))
 }
 
 pub(super) async fn values(State(shared): State<Shared>, Path(name): Path<String>, params: Params) -> Answer {
-    let limit = params.limit()?;
     let name = unescape(&name);
+    if name.is_empty() {
+        return Err(ApiError::BadData("invalid label name: \"\"".into()));
+    }
+    let limit = params.limit()?;
     let sets = matching(&shared, &params).await?;
     let values: BTreeSet<&str> = sets.iter().filter_map(|labels| labels.get(&name)).collect();
-    Ok(data(&json!(values.into_iter().take(limit).collect::<Vec<_>>()).to_string()))
+    Ok(names_json(values, limit))
+}
+
+fn names_json(names: BTreeSet<&str>, limit: usize) -> Response {
+    let more = names.len() > limit;
+    cut(&json!(names.into_iter().take(limit).collect::<Vec<_>>()).to_string(), more)
+}
+
+/// An answer, with a warning when the limit cut it.
+fn cut(text: &str, more: bool) -> Response {
+    if more { with_notes(text, &[TRUNCATED.to_owned()]) } else { data(text) }
 }
 
 /// The label sets that satisfy any of the `match[]` parameters (all, when there is none) within `start` and `end`.
@@ -47,6 +64,9 @@ async fn matching(shared: &Shared, params: &Params) -> Result<BTreeSet<Labels>, 
     let mut selectors = params.matchers()?;
     let start = params.time("start")?.unwrap_or(Timestamp::MIN);
     let end = params.time("end")?.unwrap_or(Timestamp::MAX);
+    if end < start {
+        return Err(ApiError::BadData("invalid parameter \"end\": end timestamp must not be before start time".into()));
+    }
     if selectors.is_empty() {
         let any = Matcher::new(MatchOp::NotEqual, NAME, "").map_err(|error| ApiError::Internal(error.to_string()))?;
         selectors.push(vec![any]);
@@ -78,6 +98,8 @@ fn unescape(name: &str) -> String {
 
 pub(super) async fn metadata(State(shared): State<Shared>, params: Params) -> Answer {
     let limit = params.limit()?;
+    // There is one entry for each metric, so any limit but none leaves it.
+    params.number("limit_per_metric")?;
     let picture = shared.picture().await.ok_or(ApiError::Unavailable)?;
     let wanted = params.get("metric");
     let own = crate::telemetry::Telemetry::meta();

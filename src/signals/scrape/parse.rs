@@ -71,6 +71,8 @@ pub struct Parser<'a> {
     format: Format,
     ended: bool,
     kind: MetricKind,
+    /// The body is all there is; otherwise more may follow.
+    whole: bool,
 }
 
 type Reason = &'static str;
@@ -78,7 +80,34 @@ type Reason = &'static str;
 impl<'a> Parser<'a> {
     /// Starts at the beginning of a body.
     pub fn new(format: Format, body: &'a [u8]) -> Parser<'a> {
-        Parser { body, at: 0, line: 0, format, ended: false, kind: MetricKind::Unknown }
+        Parser { body, at: 0, line: 0, format, ended: false, kind: MetricKind::Unknown, whole: true }
+    }
+
+    /// Goes on behind `before` with the next part of a body that is read in parts, each of whole lines. Whether
+    /// `# EOF` came is for the caller to ask at the end ([`Parser::has_ended`]).
+    pub fn part(format: Format, body: &'a [u8], before: Option<&Parser<'_>>) -> Parser<'a> {
+        let fresh = Parser { whole: false, ..Parser::new(format, body) };
+        match before {
+            Some(before) => Parser { line: before.line, ended: before.ended, kind: before.kind, ..fresh },
+            None => fresh,
+        }
+    }
+
+    /// How many lines have been read: the number of the last one, from 1.
+    pub fn lines(&self) -> usize {
+        self.line
+    }
+
+    /// The line that was read last, without its end.
+    pub fn line_text(&self) -> &'a [u8] {
+        let read = &self.body[..self.at];
+        let read = read.strip_suffix(b"\n").unwrap_or(read);
+        &read[memchr::memrchr(b'\n', read).map_or(0, |end| end + 1)..]
+    }
+
+    /// True behind `# EOF`.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// The kind of the last TYPE line: it decides how `le` and `quantile` are written.
@@ -112,7 +141,7 @@ impl<'a> Parser<'a> {
                 Err(reason) => return Err(self.error(reason, line)),
             }
         }
-        match self.format == Format::OpenMetrics && !self.ended {
+        match self.whole && self.format == Format::OpenMetrics && !self.ended {
             true => Err(self.error("the body does not end with # EOF", b"")),
             false => Ok(None),
         }
@@ -132,7 +161,7 @@ impl<'a> Parser<'a> {
             self.ended = true;
             return Ok(None);
         }
-        if !complete {
+        if self.whole && !complete {
             return Err("the body does not end with # EOF");
         }
         match line.strip_prefix(b"# ") {

@@ -17,7 +17,12 @@ fn conformance() -> Option<PathBuf> {
     if root.is_none() {
         println!("skipped: BROWNOUT_CONFORMANCE is not set");
     }
-    root.map(|root| Path::new(&root).join("node_exporter"))
+    let folder = Path::new(&root?).join("node_exporter");
+    if !folder.is_dir() {
+        println!("skipped: there is no folder {}", folder.display());
+        return None;
+    }
+    Some(folder)
 }
 
 /// A directory that is removed at the end.

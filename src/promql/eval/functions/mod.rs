@@ -11,6 +11,7 @@ mod over_time;
 mod range_call;
 mod rates;
 mod regression;
+mod sliding;
 mod sort;
 mod time;
 

@@ -2,6 +2,7 @@
 
 use super::absent::labels_of_absent;
 use super::{over_time, rates, regression};
+use crate::model::Labels;
 use crate::promql::ast::{Call, Expr, Kind, Span, WindowMode};
 use crate::promql::eval::annotations::Note;
 use crate::promql::eval::error::EvalError;
@@ -79,19 +80,25 @@ fn check_mode(mode: WindowMode, function: &str) -> Result<(), EvalError> {
 }
 
 /// A range function with the arguments of one step.
-struct RangeCall<'c> {
-    name: &'c str,
+pub(super) struct RangeCall<'c> {
+    pub name: &'c str,
     function: RangeFunction,
     at: i64,
     params: Vec<f64>,
-    span: Span,
+    pub span: Span,
     place: Span,
-    out: Vec<Element>,
+    pub out: Vec<Element>,
 }
 
-impl RangeCall<'_> {
+impl<'c> RangeCall<'c> {
+    /// A call without scalar arguments; `None` for functions that are none over range vectors.
+    pub(super) fn plain(name: &'c str, at: i64, span: Span, place: Span) -> Option<RangeCall<'c>> {
+        let function = range_function(name)?;
+        Some(RangeCall { name, function, at, params: Vec::new(), span, place, out: Vec::new() })
+    }
+
     /// Puts the element of one series into the result.
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         evaluator: &mut Evaluator<'_>,
         series: &SeriesSamples,
@@ -105,7 +112,7 @@ impl RangeCall<'_> {
         let value = (self.function)(evaluator, &input).map_err(|error| error.at(self.place))?;
         let Some(value) = value else { return Ok(()) };
         if matches!(self.name, "rate" | "increase") && value.float().is_some() {
-            evaluator.note_non_counter(&input);
+            evaluator.note_non_counter(input.window.labels, input.span);
         }
         let mut element = Element { labels: series.labels.clone(), value, drop_name: series.drop_name };
         if !matches!(self.name, "last_over_time" | "first_over_time") {
@@ -124,6 +131,10 @@ impl Evaluator<'_> {
         frame: &Frame,
         at: i64,
     ) -> Result<Vec<Element>, EvalError> {
+        if let Some(vector) = self.sliding_call(expr, call, frame, at, None)? {
+            self.check_unique(&vector, frame).map_err(|error| error.at(expr.span))?;
+            return Ok(vector);
+        }
         let name = call.function.name;
         let unknown = || EvalError::execution(format!("unknown function {name:?}")).at(expr.span);
         let function = range_function(name).ok_or_else(unknown)?;
@@ -179,18 +190,18 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    fn note_non_counter(&mut self, input: &Input<'_>) {
-        let name = input.name();
+    pub(super) fn note_non_counter(&mut self, labels: &Labels, span: Span) {
+        let name = labels.name();
         if name.is_empty() {
             return;
         }
         if self.options.type_and_unit_labels {
-            let kind = input.window.labels.value("__type__");
+            let kind = labels.value("__type__");
             if kind != "counter" && kind != "histogram" {
-                self.note(&Note::PossibleNonCounterType { name, kind }, input.span);
+                self.note(&Note::PossibleNonCounterType { name, kind }, span);
             }
         } else if !["_total", "_sum", "_count", "_bucket"].iter().any(|end| name.ends_with(end)) {
-            self.note(&Note::PossibleNonCounter(name), input.span);
+            self.note(&Note::PossibleNonCounter(name), span);
         }
     }
 }

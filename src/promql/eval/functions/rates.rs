@@ -12,7 +12,7 @@ use crate::promql::ast::WindowMode;
 use crate::promql::eval::annotations::{Note, Operation};
 use crate::promql::eval::error::EvalError;
 use crate::promql::eval::evaluator::Evaluator;
-use crate::promql::eval::selector::HistogramPoint;
+use crate::promql::eval::selector::{Bounds, HistogramPoint};
 use crate::promql::eval::value::SampleValue;
 
 /// How a difference over a window is meant.
@@ -69,23 +69,41 @@ fn float_difference(evaluator: &mut Evaluator<'_>, input: &Input<'_>, meaning: M
             evaluator.note(&Note::StartOverlap(input.name()), input.span);
         }
     }
-    let stretch = Stretch::new(input, first.at, last.at, points.len());
-    let known_start = meaning.counter.then(|| stretch.start_within(starts)).flatten();
-    let factor = match known_start {
-        Some(start) => {
-            result += first.value;
-            stretch.factor_from(start)
-        }
-        None if points.len() == 1 => return None,
-        None => stretch.factor((meaning.counter && result > 0.0 && first.value >= 0.0).then_some(first.value / result)),
-    };
-    Some(SampleValue::Float(result * factor / if meaning.per_second { input.bounds.seconds() } else { 1.0 }))
+    let ends = Ends { first: (first.at, first.value), last: (last.at, last.value), count: points.len(), result };
+    ends.stretched(input.bounds, meaning, starts).map(SampleValue::Float)
+}
+
+/// What a difference over floats is made of.
+pub(super) struct Ends {
+    pub first: (i64, f64),
+    pub last: (i64, f64),
+    pub count: usize,
+    /// The last minus the first value, and the values before resets in their order.
+    pub result: f64,
+}
+
+impl Ends {
+    /// The difference, stretched to the ends of the range.
+    pub(super) fn stretched(&self, bounds: &Bounds, meaning: Meaning, starts: &[i64]) -> Option<f64> {
+        let Ends { first, last, count, mut result } = *self;
+        let stretch = Stretch::new(bounds, first.0, last.0, count);
+        let known_start = meaning.counter.then(|| stretch.start_within(starts)).flatten();
+        let factor = match known_start {
+            Some(start) => {
+                result += first.1;
+                stretch.factor_from(start)
+            }
+            None if count == 1 => return None,
+            None => stretch.factor((meaning.counter && result > 0.0 && first.1 >= 0.0).then_some(first.1 / result)),
+        };
+        Some(result * factor / if meaning.per_second { bounds.seconds() } else { 1.0 })
+    }
 }
 
 fn histogram_difference(evaluator: &mut Evaluator<'_>, input: &Input<'_>, meaning: Meaning) -> Option<SampleValue> {
     let (points, starts) = (input.window.histograms, input.window.histogram_starts);
     let (first, last) = (points.first()?, points.last()?);
-    let stretch = Stretch::new(input, first.at, last.at, points.len());
+    let stretch = Stretch::new(input.bounds, first.at, last.at, points.len());
     let mut result = None;
     if points.len() > 1 {
         result = Some(histogram_growth(evaluator, input, meaning.counter)?);
@@ -122,15 +140,15 @@ struct Stretch {
 }
 
 impl Stretch {
-    fn new(input: &Input<'_>, first: i64, last: i64, points: usize) -> Stretch {
+    fn new(bounds: &Bounds, first: i64, last: i64, points: usize) -> Stretch {
         let secs = |millis: i64| millis as f64 / 1000.0;
         let sampled = secs(last - first);
         Stretch {
-            range_start: input.bounds.start,
+            range_start: bounds.start,
             first,
             last,
-            to_start: secs(first - input.bounds.start),
-            to_end: secs(input.bounds.end - last),
+            to_start: secs(first - bounds.start),
+            to_end: secs(bounds.end - last),
             sampled,
             average: if points > 1 { sampled / (points - 1) as f64 } else { 0.0 },
         }

@@ -23,8 +23,10 @@ const DAY: i64 = 86_400;
 
 impl Date {
     /// The date of Unix seconds (proleptic Gregorian calendar).
-    fn of(secs: i64) -> Date {
-        let (days, rest) = (secs.div_euclid(DAY), secs.rem_euclid(DAY));
+    fn of(secs: i128) -> Date {
+        let day = i128::from(DAY);
+        // Both fit: a day has few seconds, and no instant is 2^63 days away.
+        let (days, rest) = (secs.div_euclid(day) as i64, secs.rem_euclid(day) as i64);
         // Years are counted from March, in eras of 400 years.
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);
@@ -79,10 +81,10 @@ pub(super) fn date_function(name: &str) -> Option<fn(Date) -> i64> {
     })
 }
 
-/// Float to whole seconds; what no calendar reaches is kept within one.
-fn whole_seconds(value: f64) -> i64 {
-    const LIMIT: f64 = 1e15;
-    value.clamp(-LIMIT, LIMIT) as i64
+/// Float to whole seconds. What is no such number gives the instant that Prometheus gives on most machines, far away.
+fn whole_seconds(value: f64) -> i128 {
+    const NOWHERE: i128 = 1 << 63;
+    if value.abs() < NOWHERE as f64 { value as i128 } else { NOWHERE }
 }
 
 impl Evaluator<'_> {
@@ -94,7 +96,7 @@ impl Evaluator<'_> {
         date: fn(Date) -> i64,
     ) -> Result<Vec<Element>, EvalError> {
         let Some(arg) = call.args.first() else {
-            return Ok(vec![Element::float(Labels::empty(), date(Date::of(at.div_euclid(1000))) as f64)]);
+            return Ok(vec![Element::float(Labels::empty(), date(Date::of(i128::from(at.div_euclid(1000)))) as f64)]);
         };
         let vector = self.vector(arg, frame, at)?;
         Ok(self.each_float(vector, |value| date(Date::of(whole_seconds(value))) as f64))
@@ -158,7 +160,7 @@ mod tests {
     #[test]
     fn dates_agree_with_the_calendar() {
         let check = |secs: i64, expected: (i64, i64, i64, i64), weekday: i64, length: i64| {
-            let date = Date::of(secs);
+            let date = Date::of(i128::from(secs));
             assert_eq!((date.year, date.month, date.day, date.day_of_year()), expected, "{secs}");
             assert_eq!((date.days + 4).rem_euclid(7), weekday, "{secs}");
             assert_eq!(date.days_in_month(), length, "{secs}");

@@ -153,7 +153,10 @@ async fn families_and_labels_are_those_of_blackbox_exporter() {
         println!("skipped: BROWNOUT_CONFORMANCE is not set");
         return;
     };
-    let text = std::fs::read_to_string(format!("{folder}/blackbox/blackbox.prom")).unwrap();
+    let Ok(text) = std::fs::read_to_string(format!("{folder}/blackbox/blackbox.prom")) else {
+        println!("skipped: there is no blackbox/blackbox.prom");
+        return;
+    };
     let modified = "200 OK\r\nlast-modified: Sun, 22 Nov 2026 00:00:00 GMT";
     let plain = serve(move |_| reply(modified, b"{\"ok\":true}")).await;
     let (secure, _) = serve_tls("metrics.test").await;

@@ -138,6 +138,10 @@ fn conformance(file: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "where the conformance data is")]
     let root = std::env::var("BROWNOUT_CONFORMANCE");
     match root {
+        Ok(root) if !std::path::Path::new(&root).join(file).exists() => {
+            println!("skipped: there is no {file}");
+            None
+        }
         Ok(root) => Some(std::fs::read_to_string(std::path::Path::new(&root).join(file)).expect(file)),
         Err(_) => {
             println!("skipped: BROWNOUT_CONFORMANCE is not set");
