@@ -367,7 +367,7 @@ fn run(seed: u64, events: u64, guards: Guards) -> World {
         let (rollout, was_frozen) = (state(&world), world.switches.frozen().is_some());
         let mover = world.event(&mut dice);
         let frozen = was_frozen && world.switches.frozen().is_some();
-        if frozen || !world.switches.frozen().is_some() {
+        if frozen || world.switches.frozen().is_none() {
             world.check_features(&before, mover, frozen);
         }
         world.check_values(&before, mover, frozen);
@@ -381,7 +381,7 @@ fn run(seed: u64, events: u64, guards: Guards) -> World {
 }
 
 fn events() -> u64 {
-    std::env::var("BROWNOUT_RANDOM_EVENTS").ok().and_then(|events| events.parse().ok()).unwrap_or(30_000)
+    std::env::var_os("BROWNOUT_RANDOM_EVENTS").and_then(|events| events.to_str()?.parse().ok()).unwrap_or(30_000)
 }
 
 #[test]
