@@ -7,11 +7,13 @@ use clap::{Parser, Subcommand};
 
 use super::alert::{self, AlertArgs};
 use super::alerts::{self, AlertsArgs};
+use super::audit::{self, AuditArgs};
 use super::check::{self, CheckArgs};
 use super::completions::{self, CompletionsArgs};
 use super::decisions::{self, DecisionsArgs};
 use super::demo::{self, DemoArgs};
 use super::failure::Failure;
+use super::freeze::{self, FreezeArgs, RolloutArgs, UnfreezeArgs};
 use super::out::Out;
 use super::pin::{self, PinArgs, UnpinArgs};
 use super::query::{self, QueryArgs};
@@ -59,6 +61,10 @@ enum Command {
     Switch(SwitchArgs),
     Pin(PinArgs),
     Unpin(UnpinArgs),
+    Freeze(FreezeArgs),
+    Unfreeze(UnfreezeArgs),
+    Rollout(RolloutArgs),
+    Audit(AuditArgs),
     Decisions(DecisionsArgs),
     Alerts(AlertsArgs),
     Alert(AlertArgs),
@@ -109,6 +115,10 @@ async fn perform(command: &Command, out: &mut Out) -> Result<(), Failure> {
         Command::Switch(args) => switch::switch(args, out).await,
         Command::Pin(args) => pin::pin(args, out).await,
         Command::Unpin(args) => pin::unpin(args, out).await,
+        Command::Freeze(args) => freeze::freeze(args, out).await,
+        Command::Unfreeze(args) => freeze::unfreeze(args, out).await,
+        Command::Rollout(args) => freeze::rollout(args, out).await,
+        Command::Audit(args) => audit::audit(args, out),
         Command::Decisions(args) => decisions::decisions(args, out).await,
         Command::Alerts(args) => alerts::alerts(args, out).await,
         Command::Alert(args) => alert::alert(args, out).await,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::explain_dial;
 use super::human::{Zone, ago, number, span};
 use super::switch::{ladder_text, level_text};
 use super::table::Table;
@@ -12,9 +13,23 @@ use crate::time::Timestamp;
 /// One switch in full.
 pub(super) fn explain(switch: &Switch, now: Timestamp, zone: &Zone, edge: usize) -> Vec<Text> {
     let mut lines = head(switch, now, zone);
-    if switch.rules.is_empty() {
+    if switch.rules.is_empty() && switch.dials.is_empty() && switch.rollouts.is_empty() {
+        let kind = match switch.value.kind.as_str() {
+            "dimmer" => "dim",
+            "limit" => "limit",
+            "rollout" => "rollout",
+            _ => "degrade",
+        };
         lines.push(Text::new());
-        lines.push("No rule moves it: only a pin does. A `degrade` rule in a rule file would.".into());
+        lines.push(format!("No rule moves it: only a pin does. A `{kind}` rule in a rule file would.").into());
+    }
+    for dial in &switch.dials {
+        lines.push(Text::new());
+        lines.extend(explain_dial::dial(dial, now));
+    }
+    for rollout in &switch.rollouts {
+        lines.push(Text::new());
+        lines.extend(explain_dial::rollout(rollout, now, zone));
     }
     for rule in &switch.rules {
         lines.push(Text::new());
@@ -34,9 +49,22 @@ fn head(switch: &Switch, now: Timestamp, zone: &Zone) -> Vec<Text> {
         level.push(Style::Plain, format!(" for {}, since {}", ago(now, since), zone.near(now, since)));
     }
     level.push(Style::Dim, format!(" (revision {})", switch.revision));
-    let mut ladder = field("ladder");
-    ladder.append(ladder_text(switch));
-    let mut lines = vec![title, ladder, level];
+    let mut lines = vec![title];
+    if !switch.ladder.is_empty() {
+        let mut ladder = field("ladder");
+        ladder.append(ladder_text(switch));
+        lines.push(ladder);
+    }
+    lines.push(level);
+    for (name, value) in [("armed", switch.value.threshold), ("limit", switch.value.limit)] {
+        lines.extend(value.map(|value| field(name).then(format!("{} in flight", number(value)))));
+    }
+    if let Some(frozen) = &switch.frozen {
+        lines.push(field("frozen").and(Style::Warn, format!("no rule moves anything: {frozen}")));
+    }
+    if let Some(held) = &switch.held_back {
+        lines.push(field("held").and(Style::Warn, held.as_str()));
+    }
     if !switch.why.is_empty() {
         lines.push(field("why").then(switch.why.as_str()));
     }
@@ -110,7 +138,7 @@ fn next(switch: &Switch, rule: &LadderRule, depth: usize, now: Timestamp, zone: 
     let of_level = |condition: &&Condition| condition.part != "recover" && condition.truth == "true";
     let deeper = |condition: &&Condition| switch.ladder.iter().position(|level| *level == condition.part) > Some(depth);
     for condition in rule.conditions.iter().filter(of_level).filter(deeper) {
-        said.push(format!("`{}` is coming: its condition is true and must stay so for its `for`", condition.part));
+        said.push(coming(rule, condition, now));
     }
     if depth == 0 {
         if said.is_empty() {
@@ -119,6 +147,7 @@ fn next(switch: &Switch, rule: &LadderRule, depth: usize, now: Timestamp, zone: 
         return said;
     }
     let up = &switch.ladder[depth - 1];
+    said.extend(min_hold_left(rule, now));
     let quiet_needed = span(Duration::try_from_secs_f64(rule.quiet_needed_seconds).unwrap_or_default());
     if let (Some(at), Some(quiet)) = (rule.next_climb, rule.quiet_since) {
         let wait =
@@ -141,6 +170,33 @@ fn next(switch: &Switch, rule: &LadderRule, depth: usize, now: Timestamp, zone: 
     }
     said.push(format!("the step up to `{up}` needs {quiet_needed} of quiet, which has not begun"));
     said
+}
+
+/// A deeper level whose condition is true: how long it has been, of how long it must be.
+fn coming(rule: &LadderRule, condition: &Condition, now: Timestamp) -> String {
+    let place = rule.conditions.iter().position(|known| known.part == condition.part);
+    let needed = place.and_then(|place| rule.level_for_seconds.get(place));
+    let needed = needed.and_then(|seconds| Duration::try_from_secs_f64(*seconds).ok());
+    match (needed, condition.since) {
+        (Some(needed), Some(since)) => {
+            let left = needed.saturating_sub(now.since(since));
+            format!(
+                "`{}` is coming in {}: its condition has been true for {} of {}",
+                condition.part,
+                span(left),
+                ago(now, since),
+                span(needed)
+            )
+        }
+        _ => format!("`{}` is coming: its condition is true and must stay so for its `for`", condition.part),
+    }
+}
+
+/// How much of `min_hold` is left.
+fn min_hold_left(rule: &LadderRule, now: Timestamp) -> Option<String> {
+    let hold = Duration::try_from_secs_f64(rule.min_hold_seconds).ok()?;
+    let left = hold.checked_sub(now.since(rule.moved?)).filter(|left| !left.is_zero())?;
+    Some(format!("held by min_hold for another {} of {}", span(left), span(hold)))
 }
 
 #[cfg(test)]
@@ -174,7 +230,15 @@ mod tests {
         assert!(text.contains("held at `cached`: its condition is still true"), "{text}");
         assert!(text.contains("held back: `recover` is not true yet"), "{text}");
         switch.rules[0].conditions[1].truth = "true".into();
-        assert!(shown(&switch).contains("`off` is coming"));
+        assert!(shown(&switch).contains("`off` is coming: its condition is true"));
+        switch.rules[0].level_for_seconds = vec![5.0, 120.0];
+        assert!(
+            shown(&switch).contains("`off` is coming in 30s: its condition has been true for 1m 30s of 2m"),
+            "{}",
+            shown(&switch)
+        );
+        switch.rules[0].min_hold_seconds = 120.0;
+        assert!(shown(&switch).contains("held by min_hold for another 1m 10s of 2m"), "{}", shown(&switch));
         switch.rules[0].conditions[1].truth = "no data".into();
         assert!(shown(&switch).contains("no data for `off`"));
         switch.rules[0].mode = "observe".into();

@@ -7,6 +7,7 @@
 mod alert;
 mod alerts;
 mod app;
+mod audit;
 mod check;
 mod client;
 mod completions;
@@ -16,7 +17,9 @@ mod engine_test;
 mod env;
 mod events;
 mod explain;
+mod explain_dial;
 mod failure;
+mod freeze;
 mod happened;
 mod human;
 mod junit;

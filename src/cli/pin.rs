@@ -48,19 +48,19 @@ pub struct UnpinArgs {
 
 /// Why a pin cannot last so long.
 #[derive(Debug, thiserror::Error)]
-enum BadSpan {
+pub(super) enum BadSpan {
     #[error("{0}")]
     None(#[from] DurationError),
     #[error("a pin lasts longer than nothing and at most {}", format_duration(limits::PIN_TIME))]
     OutOfRange,
 }
 
-fn lasting(text: &str) -> Result<Duration, BadSpan> {
+pub(super) fn lasting(text: &str) -> Result<Duration, BadSpan> {
     let span = parse_duration(text)?;
     if span.is_zero() || span > limits::PIN_TIME { Err(BadSpan::OutOfRange) } else { Ok(span) }
 }
 
-fn who(by: &Option<String>) -> String {
+pub(super) fn who(by: &Option<String>) -> String {
     by.clone().or_else(env::user).unwrap_or_else(|| "somebody".to_owned())
 }
 

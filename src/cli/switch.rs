@@ -105,7 +105,7 @@ fn list(switches: &[Switch], now: Timestamp, edge: usize) -> Vec<Text> {
             Text::styled(Style::Bold, switch.name.as_str()),
             level_text(&switch.level, switch.depth),
             switch.since.map(|since| ago(now, since)).unwrap_or_default().into(),
-            ladder_text(switch),
+            if switch.ladder.is_empty() { switch.value.kind.as_str().into() } else { ladder_text(switch) },
             pinned.unwrap_or_else(|| switch.why.clone()).into(),
         ]);
     }

@@ -91,6 +91,100 @@ pub(super) struct Switch {
     pub(super) pin: Option<Pin>,
     #[serde(default)]
     pub(super) rules: Vec<LadderRule>,
+    /// What kind it is, and its value.
+    #[serde(default)]
+    pub(super) value: Value,
+    /// Why it is not where its rules want it, and why nothing moves at all.
+    #[serde(default)]
+    pub(super) held_back: Option<String>,
+    #[serde(default)]
+    pub(super) frozen: Option<String>,
+    #[serde(default)]
+    pub(super) dials: Vec<Dial>,
+    #[serde(default)]
+    pub(super) rollouts: Vec<RolloutRule>,
+}
+
+/// A switch's value, as far as the command line shows it.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Value {
+    #[serde(default)]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) threshold: Option<f64>,
+    #[serde(default)]
+    pub(super) limit: Option<f64>,
+}
+
+/// A rule that gives a dimmer or a limit its value.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Dial {
+    pub(super) title: String,
+    #[serde(default)]
+    pub(super) mode: String,
+    #[serde(default)]
+    pub(super) law: Option<String>,
+    #[serde(default)]
+    pub(super) objective_seconds: f64,
+    #[serde(default)]
+    pub(super) share: Option<f64>,
+    #[serde(default)]
+    pub(super) threshold: Option<f64>,
+    #[serde(default)]
+    pub(super) limit: Option<f64>,
+    #[serde(default)]
+    pub(super) conditions: Vec<Condition>,
+    #[serde(default)]
+    pub(super) view: Option<DialView>,
+}
+
+/// The inside of a law.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DialView {
+    pub(super) rate: Option<f64>,
+    pub(super) slow_share: Option<f64>,
+    pub(super) samples: Option<f64>,
+    pub(super) cost_seconds: Option<f64>,
+    pub(super) cost_ratio: f64,
+    pub(super) target: f64,
+    pub(super) used: f64,
+    pub(super) fits: Option<f64>,
+    pub(super) tight: bool,
+    pub(super) fitting_for_seconds: f64,
+    pub(super) hold_seconds: f64,
+    pub(super) silent_seconds: f64,
+}
+
+/// A rollout and how far it got.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct RolloutRule {
+    pub(super) title: String,
+    #[serde(default)]
+    pub(super) mode: String,
+    #[serde(default)]
+    pub(super) version: String,
+    pub(super) state: String,
+    #[serde(default)]
+    pub(super) step: usize,
+    #[serde(default)]
+    pub(super) steps: Vec<RolloutStep>,
+    #[serde(default)]
+    pub(super) why: String,
+    #[serde(default, deserialize_with = "instant")]
+    pub(super) baked_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "instant")]
+    pub(super) failing_since: Option<Timestamp>,
+    #[serde(default, deserialize_with = "instant")]
+    pub(super) silent_since: Option<Timestamp>,
+    #[serde(default)]
+    pub(super) conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct RolloutStep {
+    pub(super) share: f64,
+    pub(super) seconds: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -123,6 +217,11 @@ pub(super) struct LadderRule {
     pub(super) next_climb: Option<Timestamp>,
     #[serde(default)]
     pub(super) conditions: Vec<Condition>,
+    #[serde(default)]
+    pub(super) min_hold_seconds: f64,
+    /// The `for` of each level, in the order of the conditions.
+    #[serde(default)]
+    pub(super) level_for_seconds: Vec<f64>,
 }
 
 /// One condition of an action rule.

@@ -12,11 +12,11 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
 use crate::alerts::{DeliveryId, Notification};
 use crate::engine::{DeliveryOutcome, Effects, Event, Reply};
-use crate::journal::Journal;
+use crate::journal::{AuditLog, Journal};
 use crate::limits;
 use crate::notify;
 use crate::store::{Embedded, Store, StoreError};
-use crate::switches::{ScaleCall, Write};
+use crate::switches::{Audited, ScaleCall, Write};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::Clock;
 
@@ -46,6 +46,8 @@ pub(super) struct Performer {
     pub clock: Clock,
     pub places: HashMap<String, Arc<Semaphore>>,
     pub forwarder: notify::Forwarder,
+    /// `None` when it could not be opened: that was told, and nothing else stops.
+    pub audit: Option<Arc<Mutex<AuditLog>>>,
 }
 
 impl Performer {
@@ -60,6 +62,10 @@ impl Performer {
             }
             let entries: Vec<_> = batch.iter_mut().flat_map(|work| std::mem::take(&mut work.effects.journal)).collect();
             let saved = entries.is_empty() || self.write_journal(entries).await;
+            let audited: Vec<_> = batch.iter_mut().flat_map(|work| std::mem::take(&mut work.effects.audit)).collect();
+            if !audited.is_empty() {
+                self.write_audit(audited).await;
+            }
             for work in batch {
                 self.perform(work, saved).await;
             }
@@ -85,6 +91,16 @@ impl Performer {
             Err(error) => tracing::error!(%error, "the journal's task failed"),
         }
         false
+    }
+
+    async fn write_audit(&self, audited: Vec<Audited>) {
+        let Some(audit) = self.audit.clone() else { return };
+        let records: Vec<_> = audited.iter().filter_map(|record| serde_json::to_value(record).ok()).collect();
+        let written = tokio::task::spawn_blocking(move || audit.blocking_lock().append(&records)).await;
+        if let Ok(Err(error)) = written {
+            self.telemetry.count(Metric::JournalWriteFailures, &[]);
+            tracing::error!(%error, "decisions are missing in the audit log");
+        }
     }
 
     async fn perform(&mut self, mut work: Work, saved: bool) {

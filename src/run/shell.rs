@@ -105,6 +105,9 @@ pub(super) struct Shell {
     pub own_due: Timestamp,
     pub snapshot_due: Timestamp,
     pub snapshot_path: PathBuf,
+    /// While this file is there, no rule moves anything.
+    pub freeze_path: PathBuf,
+    pub freeze_there: bool,
     pub started: Timestamp,
     pub set_log_level: Option<SetLogLevel>,
 }
@@ -176,6 +179,7 @@ impl Shell {
         if now >= self.own_due {
             self.own_due = Timestamp::from_millis((now + OWN_INTERVAL).as_millis() / 1000 * 1000);
             self.notice_clock_step().await;
+            self.notice_freeze_file().await;
             let batch = self.own.batch(self.clock.now(), &self.engine, &self.telemetry);
             self.handle(Event::Samples(batch), Vec::new()).await;
             self.remotes.describe(|| self.engine.meta());
@@ -217,6 +221,17 @@ impl Shell {
         self.heartbeat_due = self.clock.now();
         self.snapshot_due = self.clock.now() + SNAPSHOT_INTERVAL;
         self.handle(Event::ClockStepped(by_millis), Vec::new()).await;
+    }
+
+    /// The file works with everything else broken: no network, no store, no command line.
+    async fn notice_freeze_file(&mut self) {
+        let there = self.freeze_path.exists();
+        if std::mem::replace(&mut self.freeze_there, there) == there {
+            return;
+        }
+        let text = there.then(|| std::fs::read_to_string(&self.freeze_path).unwrap_or_default());
+        tracing::warn!(path = %self.freeze_path.display(), frozen = there, "the file that freezes all switches changed");
+        self.handle(Event::FreezeFile(text), Vec::new()).await;
     }
 
     /// Writes the series beside the journal; losing them costs only the rules' windows.

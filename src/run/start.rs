@@ -22,7 +22,7 @@ use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
 use crate::config::{Checked, Files, Loaded, default_data_dir};
 use crate::engine::{Effects, Engine, Event, Restored};
-use crate::journal::{Journal, JournalError, Opened};
+use crate::journal::{AuditLog, Journal, JournalError, Opened};
 use crate::limits;
 use crate::model::Batch;
 use crate::net;
@@ -195,6 +195,7 @@ impl Daemon {
             clock,
             places: HashMap::new(),
             forwarder: forwarder.clone(),
+            audit: audit_log(&folder),
         };
         let shown = targets.clone();
         let shared = Shared::new(Parts {
@@ -270,6 +271,8 @@ impl Daemon {
             own_due: now,
             snapshot_due: now + std::time::Duration::from_secs(60),
             snapshot_path,
+            freeze_path: folder.join("freeze"),
+            freeze_there: false,
             started: now,
             set_log_level: args.set_log_level,
         };
@@ -316,6 +319,17 @@ fn channels(store: &Embedded) -> (Senders, Inputs, mpsc::Receiver<Work>) {
         work: work_in,
     };
     (senders, Inputs { batches, logs, events, asks, table: store.watch(), reloads, loaded, stop }, work)
+}
+
+/// The audit log; a daemon whose disk does not take one still looks after its host.
+fn audit_log(folder: &Path) -> Option<Arc<Mutex<AuditLog>>> {
+    match AuditLog::open(&folder.join("audit.jsonl")) {
+        Ok(log) => Some(Arc::new(Mutex::new(log))),
+        Err(error) => {
+            tracing::error!(%error, "decisions are not written to an audit log");
+            None
+        }
+    }
 }
 
 /// What was kept over the restart: for the engine, and the checkpoints of log jobs.

@@ -31,15 +31,15 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/api/v1/decisions", get(decisions))
 }
 
-fn failed(code: StatusCode, message: impl Into<String>) -> Response {
+pub(super) fn failed(code: StatusCode, message: impl Into<String>) -> Response {
     (code, axum::Json(json!({ "status": "error", "error": message.into() }))).into_response()
 }
 
-fn done(data: Value) -> Response {
+pub(super) fn done(data: Value) -> Response {
     axum::Json(json!({ "status": "success", "data": data })).into_response()
 }
 
-fn closing() -> Response {
+pub(super) fn closing() -> Response {
     failed(StatusCode::SERVICE_UNAVAILABLE, "shutting down")
 }
 
@@ -56,7 +56,13 @@ pub(super) fn switches(shared: &Shared, picture: &Picture) -> Vec<Value> {
 
 fn switch(name: &str, flag: &Flag, picture: &Picture) -> Value {
     let mut switch = flag.to_json(name);
+    let held = picture.held_back.iter().find(|(held, _)| held.as_str() == name);
+    switch["held_back"] = json!(held.map(|(_, words)| words));
+    switch["frozen"] =
+        json!(picture.freeze.as_ref().map(|freeze| format!("{} (by {})", freeze.reason, freeze.by)));
     switch["rules"] = Value::Array(status::ladders(picture, name));
+    switch["dials"] = json!(status::dials(picture, name));
+    switch["rollouts"] = json!(status::rollouts(picture, name));
     switch
 }
 
@@ -109,17 +115,23 @@ async fn pin(State(shared): State<Shared>, Path(name): Path<String>, body: Bytes
 }
 
 #[derive(Deserialize)]
-struct UnpinQuery {
+pub(super) struct ByQuery {
     #[serde(default)]
     by: Option<String>,
 }
 
-async fn unpin(State(shared): State<Shared>, Path(name): Path<String>, Query(query): Query<UnpinQuery>) -> Response {
-    let by = query.by.unwrap_or_else(|| "somebody".to_owned());
-    command(&shared, Command::Unpin { switch: name, by }).await
+impl ByQuery {
+    /// Who asks.
+    pub(super) fn by(self) -> String {
+        self.by.unwrap_or_else(|| "somebody".to_owned())
+    }
 }
 
-async fn command(shared: &Shared, command: Command) -> Response {
+async fn unpin(State(shared): State<Shared>, Path(name): Path<String>, Query(query): Query<ByQuery>) -> Response {
+    command(&shared, Command::Unpin { switch: name, by: query.by() }).await
+}
+
+pub(super) async fn command(shared: &Shared, command: Command) -> Response {
     match shared.command(command).await {
         Some(Reply::Done | Reply::Made(_) | Reply::Said(_)) => done(Value::Null),
         Some(Reply::Refused(message) | Reply::NotFound(message)) => failed(StatusCode::UNPROCESSABLE_ENTITY, message),

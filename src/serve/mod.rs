@@ -8,6 +8,7 @@
 //! a wish to change something is handed to the shell as an [`Ask`] and answered by the engine.
 
 mod act;
+mod acts;
 mod alertmanager;
 mod control;
 mod envoy;

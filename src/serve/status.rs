@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::engine::{LadderPicture, Picture, ScalePicture};
+use crate::engine::{DialPicture, LadderPicture, Picture, RolloutPicture, ScalePicture};
 use crate::model::Labels;
 use crate::rules::{
     ActiveAlert, AlertState, ConditionStatus, Evaluation, Finding, GroupStatus, RuleId, RuleSpec, RuleStatus, RuleType,
 };
 use crate::series::View;
-use crate::switches::Mode;
+use crate::switches::{DialSource, Mode};
 use crate::time::Timestamp;
 
 /// Prometheus writes this where an evaluation has not happened yet.
@@ -191,7 +191,80 @@ fn ladder(picture: &Picture, ladder: &LadderPicture) -> Value {
         "quiet_since": ladder.ladder.memory().quiet_since.map(Timestamp::to_rfc3339),
         "quiet_needed_seconds": ladder.ladder.quiet_needed().as_secs_f64(),
         "next_climb": ladder.next_climb.map(Timestamp::to_rfc3339),
+        "min_hold_seconds": ladder.rule.ladder.min_hold.as_secs_f64(),
+        "level_for_seconds": ladder.rule.ladder.levels.iter().map(|level| level.hold.as_secs_f64()).collect::<Vec<_>>(),
         "conditions": status.map(conditions).unwrap_or_default(),
+    })
+}
+
+fn status_of<'a>(picture: &'a Picture, rule: &str) -> Option<&'a RuleStatus> {
+    picture.groups.iter().flat_map(|group| &group.rules).find(|status| status.id.to_string() == rule)
+}
+
+/// The laws behind a switch, with what they measure and what they would do.
+pub(super) fn dials(picture: &Picture, switch: &str) -> Vec<Value> {
+    let of = |dial: &&DialPicture| {
+        dial.rule.switch.as_str() == switch || dial.rule.limit.as_ref().is_some_and(|limit| limit.as_str() == switch)
+    };
+    picture.dials.iter().filter(of).map(|dial| self::dial(picture, dial)).collect()
+}
+
+fn dial(picture: &Picture, dial: &DialPicture) -> Value {
+    let finite = |value: f64| Some(value).filter(|value| value.is_finite());
+    let mut value = json!({
+        "title": dial.rule.title,
+        "mode": dial.rule.mode.as_str(),
+        "scope": dial.rule.scope,
+        "reason": dial.reason,
+        "share": dial.published.map(|published| published.share),
+        "threshold": dial.published.and_then(|published| published.threshold),
+        "limit": dial.published.and_then(|published| published.limit),
+        "conditions": status_of(picture, &dial.rule.rule).map(conditions).unwrap_or_default(),
+    });
+    if let DialSource::Law(settings) = &dial.rule.source {
+        value["law"] = json!(settings.law.as_str());
+        value["objective_seconds"] = json!(settings.objective);
+    }
+    if let Some(view) = &dial.view {
+        value["view"] = json!({
+            "rate": finite(view.rate),
+            "slow_share": finite(view.slow),
+            "samples": finite(view.evidence),
+            "cost_seconds": view.cost,
+            "cost_ratio": view.ratio,
+            "target": view.target,
+            "used": view.used,
+            "fits": view.fits,
+            "tight": view.tight,
+            "fitting_for_seconds": view.fitting_for,
+            "hold_seconds": view.hold,
+            "silent_seconds": view.silent,
+        });
+    }
+    value
+}
+
+/// The rollouts behind a switch.
+pub(super) fn rollouts(picture: &Picture, switch: &str) -> Vec<Value> {
+    let of = |rollout: &&RolloutPicture| rollout.rule.switch.as_str() == switch;
+    picture.rollouts.iter().filter(of).map(|rollout| self::rollout(picture, rollout)).collect()
+}
+
+fn rollout(picture: &Picture, rollout: &RolloutPicture) -> Value {
+    let step = |(share, hold): &(f64, std::time::Duration)| json!({ "share": share, "seconds": hold.as_secs_f64() });
+    json!({
+        "title": rollout.rule.title,
+        "mode": rollout.rule.mode.as_str(),
+        "version": rollout.rule.version,
+        "state": rollout.memory.state.as_str(),
+        "step": rollout.memory.step,
+        "steps": rollout.rule.steps.iter().map(step).collect::<Vec<_>>(),
+        "since": rollout.memory.since.to_rfc3339(),
+        "why": rollout.memory.why,
+        "baked_at": rollout.baked_at.map(Timestamp::to_rfc3339),
+        "failing_since": rollout.memory.failing_since.map(Timestamp::to_rfc3339),
+        "silent_since": rollout.memory.silent_since.map(Timestamp::to_rfc3339),
+        "conditions": status_of(picture, &rollout.rule.rule).map(conditions).unwrap_or_default(),
     })
 }
 
@@ -212,6 +285,7 @@ fn scale(scale: &ScalePicture) -> Value {
         "last_call": scale.memory.last_call.map(Timestamp::to_rfc3339),
         "in_flight": scale.memory.in_flight.as_ref().map(|call| call.desired),
         "failures": scale.memory.failures,
+        "trouble": scale.memory.trouble,
     })
 }
 

@@ -209,6 +209,11 @@ impl Switches {
         }
         let unknown_level = declaration.depth(&record.level).is_none();
         if asks == record.asks && !unknown_level {
+            // A wish that a guard or a freeze held back before a restart is looked at again at the next tick.
+            let wanted = asks.values().filter_map(|ask| declaration.depth(&ask.level)).max().unwrap_or(0);
+            if record.pin.is_none() && declaration.depth(&record.level) != Some(wanted) {
+                self.held_back.entry(name.clone()).or_insert(HeldBack::Remembered);
+            }
             return None;
         }
         self.records.get_mut(name)?.asks = asks;
@@ -436,7 +441,12 @@ impl Switches {
             let (others, recent) = (self.degraded_by_rules(&name), self.decisions_in_hour(now, &name));
             let overall = self.decisions_in_hour_overall(now);
             let (granted, held) = self.guards.admit(now_at, asked, others, recent, overall);
-            if held.is_some() || granted == now_at {
+            if let Some(held) = held {
+                self.held_back.insert(name, held);
+                continue;
+            }
+            if granted == now_at {
+                self.held_back.remove(&name);
                 continue;
             }
             let (rule, reason) = match deepest {
@@ -590,6 +600,9 @@ impl Switches {
             self.touched.insert(scale_key(rule));
         }
         self.step_dials(by_millis);
+        for freeze in self.freezes.ordered.iter_mut().chain(&mut self.freezes.file) {
+            freeze.since = freeze.since.shifted(by_millis);
+        }
         self.unwritten.values_mut().for_each(|at| *at = at.shifted(by_millis));
     }
 
@@ -746,6 +759,10 @@ fn rounded(value: f64) -> String {
 }
 
 mod commands;
+#[cfg(test)]
+mod dial_tests;
 mod dials;
+#[cfg(test)]
+mod random_tests;
 #[cfg(test)]
 mod tests;

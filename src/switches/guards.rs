@@ -34,6 +34,8 @@ pub enum HeldBack {
     BudgetSpent(u32),
     OverallBudgetSpent(u32),
     Frozen,
+    /// It was held back before a restart; why is found out at the next tick.
+    Remembered,
 }
 
 impl HeldBack {
@@ -52,6 +54,7 @@ impl HeldBack {
                 format_duration(HOUR)
             ),
             HeldBack::Frozen => "held back: everything is frozen".to_owned(),
+            HeldBack::Remembered => "held back since before the restart".to_owned(),
         }
     }
 }

@@ -120,6 +120,7 @@ impl ScaleRule {
         memory.wanted_since = memory.wanted_since.map(|(more, at)| (more, at.shifted(by_millis)));
         memory.last_call = memory.last_call.map(|at| at.shifted(by_millis));
         memory.next_try = memory.next_try.map(|at| at.shifted(by_millis));
+        memory.awaited = memory.awaited.map(|(count, at)| (count, at.shifted(by_millis)));
         if let Some(call) = &mut memory.in_flight {
             (call.at, call.not_after) = (call.at.shifted(by_millis), call.not_after.shifted(by_millis));
         }

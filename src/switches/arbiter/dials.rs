@@ -146,8 +146,10 @@ impl Switches {
             self.held_back.remove(name);
             return None;
         }
+        // A reload and the end of a pin are no person: a freeze holds over them, too.
+        let guarded = of_rule || (self.frozen().is_some() && !matches!(by, Actor::Person { .. }));
         let (granted, held) =
-            if of_rule { self.admit_value(now, name, &in_force, wanted.clone()) } else { (wanted.clone(), None) };
+            if guarded { self.admit_value(now, name, &in_force, wanted.clone()) } else { (wanted.clone(), None) };
         self.tell_held_back(now, name, held, (&in_force, &wanted), (&by, &reason, &scope));
         if of_rule && !tells(&in_force, &granted) {
             return None;

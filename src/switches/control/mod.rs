@@ -19,12 +19,10 @@
 mod controller;
 mod estimate;
 mod latency;
-#[cfg(test)]
-mod plants;
 mod publish;
 mod settings;
 #[cfg(test)]
-mod vectors;
+mod tests;
 
 pub use controller::{ControlMemory, ControlView, Controller, Published};
 pub use estimate::Sample;

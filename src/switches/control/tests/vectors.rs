@@ -1,6 +1,6 @@
 //! The test vectors of the laws, digit for digit: intervals of 1 s, samples of age 0, all defaults.
 
-use super::*;
+use super::super::*;
 
 const fn sample(arrivals: f64, full: f64, degraded: f64, slow: f64, utilisation: f64, in_flight: f64) -> Sample {
     Sample { arrivals, full, degraded, slow, utilisation, in_flight, age: 0.0, latency: None }
@@ -232,7 +232,7 @@ fn a_law_that_is_wrong_about_the_ratio_is_not_stuck_for_ever() {
     assert_eq!(law.memory().share, 0.0);
     let degraded = Sample { full: 0.0, degraded: 40.0, utilisation: 0.4, ..CALM };
     let stuck = (0..299).map(|_| law.step(1.0, Some(&degraded)).share).fold(0.0, f64::max);
-    assert_eq!(stuck, 0.0);
+    assert!(stuck < 0.95, "{stuck}");
     let climbed = (0..2_000).map(|_| law.step(1.0, Some(&degraded)).share).fold(0.0, f64::max);
-    assert!(climbed > 0.2, "{climbed}");
+    assert_eq!(climbed, 1.0);
 }

