@@ -111,6 +111,10 @@ pub const HTTP_CONNECTIONS: usize = 512;
 pub const WEBHOOK_REPLY_BYTES: usize = 64 << 10;
 /// Connecting to a receiver.
 pub const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// How long the system's certificate authorities are kept before they are read again.
+pub const SYSTEM_ROOTS_AGE: Duration = Duration::from_secs(300);
+/// How old a receiver's HTTP client is before it is built anew after a failure.
+pub const CLIENT_AGE: Duration = Duration::from_secs(20);
 /// One delivery to a receiver, all in all.
 pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
 /// Name lookups of one client or job that may hang at one time.
@@ -141,6 +145,8 @@ pub const LEASES: usize = 100_000;
 pub const AGENT_CONNECTIONS: usize = 64;
 /// How long a command may take that is run after a projection was written.
 pub const RELOAD_TIME: Duration = Duration::from_secs(30);
+/// What is kept of a notifying program's output, in bytes.
+pub const EXEC_OUTPUT_BYTES: usize = 4 << 10;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 
@@ -202,6 +208,19 @@ pub const ALERTS: usize = 20_000;
 pub const SILENCES: usize = 10_000;
 /// How long expired silences, what was last notified of a group without alerts, and undelivered messages are kept.
 pub const ALERT_RETENTION: Duration = Duration::from_secs(120 * 3600);
+
+/// Alerts whose latest starts are remembered to see whether they flap.
+pub const FLAPPING_ALERTS: usize = 5_000;
+/// Alert names whose noise is counted one by one.
+pub const NOISY_RULES: usize = 1_000;
+/// Links of messages that were used and have not expired.
+pub const LINKS_USED: usize = 10_000;
+/// The signed part of a link, in bytes; a message with larger labels has no link.
+pub const LINK_BYTES: usize = 2_048;
+/// Alerts that wait for one Alertmanager.
+pub const FORWARD_QUEUE: usize = 10_000;
+/// Alerts in one request to an Alertmanager, as in Prometheus.
+pub const FORWARD_BATCH: usize = 64;
 
 // ---- journal
 

@@ -1,4 +1,4 @@
-//! HTTP and gRPC: `/metrics`, the Prometheus API, the switches in the protocols of their readers, control, the page.
+//! HTTP and gRPC: `/metrics`, the Prometheus API, Alertmanager's API, the switches in the protocols of their readers, control, the page.
 //!
 //! Switches are told by OFREP, flagd, Envoy's runtime and rate limit service, HAProxy's agent-check, and plain HTTP with
 //! long polls and events: all of them read one [`Value`] and write it in their words.
@@ -7,6 +7,8 @@
 //! are worked out on the blocking pool, a few at a time, so that they never delay a tick. Nothing here changes state:
 //! a wish to change something is handed to the shell as an [`Ask`] and answered by the engine.
 
+mod act;
+mod alertmanager;
 mod control;
 mod envoy;
 mod exposition;
@@ -46,6 +48,7 @@ pub(crate) use switchboard::sample;
 pub use switchboard::{Flag, Switchboard};
 pub use value::{Unit, Value, number_text, percent};
 
+use crate::alerts::Alerts;
 use crate::engine::{Command, Picture, Reply};
 use crate::model::Labels;
 use crate::rules::{Evaluation, RuleId};
@@ -61,6 +64,8 @@ pub enum Ask {
     View(oneshot::Sender<View>),
     /// The last evaluations of the rules of a name, of one group or of all.
     Evaluations { group: Option<String>, rule: String, reply: oneshot::Sender<Vec<(RuleId, Vec<Evaluation>)>> },
+    /// The alerts, groups and silences as they are now, to be read elsewhere.
+    Alerts(oneshot::Sender<Box<Alerts>>),
     /// To change something.
     Command(Command, oneshot::Sender<Reply>),
     /// To load the configuration again; the answer says what is wrong with it, if anything.
@@ -162,6 +167,20 @@ impl Shared {
     async fn evaluations(&self, group: Option<String>, rule: String) -> Option<Vec<(RuleId, Vec<Evaluation>)>> {
         let (reply, answer) = oneshot::channel();
         self.asks.send(Ask::Evaluations { group, rule, reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// The alerts as they are now; `None` while the daemon shuts down.
+    async fn alerts(&self) -> Option<Box<Alerts>> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Alerts(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// What the engine says to a command; `None` while the daemon shuts down.
+    async fn command(&self, command: Command) -> Option<Reply> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Command(command, reply)).await.ok()?;
         answer.await.ok()
     }
 

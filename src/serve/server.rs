@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{
-    Ask, Kill, Shared, control, envoy, exposition, flagd, grpc, guard, limits as enforced, ofrep, page, plain,
+    Ask, Kill, Shared, act, alertmanager, control, envoy, exposition, flagd, grpc, guard, limits as enforced, ofrep, page, plain,
     prometheus, scale, wrap,
 };
 use crate::limits;
@@ -202,6 +202,8 @@ fn router(shared: Shared) -> Router {
         .merge(enforced::routes())
         .merge(scale::routes())
         .merge(prometheus::routes(&shared))
+        .merge(alertmanager::routes())
+        .merge(act::routes())
         .merge(control::routes())
         .merge(page::routes())
         .fallback(async || (StatusCode::NOT_FOUND, "nothing here; the page is at /\n"))
