@@ -54,10 +54,19 @@ pub enum DeliveryOutcome {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     Pin(PinRequest),
-    Unpin { switch: String, by: String },
+    Unpin {
+        switch: String,
+        by: String,
+    },
     Freeze(FreezeRequest),
-    Unfreeze { by: String },
-    Rollout { switch: String, word: RolloutWord, by: String },
+    Unfreeze {
+        by: String,
+    },
+    Rollout {
+        switch: String,
+        word: RolloutWord,
+        by: String,
+    },
     /// Alerts of others: those that are valid are taken even when others are not.
     PutAlerts(Vec<AlertIn>),
     SetSilence(Box<SilenceIn>),
