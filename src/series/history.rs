@@ -281,12 +281,6 @@ impl History {
         self.changed_until = self.changed_until.max(until);
     }
 
-    /// Forgets all samples.
-    pub(super) fn restart(&mut self) {
-        let (changes, changed_until) = (self.changes.wrapping_add(1), self.newest);
-        *self = History { changes, changed_until, ..History::default() };
-    }
-
     /// How often samples were dropped or thinned out, and the time up to which that may have been.
     pub(super) fn changes(&self) -> (u32, i64) {
         (self.changes, self.changed_until)

@@ -58,8 +58,7 @@ fn switch(name: &str, flag: &Flag, picture: &Picture) -> Value {
     let mut switch = flag.to_json(name);
     let held = picture.held_back.iter().find(|(held, _)| held.as_str() == name);
     switch["held_back"] = json!(held.map(|(_, words)| words));
-    switch["frozen"] =
-        json!(picture.freeze.as_ref().map(|freeze| format!("{} (by {})", freeze.reason, freeze.by)));
+    switch["frozen"] = json!(picture.freeze.as_ref().map(|freeze| format!("{} (by {})", freeze.reason, freeze.by)));
     switch["rules"] = Value::Array(status::ladders(picture, name));
     switch["dials"] = json!(status::dials(picture, name));
     switch["rollouts"] = json!(status::rollouts(picture, name));
