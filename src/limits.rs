@@ -111,6 +111,10 @@ pub const HTTP_CONNECTIONS: usize = 512;
 pub const WEBHOOK_REPLY_BYTES: usize = 64 << 10;
 /// Connecting to a receiver.
 pub const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// How long the system's certificate authorities are kept before they are read again.
+pub const SYSTEM_ROOTS_AGE: Duration = Duration::from_secs(300);
+/// How old a receiver's HTTP client is before it is built anew after a failure.
+pub const CLIENT_AGE: Duration = Duration::from_secs(20);
 /// One delivery to a receiver, all in all.
 pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
 /// Name lookups of one client or job that may hang at one time.
@@ -125,6 +129,8 @@ pub const EMAIL_VALUE_CHARS: usize = 2_000;
 pub const EMAIL_SUBJECT_CHARS: usize = 160;
 /// Characters of a receiver's answer that are repeated in a message.
 pub const REPLY_CHARS: usize = 200;
+/// What is kept of a notifying program's output, in bytes.
+pub const EXEC_OUTPUT_BYTES: usize = 4 << 10;
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 
@@ -186,6 +192,19 @@ pub const ALERTS: usize = 20_000;
 pub const SILENCES: usize = 10_000;
 /// How long expired silences, what was last notified of a group without alerts, and undelivered messages are kept.
 pub const ALERT_RETENTION: Duration = Duration::from_secs(120 * 3600);
+
+/// Alerts whose latest starts are remembered to see whether they flap.
+pub const FLAPPING_ALERTS: usize = 5_000;
+/// Alert names whose noise is counted one by one.
+pub const NOISY_RULES: usize = 1_000;
+/// Links of messages that were used and have not expired.
+pub const LINKS_USED: usize = 10_000;
+/// The signed part of a link, in bytes; a message with larger labels has no link.
+pub const LINK_BYTES: usize = 2_048;
+/// Alerts that wait for one Alertmanager.
+pub const FORWARD_QUEUE: usize = 10_000;
+/// Alerts in one request to an Alertmanager, as in Prometheus.
+pub const FORWARD_BATCH: usize = 64;
 
 // ---- journal
 

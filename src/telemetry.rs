@@ -85,6 +85,11 @@ own_metrics! {
     NotificationsFailed Counter "brownout_notifications_failed_total" "Deliveries that failed and will be tried again, by receiver and integration.";
     NotificationsGivenUp Counter "brownout_notifications_given_up_total" "Notifications that a receiver refused for good, by receiver and integration.";
     NotificationsDropped Counter "brownout_notifications_dropped_total" "Repeated notifications that were dropped, because one was still on its way or the outbox was full.";
+    Forwarded Counter "brownout_forwarded_alerts_total" "Alerts that an Alertmanager accepted, by Alertmanager.";
+    ForwardFailed Counter "brownout_forward_failures_total" "Requests to an Alertmanager that failed, by Alertmanager.";
+    ForwardDropped Counter "brownout_forward_dropped_alerts_total" "Alerts that were not forwarded because the queue was full or they were refused, by Alertmanager.";
+    Heartbeats Counter "brownout_heartbeats_total" "Signs of life that were accepted.";
+    HeartbeatsFailed Counter "brownout_heartbeat_failures_total" "Signs of life that did not get through.";
     NotificationsPending Gauge "brownout_notifications_pending" "Notifications in the outbox.";
     // switches and the store
     SwitchLevel Gauge "brownout_switch_level" "1 for the level that a feature switch is at, else 0, by switch and level.";

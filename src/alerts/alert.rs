@@ -27,7 +27,7 @@ pub struct AlertIn {
 /// Why an alert is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AlertError {
-    #[error("an alert needs at least one label")]
+    #[error("invalid label set: at least one label pair required")]
     NoLabels,
     #[error("the labels are larger than {most} bytes", most = limits::LABELS_BYTES)]
     LabelsTooLarge,

@@ -1,24 +1,34 @@
 //! What of the machine survives a restart, as records for the journal.
 //!
-//! Keys: `alert/<fingerprint>`, `group/<id>`, `log/<receiver>/<integration>/<group key>`, `silence/<id>`, `out/<id>`.
+//! Keys: `alert/<fingerprint>`, `group/<id>`, `log/<receiver>/<integration>/<group key>`, `silence/<id>`, `out/<id>`,
+//! `flap/<fingerprint>`, `noise/<alert name>`, `digest/next`, `link/<what>/<message id>`.
 //! A mere sign of life of a firing alert is not recorded, so an alert that fired when its record was written and whose
 //! end has passed meanwhile gets `resolve_timeout` to be heard of again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::alert::AlertRecord;
+use super::alert::{AlertRecord, text_map};
+use super::flap::Flap;
 use super::log::{LogEntry, LogKey};
 use super::machine::{Alerts, Changed, Timers};
 use super::silence::SilenceRecord;
+use crate::model::Labels;
 use crate::time::Timestamp;
 
 #[derive(Serialize, Deserialize)]
 struct LogRecord {
     key: LogKey,
     entry: LogEntry,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FlapRecord {
+    labels: BTreeMap<String, String>,
+    flap: Flap,
 }
 
 fn log_name(key: &LogKey) -> String {
@@ -35,9 +45,10 @@ impl Alerts {
         let mut out = Vec::new();
         for changed in std::mem::take(&mut self.changed) {
             out.push(match changed {
-                Changed::Alert(labels) => {
-                    (format!("alert/{}", labels.fingerprint()), record(self.alerts.get(&labels).map(AlertRecord::from)))
-                }
+                Changed::Alert(labels) => (
+                    format!("alert/{}", labels.fingerprint()),
+                    record(self.alerts.get(&labels).map(|alert| AlertRecord::from(&**alert))),
+                ),
                 Changed::Group(id) => {
                     let timers = |g: &super::machine::Group| Timers { next_flush: g.next_flush, flushed: g.flushed };
                     let value = record(self.groups.get(&id).map(timers));
@@ -46,6 +57,20 @@ impl Alerts {
                 Changed::Log(key) => {
                     let entry = self.log.get(&key).cloned();
                     (log_name(&key), record(entry.map(|entry| LogRecord { key, entry })))
+                }
+                Changed::Flap(labels) => {
+                    let flap = self.flaps.all.get(&labels).cloned();
+                    let key = format!("flap/{}", labels.fingerprint());
+                    (key, record(flap.map(|flap| FlapRecord { labels: text_map(&labels), flap })))
+                }
+                Changed::Noise(name) => {
+                    let value = record(self.noise.get(&name));
+                    (format!("noise/{name}"), value)
+                }
+                Changed::Digest => ("digest/next".to_owned(), record(self.next_digest)),
+                Changed::Link(nonce) => {
+                    let value = record(self.links_used.get(&nonce));
+                    (format!("link/{nonce}"), value)
                 }
                 Changed::Silence(id) => {
                     let value = record(self.silences.all.get(&id).map(SilenceRecord::from));
@@ -69,7 +94,7 @@ impl Alerts {
             let result = match kind {
                 "alert" => serde_json::from_value::<AlertRecord>(value).map(|record| {
                     let alert = record.alert(now, self.settings.resolve_timeout);
-                    self.alerts.insert(alert.labels.clone(), alert);
+                    self.alerts.insert(alert.labels.clone(), Arc::new(alert));
                 }),
                 "group" => serde_json::from_value::<Timers>(value).map(|record| {
                     timers.insert(name.to_owned(), record);
@@ -80,6 +105,16 @@ impl Alerts {
                 "silence" => serde_json::from_value::<SilenceRecord>(value).map(|record| match record.silence(name) {
                     Some(silence) => drop(self.silences.all.insert(name.to_owned(), silence)),
                     None => bad.push(format!("{key}: a matcher cannot be read")),
+                }),
+                "flap" => serde_json::from_value::<FlapRecord>(value).map(|record| {
+                    self.flaps.all.insert(Labels::from_pairs(&record.labels), record.flap);
+                }),
+                "noise" => serde_json::from_value(value).map(|days| {
+                    self.noise.insert(name.to_owned(), days);
+                }),
+                "digest" => serde_json::from_value(value).map(|at| self.next_digest = Some(at)),
+                "link" => serde_json::from_value(value).map(|until| {
+                    self.links_used.insert(name.to_owned(), until);
                 }),
                 "out" => {
                     out.push((name.to_owned(), value));

@@ -9,6 +9,16 @@ use crate::model::{Fingerprint, Labels};
 /// The firing sources of each rule, by the values of its `equal` labels.
 pub(super) struct Inhibitor {
     sources: Vec<HashMap<Vec<String>, Vec<Source>>>,
+    /// For each severity ladder: by the labels without the severity, what fires at which rung.
+    rungs: Vec<HashMap<Labels, Vec<(usize, Fingerprint)>>>,
+}
+
+/// The label that a severity ladder is about.
+const SEVERITY: &str = "severity";
+
+fn rung(ladder: &[String], labels: &Labels) -> Option<usize> {
+    let severity = labels.value(SEVERITY);
+    ladder.iter().position(|rung| rung == severity)
 }
 
 struct Source {
@@ -24,7 +34,11 @@ fn equal_values(rule: &InhibitRule, labels: &Labels) -> Vec<String> {
 
 impl Inhibitor {
     /// Takes the label sets of all alerts that fire now.
-    pub fn new<'a>(rules: &[InhibitRule], firing: impl Iterator<Item = &'a Labels> + Clone) -> Inhibitor {
+    pub fn new<'a>(
+        rules: &[InhibitRule],
+        ladders: &[Vec<String>],
+        firing: impl Iterator<Item = &'a Labels> + Clone,
+    ) -> Inhibitor {
         let sources = |rule: &InhibitRule| {
             let mut sources: HashMap<Vec<String>, Vec<Source>> = HashMap::new();
             for labels in firing.clone().filter(|labels| matches_all(&rule.source_matchers, labels)) {
@@ -34,7 +48,27 @@ impl Inhibitor {
             }
             sources
         };
-        Inhibitor { sources: rules.iter().map(sources).collect() }
+        let rungs = |ladder: &Vec<String>| {
+            let mut rungs: HashMap<Labels, Vec<(usize, Fingerprint)>> = HashMap::new();
+            for labels in firing.clone() {
+                if let Some(rung) = rung(ladder, labels) {
+                    let rest = labels.filtered(|name| name != SEVERITY);
+                    rungs.entry(rest).or_default().push((rung, labels.fingerprint()));
+                }
+            }
+            rungs
+        };
+        Inhibitor { sources: rules.iter().map(sources).collect(), rungs: ladders.iter().map(rungs).collect() }
+    }
+
+    /// The alerts that differ from this one in nothing but a higher severity of the ladder of this number.
+    pub fn outranking(&self, ladders: &[Vec<String>], ladder: Option<usize>, labels: &Labels) -> Vec<Fingerprint> {
+        let Some((number, ladder)) = ladder.and_then(|number| Some((number, ladders.get(number)?))) else {
+            return Vec::new();
+        };
+        let (Some(rung), Some(rungs)) = (rung(ladder, labels), self.rungs.get(number)) else { return Vec::new() };
+        let higher = rungs.get(&labels.filtered(|name| name != SEVERITY)).into_iter().flatten();
+        higher.filter(|(at, _)| *at > rung).map(|(_, fingerprint)| *fingerprint).collect()
     }
 
     /// The sources that keep an alert from being notified, of the same rules as in [`Inhibitor::new`]. An alert that
@@ -73,7 +107,7 @@ mod tests {
         let check = |rule: InhibitRule, firing: &[&str], target: &str, inhibited: bool| {
             let firing: Vec<Labels> = firing.iter().map(|text| set(text)).collect();
             let rules = [rule];
-            let inhibitor = Inhibitor::new(&rules, firing.iter());
+            let inhibitor = Inhibitor::new(&rules, &[], firing.iter());
             assert_eq!(!inhibitor.inhibiting(&rules, &set(target)).is_empty(), inhibited, "{firing:?} {target}");
         };
         check(rule("s=1", "t=1", &["e"]), &["s=1 e=x"], "t=1 e=x", true);

@@ -1,7 +1,7 @@
 //! What each integration was last told about a group, and what follows from it: Alertmanager's notification log and
 //! its dedup stage. Here it is durable to the message, so a restart neither repeats nor forgets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,19 @@ pub(super) struct LogEntry {
     pub resolved: BTreeSet<String>,
     /// How many messages there were; part of the next one's id.
     pub sequence: u64,
+    /// What was told of alerts that flap: how often, and when last.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub flapping: BTreeMap<String, (u32, Timestamp)>,
+    /// Somebody knows of it: no repeats for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledged>,
+}
+
+/// Who knows of a group, and for how long repeats are held back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Acknowledged {
+    pub until: Timestamp,
+    pub by: String,
 }
 
 /// Why a message is due now, or `None` when nothing has to be said (`needsUpdate` in `notify/dedup_stage.go`).
@@ -92,7 +105,7 @@ mod tests {
                 at: at(0),
                 firing: set(firing),
                 resolved: set(resolved),
-                sequence: 0,
+                ..LogEntry::default()
             });
             let repeat = Duration::from_secs(100);
             let got = needs_update(entry.as_ref(), &set(firing), &set(resolved), sends, repeat, at(now));

@@ -10,21 +10,24 @@
 //!   group with the flush.
 //! * The log is written when a message goes into the outbox; from there it is delivered at least once (see `outbox.rs`).
 //! * With `resolve_wait` a group is also flushed that long after an alert of it ended; its own rhythm stays as it is.
+//! * An alert that flaps counts as firing until it is calm (see `flap.rs`).
 //! * Everything that must survive is in the changes that [`Alerts::take_changes`] gives (see `durable.rs`); they must
 //!   be in the journal before the messages of the same tick are sent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::alert::{Alert, AlertError, AlertIn, text_map};
+use super::alert::{Alert, AlertError, AlertIn};
+use super::flap::{Flapping, Flaps};
 use super::inhibit::Inhibitor;
-use super::log::{LogEntry, LogKey, delivery_id, needs_update};
-use super::message::{common, sort_firing_first};
-use super::notification::{AlertStatus, DeliveryId, Notification, NotifiedAlert, NotifyReason};
-use super::outbox::{Outbox, OutboxCounts, Outcome, Settled};
+use super::log::{LogEntry, LogKey};
+use super::noise::Noise;
+use super::notification::{DeliveryId, Notification};
+use super::outbox::{DeliveryView, Outbox, OutboxCounts, Outcome, Settled};
 use super::route::{Node, Tree, group_labels, label_set};
-use super::settings::{IntegrationSpec, Settings};
-use super::silence::{Silence, SilenceError, SilenceIn, Silences};
+use super::settings::Settings;
+use super::silence::{Silence, SilenceError, SilenceIn, SilenceState, Silences};
 use crate::limits;
 use crate::model::{Labels, LabelsMap};
 use crate::rng::Rng;
@@ -35,7 +38,8 @@ use crate::time::Timestamp;
 pub struct Alerts {
     pub(super) settings: Settings,
     pub(super) tree: Tree,
-    pub(super) alerts: LabelsMap<Alert>,
+    /// Shared with the copies that are made for readers.
+    pub(super) alerts: LabelsMap<Arc<Alert>>,
     /// By route id and group labels.
     pub(super) groups: BTreeMap<String, Group>,
     /// When each group is flushed next.
@@ -44,6 +48,13 @@ pub struct Alerts {
     pub(super) silences: Silences,
     pub(super) outbox: Outbox,
     pub(super) changed: BTreeSet<Changed>,
+    pub(super) flaps: Flaps,
+    pub(super) noise: Noise,
+    pub(super) next_digest: Option<Timestamp>,
+    /// Links that were used, and when they expire.
+    pub(super) links_used: BTreeMap<String, Timestamp>,
+    /// The messages on their way, in a copy that is made for readers.
+    pub(super) deliveries: Vec<DeliveryView>,
     rng: Rng,
     next_sweep: Timestamp,
 }
@@ -78,14 +89,19 @@ pub(super) enum Changed {
     Group(String),
     Log(LogKey),
     Silence(String),
+    Flap(Labels),
+    Noise(String),
+    Digest,
+    Link(String),
 }
 
 /// One alert of a group at the instant of a flush.
-struct Snapshot {
-    alert: Alert,
-    fingerprint: String,
-    resolved: bool,
-    muted: bool,
+pub(super) struct Snapshot {
+    pub alert: Arc<Alert>,
+    pub fingerprint: String,
+    pub resolved: bool,
+    pub muted: bool,
+    pub flapping: Option<Flapping>,
 }
 
 impl Alerts {
@@ -101,8 +117,35 @@ impl Alerts {
             silences: Silences::default(),
             outbox: Outbox::new(seed ^ 0x006f_7574_626f_7800),
             changed: BTreeSet::new(),
+            flaps: Flaps::default(),
+            noise: Noise::new(),
+            next_digest: None,
+            links_used: BTreeMap::new(),
+            deliveries: Vec::new(),
             rng: Rng::seeded(seed),
             next_sweep: Timestamp::MIN,
+        }
+    }
+
+    /// A copy to read from on another thread: everything but the messages on their way. What is large is shared.
+    pub fn to_read(&self) -> Alerts {
+        Alerts {
+            settings: self.settings.clone(),
+            tree: self.tree.clone(),
+            alerts: self.alerts.clone(),
+            groups: self.groups.clone(),
+            queue: BTreeSet::new(),
+            log: self.log.clone(),
+            silences: self.silences.clone(),
+            outbox: Outbox::new(0),
+            changed: BTreeSet::new(),
+            flaps: self.flaps.clone(),
+            noise: self.noise.clone(),
+            next_digest: self.next_digest,
+            links_used: self.links_used.clone(),
+            deliveries: self.outbox.deliveries(),
+            rng: Rng::seeded(0),
+            next_sweep: Timestamp::MAX,
         }
     }
 
@@ -132,7 +175,7 @@ impl Alerts {
         all.sort();
         for labels in &all {
             if let Some(alert) = self.alerts.get_mut(labels) {
-                alert.holders = 0;
+                Arc::make_mut(alert).holders = 0;
             }
             self.assign(now, labels, &timers);
         }
@@ -156,6 +199,7 @@ impl Alerts {
             return Ok(());
         }
         let mut news = true;
+        let starts = !alert.resolved(now) && old.is_none_or(|old| old.resolved(now));
         if let Some(old) = old {
             alert = alert.joined(old, now);
             alert.holders = old.holders;
@@ -164,7 +208,14 @@ impl Alerts {
         if news {
             self.changed.insert(Changed::Alert(labels.clone()));
         }
-        self.alerts.insert(labels.clone(), alert);
+        self.alerts.insert(labels.clone(), Arc::new(alert));
+        if starts {
+            self.count_start(now, &labels);
+            if let Some(settings) = &self.settings.flapping {
+                let changed = self.flaps.started(&labels, now, settings);
+                self.changed.extend(changed.into_iter().map(Changed::Flap));
+            }
+        }
         self.assign(now, &labels, &BTreeMap::new());
         Ok(())
     }
@@ -212,18 +263,23 @@ impl Alerts {
             if group.members.insert(labels.clone())
                 && let Some(alert) = self.alerts.get_mut(labels)
             {
-                alert.holders += 1;
+                Arc::make_mut(alert).holders += 1;
             }
-            self.schedule(&id);
+            self.schedule(now, &id);
         }
     }
 
     /// Moves a group to its place in the queue: its own rhythm, or sooner when `resolve_wait` asks for it.
-    fn schedule(&mut self, id: &str) {
+    fn schedule(&mut self, now: Timestamp, id: &str) {
         let Some(group) = self.groups.get_mut(id) else { return };
         let mut at = group.next_flush;
         if let (Some(wait), true) = (self.tree.nodes[group.node].resolve_wait, group.flushed) {
-            let ends = group.members.iter().filter_map(|labels| self.alerts.get(labels)).map(|alert| alert.ends_at);
+            let flapping = self.settings.flapping.as_ref();
+            let members = group.members.iter().filter_map(|labels| self.alerts.get(labels));
+            let ends = members.map(|alert| match self.flaps.flapping(&alert.labels, now, flapping) {
+                Some(flapping) => alert.ends_at.max(flapping.calm_at),
+                None => alert.ends_at,
+            });
             at = ends.min().map_or(at, |end| at.min(end + wait));
         }
         if at != group.queued {
@@ -247,7 +303,9 @@ impl Alerts {
     /// When [`Alerts::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let flush = self.queue.first().map(|(at, _)| *at);
-        flush.into_iter().chain(self.outbox.next_due()).min()
+        let reminders = self.settings.silence_reminders.as_ref().filter(|_| !self.silences.all.is_empty());
+        let sweep = reminders.map(|_| self.next_sweep);
+        flush.into_iter().chain(self.outbox.next_due()).chain(self.digest_due()).chain(sweep).min()
     }
 
     /// Flushes the groups whose time has come, and gives the messages to be sent now: new ones, and those whose next
@@ -255,16 +313,18 @@ impl Alerts {
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Notification>) {
         if self.next_sweep <= now {
             self.sweep(now);
+            self.remind(now);
             self.next_sweep = now + Duration::from_secs(60);
         }
         let due: Vec<String> = self.queue.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| id.clone()).collect();
         if !due.is_empty() {
             let firing = self.alerts.values().filter(|alert| !alert.resolved(now)).map(|alert| &alert.labels);
-            let inhibitor = Inhibitor::new(&self.settings.inhibit_rules, firing);
+            let inhibitor = Inhibitor::new(&self.settings.inhibit_rules, &self.tree.ladders, firing);
             for id in due {
                 self.flush(now, &id, &inhibitor);
             }
         }
+        self.tick_digest(now);
         self.outbox.due(now, out);
     }
 
@@ -273,17 +333,17 @@ impl Alerts {
         self.queue.remove(&(group.queued, id.to_owned()));
         let node = self.tree.nodes[group.node].clone();
         let quiet = self.muted_by(&node, now).is_some();
-        let snapshots: Vec<Snapshot> = group
-            .members
-            .iter()
-            .filter_map(|labels| self.alerts.get(labels))
-            .map(|alert| Snapshot {
-                muted: quiet
-                    || !inhibitor.inhibiting(&self.settings.inhibit_rules, &alert.labels).is_empty()
-                    || !self.silences.covering(&alert.labels, now).is_empty(),
-                resolved: alert.resolved(now),
-                fingerprint: alert.labels.fingerprint().to_string(),
-                alert: alert.clone(),
+        let members = group.members.iter().filter_map(|labels| self.alerts.get(labels));
+        let snapshots: Vec<Snapshot> = members
+            .map(|alert| {
+                let flapping = self.flaps.flapping(&alert.labels, now, self.settings.flapping.as_ref());
+                Snapshot {
+                    muted: quiet || self.hidden(&node, &alert.labels, inhibitor, now),
+                    resolved: alert.resolved(now) && flapping.is_none(),
+                    fingerprint: alert.labels.fingerprint().to_string(),
+                    alert: Arc::clone(alert),
+                    flapping,
+                }
             })
             .collect();
         let receiver = self.settings.receivers.iter().find(|receiver| receiver.name == node.receiver);
@@ -306,7 +366,14 @@ impl Alerts {
         group.queued = group.next_flush;
         self.queue.insert((group.queued, id.to_owned()));
         self.groups.insert(id.to_owned(), group);
-        self.schedule(id);
+        self.schedule(now, id);
+    }
+
+    /// Whether an alert is silenced or inhibited at a node.
+    fn hidden(&self, node: &Node, labels: &Labels, inhibitor: &Inhibitor, now: Timestamp) -> bool {
+        !inhibitor.inhibiting(&self.settings.inhibit_rules, labels).is_empty()
+            || !inhibitor.outranking(&self.tree.ladders, node.ladder, labels).is_empty()
+            || !self.silences.covering(labels, now, &self.settings.time_intervals).is_empty()
     }
 
     /// The name of the time interval that keeps a route quiet now: one of its mute intervals, or `None` of its active
@@ -321,89 +388,9 @@ impl Alerts {
         muting.or(inactive.then(|| node.active_time_intervals.first()).flatten()).cloned()
     }
 
-    /// Decides for one integration, writes the log, and puts a message into the outbox.
-    fn notify(&mut self, now: Timestamp, node: &Node, group: &Group, to: &IntegrationSpec, snapshots: &[Snapshot]) {
-        let key =
-            LogKey { receiver: node.receiver.clone(), integration: to.name.clone(), group_key: group.key.clone() };
-        let entry = self.log.get(&key);
-        let told = |s: &Snapshot| entry.is_some_and(|entry| entry.firing.contains(&s.fingerprint));
-        let late = |s: &Snapshot| self.settings.resolve_when_muted && s.resolved && told(s);
-        let shown: Vec<&Snapshot> = snapshots.iter().filter(|s| !s.muted || late(s)).collect();
-        if shown.is_empty() {
-            return;
-        }
-        let names = |resolved: bool| -> BTreeSet<String> {
-            shown.iter().filter(|s| s.resolved == resolved).map(|s| s.fingerprint.clone()).collect()
-        };
-        let (mut firing, resolved) = (names(false), names(true));
-        // What fires on under a silence stays told when only the end of another alert got through.
-        let hidden = |s: &&Snapshot| self.settings.resolve_when_muted && s.muted && !s.resolved && told(s);
-        firing.extend(snapshots.iter().filter(hidden).map(|s| s.fingerprint.clone()));
-        let Some(reason) = needs_update(entry, &firing, &resolved, to.send_resolved, node.repeat_interval, now) else {
-            return;
-        };
-        let before = entry.cloned().unwrap_or_default();
-        let sequence = before.sequence + 1;
-        let shows_firing = shown.iter().any(|s| !s.resolved);
-        if shows_firing || to.send_resolved {
-            let id = DeliveryId(delivery_id(&key, sequence, now));
-            let shown = shown.into_iter().filter(|s| to.send_resolved || !s.resolved);
-            let message = self.message(now, id, &key, reason, group, to, shown, &before);
-            self.outbox.submit(now, message);
-        }
-        self.changed.insert(Changed::Log(key.clone()));
-        self.log.insert(key, LogEntry { at: now, firing, resolved, sequence });
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one message, put together in one place")]
-    fn message<'a>(
-        &self,
-        now: Timestamp,
-        id: DeliveryId,
-        key: &LogKey,
-        reason: NotifyReason,
-        group: &Group,
-        to: &IntegrationSpec,
-        shown: impl Iterator<Item = &'a Snapshot>,
-        before: &LogEntry,
-    ) -> Notification {
-        let mut alerts: Vec<NotifiedAlert> = shown
-            .map(|s| NotifiedAlert {
-                status: if s.resolved { AlertStatus::Resolved } else { AlertStatus::Firing },
-                labels: text_map(&s.alert.labels),
-                annotations: s.alert.annotations.clone(),
-                starts_at: s.alert.starts_at,
-                ends_at: s.resolved.then_some(s.alert.ends_at),
-                generator_url: s.alert.generator_url.clone(),
-                is_news: !if s.resolved { &before.resolved } else { &before.firing }.contains(&s.fingerprint),
-                fingerprint: s.fingerprint.clone(),
-            })
-            .collect();
-        sort_firing_first(&mut alerts);
-        let fires = alerts.first().is_some_and(|alert| alert.status == AlertStatus::Firing);
-        let left_out = if to.max_alerts == 0 { 0 } else { alerts.len().saturating_sub(to.max_alerts) };
-        alerts.truncate(alerts.len() - left_out);
-        let (common_labels, common_annotations) = common(&alerts);
-        Notification {
-            id,
-            receiver: key.receiver.clone(),
-            integration: key.integration.clone(),
-            group_key: key.group_key.clone(),
-            status: if fires { AlertStatus::Firing } else { AlertStatus::Resolved },
-            reason,
-            group_labels: text_map(&group.labels),
-            common_labels,
-            common_annotations,
-            alerts,
-            truncated_alerts: left_out as u64,
-            external_url: self.settings.external_url.clone(),
-            created_at: now,
-        }
-    }
-
     /// A group lets go of an alert; one that none holds is forgotten.
     fn release(&mut self, labels: &Labels) {
-        let Some(alert) = self.alerts.get_mut(labels) else { return };
+        let Some(alert) = self.alerts.get_mut(labels).map(Arc::make_mut) else { return };
         alert.holders = alert.holders.saturating_sub(1);
         if alert.holders == 0 {
             self.alerts.remove(labels);
@@ -428,6 +415,10 @@ impl Alerts {
     /// Forgets what is too old: expired silences, undelivered messages, and what was told of groups that are gone.
     fn sweep(&mut self, now: Timestamp) {
         self.outbox.sweep(now);
+        self.sweep_links(now);
+        self.sweep_noise(now);
+        let calm = self.flaps.sweep(now, self.settings.flapping.as_ref());
+        self.changed.extend(calm.into_iter().map(Changed::Flap));
         for id in self.silences.sweep(now) {
             self.changed.insert(Changed::Silence(id));
         }
@@ -459,7 +450,7 @@ impl Alerts {
     /// # Errors
     /// When it is not valid, does not exist, or there are too many.
     pub fn set_silence(&mut self, now: Timestamp, input: SilenceIn) -> Result<String, SilenceError> {
-        let (id, changed) = self.silences.set(input, now, &mut self.rng)?;
+        let (id, changed) = self.silences.set(input, now, &self.settings.time_intervals, &mut self.rng)?;
         self.changed.extend(changed.into_iter().map(Changed::Silence));
         Ok(id)
     }
@@ -477,6 +468,11 @@ impl Alerts {
     /// A silence by its id.
     pub fn silence(&self, id: &str) -> Option<&Silence> {
         self.silences.all.get(id)
+    }
+
+    /// Where a silence stands.
+    pub fn silence_state(&self, silence: &Silence, now: Timestamp) -> SilenceState {
+        silence.state_within(now, &self.settings.time_intervals)
     }
 
     /// All silences, by id.

@@ -8,31 +8,46 @@
 
 mod alert;
 mod durable;
+mod explain;
+mod flap;
+mod forward;
 mod inhibit;
 mod interval;
+mod links;
 mod log;
 mod machine;
 mod matchers;
 mod message;
+mod noise;
 mod notification;
 mod outbox;
+mod recur;
+mod remind;
 mod route;
 mod settings;
 mod silence;
+mod speak;
 mod step;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use alert::{AlertError, AlertIn};
+pub use forward::{ForwardQueue, Forwarded};
 pub use interval::{
     Location, TimeEntry, TimeInterval, TimeRange, parse_days_of_month, parse_months, parse_times, parse_weekdays,
     parse_years,
 };
+pub use links::{LinkDeed, LinkError, LinkKey, LinkView};
 pub use machine::Alerts;
 pub use matchers::{MatcherSyntaxError, parse_matchers};
+pub use noise::NoisyRule;
 pub use notification::{AlertStatus, DeliveryId, Notification, NotifiedAlert, NotifyReason};
 pub use outbox::{DeliveryView, Outbox, OutboxCounts, Outcome, Settled};
-pub use settings::{GroupBy, InhibitRule, IntegrationSpec, ReceiverSpec, Route, Settings};
+pub use recur::RECURRING;
+pub use settings::{
+    DigestSettings, FlapSettings, GroupBy, InhibitRule, IntegrationSpec, LinkSettings, ReceiverSpec, ReminderSettings,
+    Route, Settings,
+};
 pub use silence::{Silence, SilenceError, SilenceIn, SilenceState};
 pub use view::{AlertState, AlertView, GroupView};

@@ -91,4 +91,7 @@ pub struct Notification {
     pub external_url: String,
     /// When the message was decided.
     pub created_at: Timestamp,
+    /// Links that act on what the message is about, by what they do: `silence`, `acknowledge`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
 }

@@ -25,6 +25,8 @@ pub(super) struct Node {
     pub mute_time_intervals: Vec<String>,
     pub active_time_intervals: Vec<String>,
     pub labels: BTreeMap<String, String>,
+    /// Which of the tree's ladders holds here.
+    pub ladder: Option<usize>,
     children: Vec<usize>,
 }
 
@@ -32,11 +34,13 @@ pub(super) struct Node {
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     pub nodes: Vec<Node>,
+    /// Every severity ladder that some node has, mildest severity first.
+    pub ladders: Vec<Vec<String>>,
 }
 
 impl Tree {
     pub fn new(root: &Route) -> Tree {
-        let mut tree = Tree { nodes: Vec::new() };
+        let mut tree = Tree { nodes: Vec::new(), ladders: Vec::new() };
         tree.add(root, None);
         tree
     }
@@ -56,7 +60,16 @@ impl Tree {
         let same = self.nodes.iter().filter(|node| node.key == key).count();
         let mut labels = above.as_ref().map(|above| above.labels.clone()).unwrap_or_default();
         labels.extend(route.labels.clone());
+        let ladder = match &route.severity_ladder {
+            None => above.as_ref().and_then(|above| above.ladder),
+            Some(ladder) if ladder.is_empty() => None,
+            Some(ladder) => Some(self.ladders.iter().position(|known| known == ladder).unwrap_or_else(|| {
+                self.ladders.push(ladder.clone());
+                self.ladders.len() - 1
+            })),
+        };
         let node = Node {
+            ladder,
             id: if same == 0 { key.clone() } else { format!("{key}#{same}") },
             key,
             receiver: route.receiver.clone().or(above.as_ref().map(|a| a.receiver.clone())).unwrap_or_default(),

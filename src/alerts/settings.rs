@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::interval::TimeInterval;
+use super::links::LinkKey;
 use crate::model::Matcher;
 
 /// Everything the room needs to know.
@@ -20,6 +21,49 @@ pub struct Settings {
     /// An addition to Alertmanager, off by default: an alert that was notified is told to be resolved even while it is
     /// silenced, inhibited or muted, so that no incident stays open elsewhere.
     pub resolve_when_muted: bool,
+    /// Additions to Alertmanager, all off by default.
+    pub flapping: Option<FlapSettings>,
+    pub links: Option<LinkSettings>,
+    pub silence_reminders: Option<ReminderSettings>,
+    pub digest: Option<DigestSettings>,
+    /// Whether alerts of our own rules go to real Alertmanagers too.
+    pub forward: bool,
+}
+
+/// When an alert flaps, and how often that is told (see `flap.rs`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlapSettings {
+    /// Starts within `window`; at least 2.
+    pub count: usize,
+    pub window: Duration,
+    /// The wait for the second message; each further one doubles it.
+    pub repeat: Duration,
+    /// The longest wait.
+    pub longest: Duration,
+}
+
+/// Links in messages (see `links.rs`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkSettings {
+    pub key: LinkKey,
+    /// How long a link can be used.
+    pub valid_for: Duration,
+    pub silence_for: Duration,
+    pub acknowledge_for: Duration,
+}
+
+/// When people are reminded of silences (see `remind.rs`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReminderSettings {
+    pub before_end: Duration,
+    pub muted_for: Duration,
+}
+
+/// The digest of the noisiest rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DigestSettings {
+    pub receiver: String,
+    pub every: Duration,
 }
 
 impl Default for Settings {
@@ -32,6 +76,11 @@ impl Default for Settings {
             external_url: String::new(),
             resolve_timeout: Duration::from_secs(300),
             resolve_when_muted: false,
+            flapping: None,
+            links: None,
+            silence_reminders: None,
+            digest: None,
+            forward: false,
         }
     }
 }
@@ -53,6 +102,9 @@ pub struct Route {
     /// An addition to Alertmanager: how soon after an alert's end its group is flushed, where that is before the next
     /// `group_interval`. Default: no such flush.
     pub resolve_wait: Option<Duration>,
+    /// An addition to Alertmanager: values of the label `severity`, mildest first. An alert is not notified while another
+    /// fires that differs from it in nothing but a higher severity. An empty one ends what a parent began.
+    pub severity_ladder: Option<Vec<String>>,
     /// Not inherited.
     pub mute_time_intervals: Vec<String>,
     /// Not inherited.

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::interval::TimeInterval;
+use super::recur::{RECURRING, Recurring};
+use super::remind::reminds_of;
 use super::route::matches_all;
 use crate::limits;
 use crate::model::{Labels, MatchOp, Matcher};
@@ -30,7 +33,9 @@ pub struct Silence {
     pub updated_at: Timestamp,
     pub created_by: String,
     pub comment: String,
+    /// With the annotation [`RECURRING`] it mutes only within those times.
     pub annotations: BTreeMap<String, String>,
+    pub(super) recurring: Option<Recurring>,
 }
 
 /// A silence as the API takes it.
@@ -54,20 +59,22 @@ pub enum SilenceError {
     NotFound(String),
     #[error("silence {0} already expired")]
     AlreadyExpired(String),
-    #[error("a silence needs at least one matcher")]
+    #[error("invalid silence: at least one matcher required")]
     NoMatchers,
-    #[error("at least one matcher must not match the empty text, or the silence would cover every alert")]
+    #[error("invalid silence: at least one matcher must not match the empty string, or it would cover every alert")]
     MatchesEverything,
-    #[error("start time must be before end time")]
+    #[error("Failed to create silence: start time must be before end time")]
     EndsBeforeStart,
-    #[error("end time can't be in the past")]
+    #[error("Failed to create silence: end time can't be in the past")]
     EndsInThePast,
+    #[error("invalid silence: annotation `recurring`: {0}")]
+    Recurring(String),
     #[error("there are {0} silences already: expire some, or wait until expired ones are removed")]
     TooMany(usize),
 }
 
 impl Silence {
-    /// Its state at a time.
+    /// Its state at a time, its recurrence aside.
     pub fn state(&self, now: Timestamp) -> SilenceState {
         match now {
             now if now < self.starts_at => SilenceState::Pending,
@@ -76,8 +83,18 @@ impl Silence {
         }
     }
 
-    fn mutes(&self, labels: &Labels, now: Timestamp) -> bool {
-        self.state(now) == SilenceState::Active && matches_all(&self.matchers, labels)
+    /// Its state at a time: a recurring silence between its times is pending.
+    pub(super) fn state_within(&self, now: Timestamp, intervals: &[TimeInterval]) -> SilenceState {
+        match (self.state(now), &self.recurring) {
+            (SilenceState::Active, Some(recurring)) if !recurring.holds(now, intervals) => SilenceState::Pending,
+            (state, _) => state,
+        }
+    }
+
+    fn mutes(&self, labels: &Labels, now: Timestamp, intervals: &[TimeInterval]) -> bool {
+        self.state_within(now, intervals) == SilenceState::Active
+            && matches_all(&self.matchers, labels)
+            && !reminds_of(labels, &self.id)
     }
 }
 
@@ -89,8 +106,9 @@ pub(super) struct Silences {
 
 impl Silences {
     /// The ids of the active silences that cover a label set.
-    pub fn covering(&self, labels: &Labels, now: Timestamp) -> Vec<String> {
-        self.all.values().filter(|silence| silence.mutes(labels, now)).map(|silence| silence.id.clone()).collect()
+    pub fn covering(&self, labels: &Labels, now: Timestamp, intervals: &[TimeInterval]) -> Vec<String> {
+        let covers = |silence: &&Silence| silence.mutes(labels, now, intervals);
+        self.all.values().filter(covers).map(|silence| silence.id.clone()).collect()
     }
 
     /// Creates or changes a silence; gives its id, and the ids of all records that changed.
@@ -98,6 +116,7 @@ impl Silences {
         &mut self,
         input: SilenceIn,
         now: Timestamp,
+        intervals: &[TimeInterval],
         rng: &mut Rng,
     ) -> Result<(String, Vec<String>), SilenceError> {
         if input.matchers.is_empty() {
@@ -112,6 +131,9 @@ impl Silences {
         if input.ends_at < now {
             return Err(SilenceError::EndsInThePast);
         }
+        let recurring = input.annotations.get(RECURRING).filter(|text| !text.trim().is_empty());
+        let recurring = recurring.map(|text| Recurring::parse(text, intervals)).transpose();
+        let recurring = recurring.map_err(SilenceError::Recurring)?;
         let before = match input.id.as_deref().filter(|id| !id.is_empty()) {
             Some(id) => Some(self.all.get(id).cloned().ok_or_else(|| SilenceError::NotFound(id.to_owned()))?),
             None => None,
@@ -125,6 +147,7 @@ impl Silences {
             created_by: input.created_by,
             comment: input.comment,
             annotations: input.annotations,
+            recurring,
         };
         let mut changed = Vec::new();
         match before {
@@ -241,6 +264,7 @@ impl SilenceRecord {
             updated_at: self.updated_at,
             created_by: self.created_by,
             comment: self.comment,
+            recurring: self.annotations.get(RECURRING).map(|text| Recurring::kept(text)),
             annotations: self.annotations,
         })
     }

@@ -6,7 +6,7 @@ use super::alert::Alert;
 use super::inhibit::Inhibitor;
 use super::machine::Alerts;
 use super::outbox::DeliveryView;
-use super::settings::ReceiverSpec;
+use super::settings::{ReceiverSpec, Settings};
 use crate::model::Labels;
 use crate::time::Timestamp;
 
@@ -68,6 +68,11 @@ pub struct GroupView {
 }
 
 impl Alerts {
+    /// The configuration.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// All alerts that fire, sorted by labels.
     pub fn alerts(&self, now: Timestamp) -> Vec<AlertView> {
         let (inhibitor, seen) = (self.inhibitor(now), self.flushed());
@@ -110,26 +115,8 @@ impl Alerts {
         self.outbox.deliveries()
     }
 
-    /// The way of an alert through the routes, and what keeps it from being notified now, for people to read.
-    pub fn explain(&self, labels: &Labels, now: Timestamp) -> String {
-        let mut out = self.tree.explain(labels);
-        for id in self.silences.covering(labels, now) {
-            out.push_str(&format!("silenced by {id}\n"));
-        }
-        for source in self.inhibitor(now).inhibiting(&self.settings.inhibit_rules, labels) {
-            out.push_str(&format!("inhibited by the alert {source}\n"));
-        }
-        for at in self.tree.matching(labels) {
-            let node = &self.tree.nodes[at];
-            if let Some(interval) = self.muted_by(node, now) {
-                out.push_str(&format!("route {} is quiet because of the time interval {interval:?}\n", node.key));
-            }
-        }
-        out
-    }
-
     fn firing(&self, now: Timestamp) -> impl Iterator<Item = &Alert> + Clone {
-        self.alerts.values().filter(move |alert| !alert.resolved(now))
+        self.alerts.values().map(|alert| &**alert).filter(move |alert| !alert.resolved(now))
     }
 
     /// The alerts that a flush has seen.
@@ -137,8 +124,8 @@ impl Alerts {
         self.groups.values().filter(|group| group.flushed).flat_map(|group| &group.members).collect()
     }
 
-    fn inhibitor(&self, now: Timestamp) -> Inhibitor {
-        Inhibitor::new(&self.settings.inhibit_rules, self.firing(now).map(|alert| &alert.labels))
+    pub(super) fn inhibitor(&self, now: Timestamp) -> Inhibitor {
+        Inhibitor::new(&self.settings.inhibit_rules, &self.tree.ladders, self.firing(now).map(|alert| &alert.labels))
     }
 
     fn view(&self, alert: &Alert, inhibitor: &Inhibitor, seen: &HashSet<&Labels>, now: Timestamp) -> AlertView {
@@ -148,9 +135,10 @@ impl Alerts {
             names.dedup();
             names
         };
-        let silenced_by = self.silences.covering(&alert.labels, now);
-        let inhibited_by: Vec<String> =
-            inhibitor.inhibiting(&self.settings.inhibit_rules, &alert.labels).iter().map(ToString::to_string).collect();
+        let silenced_by = self.silences.covering(&alert.labels, now, &self.settings.time_intervals);
+        let outranked = nodes.iter().flat_map(|n| inhibitor.outranking(&self.tree.ladders, n.ladder, &alert.labels));
+        let inhibited = inhibitor.inhibiting(&self.settings.inhibit_rules, &alert.labels).into_iter().chain(outranked);
+        let inhibited_by = sorted(inhibited.map(|source| source.to_string()).collect());
         let muted_by = sorted(nodes.iter().filter_map(|node| self.muted_by(node, now)).collect());
         let quiet = !(silenced_by.is_empty() && inhibited_by.is_empty() && muted_by.is_empty());
         AlertView {

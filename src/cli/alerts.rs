@@ -1,4 +1,6 @@
-//! `brownout alerts`: what is pending and firing.
+//! `brownout alerts`: what is pending and firing, and which rules make the most noise.
+
+use serde::Deserialize;
 
 use super::client::{Daemon, ServerArgs};
 use super::failure::Failure;
@@ -12,11 +14,53 @@ use crate::time::{Clock, Timestamp};
 /// Show the alerts that are firing or pending
 #[derive(Clone, Debug, clap::Args)]
 pub struct AlertsArgs {
+    #[command(subcommand)]
+    what: Option<What>,
     #[command(flatten)]
     server: ServerArgs,
 }
 
+#[derive(Clone, Debug, clap::Subcommand)]
+enum What {
+    /// Show the rules that made the most noise in the last seven days
+    Noisy(NoisyArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct NoisyArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Noise {
+    rules: Vec<NoisyRule>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct NoisyRule {
+    alertname: String,
+    messages: u64,
+    starts: u64,
+}
+
+async fn noisy(args: &NoisyArgs, out: &mut Out) -> Result<(), Failure> {
+    let found: Noise = Daemon::of(&args.server)?.data(&["api", "v1", "alerts", "noisy"], &[]).await?;
+    if found.rules.is_empty() {
+        return out.line("no rule made noise in the last seven days");
+    }
+    let mut table = Table::new(["MESSAGES>", "STARTS>", "ALERT"]);
+    for rule in &found.rules {
+        let name = Text::styled(Style::Bold, rule.alertname.as_str());
+        table.row(vec![rule.messages.to_string().into(), rule.starts.to_string().into(), name]);
+    }
+    out.lines(&table.render(out.edge()))
+}
+
 pub(super) async fn alerts(args: &AlertsArgs, out: &mut Out) -> Result<(), Failure> {
+    if let Some(What::Noisy(args)) = &args.what {
+        return noisy(args, out).await;
+    }
     let found: Alerts = Daemon::of(&args.server)?.data(&["api", "v1", "alerts"], &[]).await?;
     if found.alerts.is_empty() {
         return out.line("no alert is pending or firing");

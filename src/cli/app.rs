@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use super::alert::{self, AlertArgs};
 use super::alerts::{self, AlertsArgs};
 use super::audit::{self, AuditArgs};
 use super::check::{self, CheckArgs};
@@ -21,6 +22,7 @@ use super::replay::{self, ReplayArgs};
 use super::rules::{self, RulesArgs};
 use super::run::{self, RunArgs};
 use super::schema::{self, SchemaArgs};
+use super::silence::{self, SilenceArgs};
 use super::status::{self, StatusArgs};
 use super::switch::{self, SwitchArgs};
 use super::test::{self, TestArgs};
@@ -65,6 +67,8 @@ enum Command {
     Audit(AuditArgs),
     Decisions(DecisionsArgs),
     Alerts(AlertsArgs),
+    Alert(AlertArgs),
+    Silence(SilenceArgs),
     Rules(RulesArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
@@ -117,6 +121,8 @@ async fn perform(command: &Command, out: &mut Out) -> Result<(), Failure> {
         Command::Audit(args) => audit::audit(args, out),
         Command::Decisions(args) => decisions::decisions(args, out).await,
         Command::Alerts(args) => alerts::alerts(args, out).await,
+        Command::Alert(args) => alert::alert(args, out).await,
+        Command::Silence(args) => silence::silence(args, out).await,
         Command::Rules(args) => rules::rules(args, out).await,
         Command::Demo(args) => demo::demo(args, out).await,
         Command::Completions(args) => completions::completions(args, out),

@@ -156,6 +156,12 @@ impl Daemon {
         self.checked(answered).map(drop)
     }
 
+    /// Posts JSON; gives the answer as it is.
+    pub(super) async fn post(&self, path: &[&str], body: Value) -> Result<String, Failure> {
+        let answered = self.send(self.http.post(self.url(path)).json(&body)).await?;
+        self.checked(answered)
+    }
+
     /// A plain text; `None` when there is nothing of that name.
     pub(super) async fn text(&self, path: &[&str]) -> Result<Option<String>, Failure> {
         let answered = self.send(self.http.get(self.url(path))).await?;
@@ -171,7 +177,11 @@ impl Daemon {
             return Ok(answered.body);
         }
         let said = serde_json::from_str::<Value>(&answered.body).ok();
-        let said = said.and_then(|body| Some(body.get("error")?.as_str()?.to_owned()));
+        // Alertmanager's API says it as a text alone, or in a field of its own.
+        let said = said.and_then(|body| {
+            let said = body.as_str().or_else(|| body.get("error")?.as_str()).or_else(|| body.get("message")?.as_str());
+            said.map(str::to_owned)
+        });
         Err(Failure::said(match said {
             Some(message) => message,
             None if answered.body.trim().is_empty() || answered.body.trim_start().starts_with('<') => {

@@ -4,6 +4,7 @@
 //! shown is made by pure functions that return [`text::Text`]; only [`out`] writes, and only [`env`] reads the environment.
 //! Nothing here decides anything.
 
+mod alert;
 mod alerts;
 mod app;
 mod audit;
@@ -33,6 +34,7 @@ mod rules;
 mod run;
 mod samples;
 mod schema;
+mod silence;
 mod simulation;
 mod status;
 mod switch;

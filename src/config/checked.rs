@@ -11,6 +11,7 @@ use super::load::load;
 use super::root::Root;
 use super::settings::alertmanager::Template;
 use super::settings::edges::ServeSettings;
+use super::settings::forward::{self, ForwardSettings};
 use super::settings::switches::SwitchSettings;
 use super::settings::{
     alertmanager, edges, logs, probes, remote_write, rules, scrape as scrapes, switches, system as host,
@@ -18,7 +19,7 @@ use super::settings::{
 use super::switches::Actions;
 use crate::alerts;
 use crate::model::{Labels, SwitchName};
-use crate::notify::{Receiver, WebhookSettings};
+use crate::notify::{HeartbeatSettings, Receiver, WebhookSettings};
 use crate::remote;
 use crate::rules::GroupSpec;
 use crate::signals::logs::JobSettings;
@@ -51,6 +52,10 @@ pub struct Checked {
     pub webhooks: BTreeMap<String, WebhookSettings>,
     /// Who gets every sample.
     pub remotes: Vec<remote::Settings>,
+    /// Real Alertmanagers that are told what fires.
+    pub forwarding: Vec<ForwardSettings>,
+    /// Where signs of life go.
+    pub heartbeat: Option<HeartbeatSettings>,
     pub serve: ServeSettings,
     /// `None`: [`default_data_dir`].
     pub data_dir: Option<PathBuf>,
@@ -81,7 +86,9 @@ impl Checked {
         let webhook_names: Vec<&str> = root.webhooks.keys().collect();
         rules::cross_check(check, &groups, &switches, &webhook_names);
         let serve = edges::serve(check, &root.serve);
-        let told = alertmanager::settings(check, &serve.external_url, root.alertmanager.as_ref());
+        let mut told = alertmanager::settings(check, &serve.external_url, root.alertmanager.as_ref());
+        let forwarding = forward::forwarding(check, &root.alertmanagers, root.alerting.as_ref());
+        told.alerts.forward = !forwarding.is_empty();
         let external_labels = Labels::from_pairs(root.global.external_labels.0.iter().map(|(n, v)| (n, v)));
         let remotes = remote_write::settings(check, &external_labels, &root.remote_write);
         Checked {
@@ -100,6 +107,8 @@ impl Checked {
             templates: told.templates,
             webhooks,
             remotes,
+            forwarding,
+            heartbeat: forward::heartbeat(check, root.heartbeat.as_ref()),
             serve,
             data_dir: root.data_dir.as_ref().map(|text| check.path(text)),
             log: root.log,

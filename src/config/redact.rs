@@ -21,7 +21,8 @@ const SECRET_ENDINGS: [&str; 10] = [
 ];
 
 /// Keys whose values are addresses with secrets in their path.
-const SECRET_URLS: [&str; 5] = ["url", "api_url", "webhook_url", "slack_api_url", "proxy_url"];
+const SECRET_URLS: [&str; 6] =
+    ["url", "api_url", "webhook_url", "slack_api_url", "mattermost_webhook_url", "proxy_url"];
 
 /// The same file with `*` in place of every secret. A text that is no YAML is masked as a whole after each colon.
 pub fn redact(file: &Arc<SourceFile>) -> Arc<SourceFile> {

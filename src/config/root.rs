@@ -1,7 +1,8 @@
 //! The whole file, as it was written.
 
 use super::alertmanager::Alertmanager;
-use super::edges::{Forwarding, Log, ScaleWebhook, Serve, Store};
+use super::edges::{Log, ScaleWebhook, Serve, Store};
+use super::forward::{Alerting, Alertmanagers, Heartbeat};
 use super::global::Global;
 use super::logs::LogJob;
 use super::modules::Module;
@@ -28,6 +29,9 @@ pub struct Root {
     pub actions: Actions,
     pub store: Store,
     pub alertmanager: Option<Alertmanager>,
+    pub alertmanagers: Vec<Alertmanagers>,
+    pub alerting: Option<Alerting>,
+    pub heartbeat: Option<Heartbeat>,
     pub webhooks: Entries<ScaleWebhook>,
     pub remote_write: Vec<RemoteWrite>,
     pub serve: Serve,
@@ -53,6 +57,10 @@ impl Decode for Root {
         let actions = fields.or("actions", "{}", "what action rules may do");
         let store = fields.or("store", "{}", "where switches are kept");
         let alertmanager = fields.optional("alertmanager", "who is told; without it alerts are only shown");
+        let alertmanagers =
+            fields.or("alertmanagers", "[]", "real Alertmanagers that are told what fires, besides or instead of it");
+        let alerting = fields.optional("alerting", "Prometheus' own section with the same content");
+        let heartbeat = fields.optional("heartbeat", "a sign of life to an outside dead man's switch");
         let webhooks = fields.or("webhooks", "{}", "where scale rules post their wishes, by name");
         let remote_write = fields.or("remote_write", "[]", "programs that get every sample of this host");
         let serve = fields.or("serve", "{}", "the page, the metrics and every API");
@@ -62,7 +70,7 @@ impl Decode for Root {
              ~/.local/state/brownout or /var/lib/brownout, whichever comes first",
         );
         let log = fields.or("log", "{}", "the daemon's own log");
-        let mut refused = Forwarding::read(&mut fields).refused;
+        let mut refused = Vec::new();
         misplaced(&mut fields, &mut refused);
         fields.finish();
         Some(Root {
@@ -78,6 +86,9 @@ impl Decode for Root {
             actions,
             store,
             alertmanager,
+            alertmanagers,
+            alerting,
+            heartbeat,
             webhooks,
             remote_write,
             serve,

@@ -9,6 +9,7 @@ use super::dials;
 use super::durable::Restored;
 use super::event::{Command, DeliveryOutcome, Effects, Event, Reply};
 use super::news::News;
+use super::people;
 use super::picture::{DialPicture, LadderPicture, OutboxPicture, Picture, RolloutPicture, ScalePicture};
 use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
 use crate::model::{Batch, MetricMeta};
@@ -188,7 +189,11 @@ impl Engine {
         for outcome in outcomes.drain(..) {
             match outcome {
                 Outcome::Alert(event) => {
-                    if self.alerts.put(now, alert_in(event, now)).is_err() {
+                    let alert = alert_in(event, now);
+                    if self.alerts.settings().forward {
+                        out.forward.push(alert.clone());
+                    }
+                    if self.alerts.put(now, alert).is_err() {
                         out.alerts_refused += 1;
                     }
                 }
@@ -249,6 +254,7 @@ impl Engine {
                 let said = self.switches.say_to_rollout(now, &switch, word, &by);
                 return reply(said.map(|write| out.writes.extend(write)));
             }
+            other => return people::command(&mut self.alerts, now, other),
         };
         match result {
             Ok(write) => {

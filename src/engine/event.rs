@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::core::Settings;
-use crate::alerts::{DeliveryId, Notification};
+use crate::alerts::{AlertIn, DeliveryId, Notification, SilenceIn};
 use crate::model::{Batch, Labels, Source, SwitchName};
 use crate::series::Refusal;
 use crate::switches::{Audited, FreezeRequest, PinRequest, Record, RolloutWord, ScaleCall, Write};
@@ -54,10 +54,28 @@ pub enum DeliveryOutcome {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     Pin(PinRequest),
-    Unpin { switch: String, by: String },
+    Unpin {
+        switch: String,
+        by: String,
+    },
     Freeze(FreezeRequest),
-    Unfreeze { by: String },
-    Rollout { switch: String, word: RolloutWord, by: String },
+    Unfreeze {
+        by: String,
+    },
+    Rollout {
+        switch: String,
+        word: RolloutWord,
+        by: String,
+    },
+    /// Alerts of others: those that are valid are taken even when others are not.
+    PutAlerts(Vec<AlertIn>),
+    SetSilence(Box<SilenceIn>),
+    ExpireSilence(String),
+    /// Does what a link of a message says.
+    UseLink {
+        token: String,
+        by: String,
+    },
 }
 
 /// The answer to a command.
@@ -66,6 +84,14 @@ pub enum Reply {
     Done,
     /// Why not, and what to do instead.
     Refused(String),
+    /// There is nothing of this name.
+    NotFound(String),
+    /// The id of what was made or changed.
+    Made(String),
+    /// What was done, in words.
+    Said(String),
+    /// It was done, but the disk has not taken it: a restart would lose it. The shell says this, not the engine.
+    Unsaved,
 }
 
 /// A change of one durable key; `None` removes it.
@@ -76,6 +102,8 @@ pub type Entry = (String, Option<Value>);
 pub struct Effects {
     pub journal: Vec<Entry>,
     pub notifications: Vec<Notification>,
+    /// What our own rules say of their alerts, for real Alertmanagers.
+    pub forward: Vec<AlertIn>,
     pub writes: Vec<Write>,
     pub calls: Vec<ScaleCall>,
     /// For the audit log.
@@ -98,6 +126,7 @@ impl Effects {
     pub fn is_empty(&self) -> bool {
         self.journal.is_empty()
             && self.notifications.is_empty()
+            && self.forward.is_empty()
             && self.writes.is_empty()
             && self.calls.is_empty()
             && self.audit.is_empty()

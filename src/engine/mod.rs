@@ -12,6 +12,7 @@ mod dials;
 mod durable;
 mod event;
 mod news;
+mod people;
 mod picture;
 #[cfg(test)]
 mod tests;

@@ -56,7 +56,7 @@ pub struct HttpSettings {
 pub fn client(settings: &HttpSettings) -> Result<reqwest::Client, NetError> {
     tls::install_crypto();
     let redirects = match settings.follow_redirects {
-        true => reqwest::redirect::Policy::limited(10),
+        true => redirects(settings.refuse_link_local),
         false => reqwest::redirect::Policy::none(),
     };
     #[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
@@ -78,6 +78,18 @@ pub fn client(settings: &HttpSettings) -> Result<reqwest::Client, NetError> {
         builder = builder.proxy(proxy.map_err(|_| NetError::Setting("proxy_url is no URL".to_owned()))?);
     }
     builder.build().map_err(|error| NetError::Setting(format!("cannot build the HTTP client: {}", describe(&error))))
+}
+
+/// Follows up to ten redirects, and none to a literal link-local address where that is refused: it never is resolved.
+fn redirects(refuse_link_local: bool) -> reqwest::redirect::Policy {
+    reqwest::redirect::Policy::custom(move |attempt| {
+        let host = attempt.url().host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let local = host.parse::<IpAddr>().is_ok_and(is_link_local);
+        if local && refuse_link_local {
+            return attempt.error("the redirect leads to a link-local address, which is refused");
+        }
+        if attempt.previous().len() > 10 { attempt.error("more than 10 redirects") } else { attempt.follow() }
+    })
 }
 
 fn headers(settings: &HttpSettings) -> Result<HeaderMap, NetError> {

@@ -9,6 +9,7 @@ mod http;
 mod resolve;
 mod secret;
 pub mod sign;
+pub mod sigv4;
 mod tls;
 
 pub use error::{NetError, describe};

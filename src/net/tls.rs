@@ -1,7 +1,7 @@
 //! TLS of outgoing connections: rustls with ring. Who is trusted: the system's roots, or the `ca_file` alone.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
@@ -12,6 +12,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::NetError;
+use crate::limits;
+use crate::time::Stopwatch;
 
 /// Makes ring the process's only provider of cryptography. Call it first thing; more calls change nothing.
 pub fn install_crypto() {
@@ -112,13 +114,7 @@ fn inner_verifier(
     if settings.insecure_skip_verify {
         return Ok(None);
     }
-    let Some(path) = &settings.ca_file else {
-        let system = rustls_platform_verifier::Verifier::new(Arc::clone(provider));
-        return match system {
-            Ok(verifier) => Ok(Some(Arc::new(verifier))),
-            Err(error) => Err(NetError::Tls(format!("cannot read the system's certificate authorities: {error}"))),
-        };
-    };
+    let Some(path) = &settings.ca_file else { return system_verifier(provider).map(Some) };
     let mut roots = RootCertStore::empty();
     let bad = |problem: String| NetError::Content { what: "the CA file", path: path.clone(), problem };
     for certificate in read_certificates("the CA file", path)? {
@@ -126,6 +122,29 @@ fn inner_verifier(
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
     Ok(Some(verifier.map_err(|error| bad(error.to_string()))?))
+}
+
+/// The system's authorities, and since when we know them.
+type System = (Stopwatch, Arc<dyn ServerCertVerifier>);
+
+/// One copy for all clients: reading them takes longer than anything else about a client, and is some hundred kilobytes.
+static SYSTEM: Mutex<Option<System>> = Mutex::new(None);
+
+fn system_verifier(provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, NetError> {
+    let mut known = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((read, verifier)) = &*known
+        && read.elapsed() < limits::SYSTEM_ROOTS_AGE
+    {
+        return Ok(Arc::clone(verifier));
+    }
+    let verifier: Arc<dyn ServerCertVerifier> = match rustls_platform_verifier::Verifier::new(Arc::clone(provider)) {
+        Ok(verifier) => Arc::new(verifier),
+        Err(error) => {
+            return Err(NetError::Tls(format!("cannot read the system's certificate authorities: {error}")));
+        }
+    };
+    *known = Some((Stopwatch::start(), Arc::clone(&verifier)));
+    Ok(verifier)
 }
 
 fn listed(settings: &TlsSettings) -> Result<Vec<CertificateDer<'static>>, NetError> {

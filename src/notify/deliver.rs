@@ -1,9 +1,14 @@
 //! An integration made ready, and one delivery by it.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use super::exec;
+use super::form::Form;
 use super::outcome::Outcome;
+use super::render::Drawn;
+use super::services::{self, Ctx, Line};
 use super::settings::{EmailSettings, Integration, Kind, SettingsError};
 use super::webhook::Poster;
 use super::{email, render, smtp};
@@ -12,23 +17,19 @@ use crate::limits;
 use crate::net::{Resolver, SecretSource, sign};
 use crate::time::Timestamp;
 
-/// What a template's text becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// Plain text: a header, an address, the plain part.
-    Text,
-    /// Markup: what comes from labels and annotations must be escaped by the template's engine.
-    Html,
-}
-
 /// Expands a template over a notification: Alertmanager's templates, brought by the shell.
 pub type Render = dyn Fn(&str, &Notification, Form) -> Result<String, String> + Send + Sync;
+
+/// Draws an alert's expression for a mail, brought by the shell; `None` when there is nothing to draw.
+pub type Plots = dyn Fn(&Notification) -> Pin<Box<dyn Future<Output = Option<Drawn>> + Send>> + Send + Sync;
 
 /// An integration that can deliver. It keeps what is worth keeping from one delivery to the next.
 pub struct Prepared {
     integration: Integration,
     render: Option<Arc<Render>>,
+    plots: Option<Arc<Plots>>,
     poster: Option<Poster>,
+    line: Option<Line>,
     resolver: Resolver,
 }
 
@@ -57,8 +58,20 @@ impl Prepared {
                 check_email(settings)?;
                 None
             }
+            Kind::Service(_) | Kind::Exec(_) => None,
         };
-        Ok(Prepared { integration, render, poster, resolver: Resolver::new() })
+        let line = match &integration.kind {
+            Kind::Service(settings) => Some(Line::new(settings)),
+            _ => None,
+        };
+        Ok(Prepared { integration, render, plots: None, poster, line, resolver: Resolver::new() })
+    }
+
+    /// The same, with pictures in its mails.
+    #[must_use]
+    pub fn with_plots(mut self, plots: Arc<Plots>) -> Prepared {
+        self.plots = Some(plots);
+        self
     }
 
     /// The settings it was made from.
@@ -90,6 +103,17 @@ fn check_email(settings: &EmailSettings) -> Result<(), SettingsError> {
 pub async fn deliver(prepared: &Prepared, notification: &Notification, now: Timestamp) -> Outcome {
     let work = async {
         match (&prepared.integration.kind, &prepared.poster) {
+            (Kind::Service(settings), _) => {
+                let Some(line) = &prepared.line else { return Outcome::retry("the service is not ready") };
+                let shorter = cut(notification, settings.max_alerts());
+                let notification = shorter.as_ref().unwrap_or(notification);
+                let ctx = Ctx { settings, notification, render: prepared.render.as_deref(), now };
+                services::deliver(line, &ctx).await.err().unwrap_or(Outcome::Accepted)
+            }
+            (Kind::Exec(settings), _) => {
+                let shorter = cut(notification, settings.max_alerts);
+                exec::run(settings, shorter.as_ref().unwrap_or(notification)).await
+            }
             (Kind::Webhook(settings), Some(poster)) => {
                 let id = &notification.id.0;
                 let body = match cut(notification, settings.max_alerts) {
@@ -99,7 +123,13 @@ pub async fn deliver(prepared: &Prepared, notification: &Notification, now: Time
                 poster.post(id, body, &[], now).await
             }
             (Kind::Email(settings), _) => {
-                let message = match email::build(settings, notification, prepared.render.as_deref(), now) {
+                // Whoever writes the HTML part chooses what it shows.
+                let plot = match &prepared.plots {
+                    Some(plots) if settings.html.is_none() => plots(notification).await,
+                    _ => None,
+                };
+                let render = prepared.render.as_deref();
+                let message = match email::build(settings, notification, plot.as_ref(), render, now) {
                     Ok(message) => message,
                     Err(problem) => return Outcome::retry(problem),
                 };

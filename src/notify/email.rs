@@ -7,11 +7,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::Message;
 use lettre::address::Envelope;
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailboxes, MultiPart, SinglePart};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Mailboxes, MultiPart, SinglePart};
 
-use super::deliver::{Form, Render};
-use super::render;
+use super::deliver::Render;
+use super::form::Form;
+use super::render::{self, Drawn};
 use super::settings::EmailSettings;
 use crate::alerts::Notification;
 use crate::time::Timestamp;
@@ -43,6 +44,7 @@ pub(super) fn addresses(text: &str) -> Result<Mailboxes, String> {
 pub(super) fn build(
     settings: &EmailSettings,
     notification: &Notification,
+    drawn: Option<&Drawn>,
     render: Option<&Render>,
     now: Timestamp,
 ) -> Result<Mail, String> {
@@ -56,7 +58,7 @@ pub(super) fn build(
         }
     };
     let expand = |field: &str, text: &str| expand_as(Form::Text, field, text);
-    let own = render::email(notification);
+    let own = render::email(notification, drawn);
     let to = addresses(&render::one_line(&expand("to", &settings.to)?))?;
     let from = addresses(&render::one_line(&expand("from", &settings.from)?))?.into_single();
     let from = from.ok_or("from must be one address")?;
@@ -83,14 +85,30 @@ pub(super) fn build(
     };
     let text = part(Form::Text, "text", &settings.text, own.text)?;
     let html = part(Form::Html, "html", &settings.html, own.html)?;
+    let picture = own.picture.filter(|_| settings.html.is_none());
     let message = match (text, html) {
-        (Some(text), Some(html)) => builder.multipart(MultiPart::alternative_plain_html(text, html)),
+        (Some(text), Some(html)) => {
+            let parts = MultiPart::alternative().singlepart(SinglePart::plain(text));
+            builder.multipart(match picture {
+                Some(picture) => parts.multipart(with_picture(html, picture)?),
+                None => parts.singlepart(SinglePart::html(html)),
+            })
+        }
+        (None, Some(html)) if picture.is_some() => builder.multipart(with_picture(html, picture.unwrap_or_default())?),
         (Some(text), None) => builder.singlepart(SinglePart::plain(text)),
         (None, Some(html)) => builder.singlepart(SinglePart::html(html)),
         (None, None) => builder.singlepart(SinglePart::plain(String::new())),
     };
     let message = message.map_err(|error| format!("build the mail: {error}"))?;
     Ok(Mail { envelope, bytes: message.formatted() })
+}
+
+/// The HTML part and the picture in it.
+fn with_picture(html: String, picture: Vec<u8>) -> Result<MultiPart, String> {
+    let kind = ContentType::parse("image/png").map_err(|error| error.to_string())?;
+    let name = "plot.png".to_owned();
+    let inline = Attachment::new_inline_with_name(render::PICTURE.to_owned(), name).body(picture, kind);
+    Ok(MultiPart::related().singlepart(SinglePart::html(html)).singlepart(inline))
 }
 
 /// What of a delivery's id can stand in a message id.

@@ -1,4 +1,4 @@
-//! Delivers notifications: email, webhook; calls scale webhooks. Rendering is pure, delivery is I/O. Retry policy is the engine's.
+//! Delivers notifications: email, webhook, the chat and on-call services, programs; calls scale webhooks. Rendering is pure, delivery is I/O. Retry policy is the engine's.
 //!
 //! One delivery is one try with one deadline ([`crate::limits::DELIVERY_TIME`]) and one [`Outcome`]; it never waits and
 //! never tries again by itself. What labels and annotations say is foreign text: it never becomes a header, markup or a
@@ -6,17 +6,30 @@
 
 mod deliver;
 mod email;
+mod exchange;
+mod exec;
+mod form;
+mod forward;
+mod heartbeat;
 mod outcome;
 pub mod render;
 mod scale;
+mod services;
 mod settings;
 mod smtp;
 mod webhook;
 
-pub use deliver::{Form, Prepared, Render, deliver};
+pub use deliver::{Plots, Prepared, Render, deliver};
+pub use form::Form;
+pub use forward::{ForwardTarget, Forwarder};
+pub use heartbeat::{HeartbeatSettings, heartbeat};
 pub use outcome::Outcome;
+pub use render::{Drawn, Plot};
 pub use scale::{ScaleCall, ScaleTarget, call_scale};
-pub use settings::{EmailSettings, Integration, Kind, Receiver, SettingsError, Smarthost, WebhookSettings};
+pub use settings::{
+    EmailSettings, ExecSettings, FieldValue, Integration, Kind, Receiver, Service, ServiceSettings, SettingsError,
+    Smarthost, WebhookSettings,
+};
 
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,8 @@ pub struct Integration {
 pub enum Kind {
     Email(Box<EmailSettings>),
     Webhook(Box<WebhookSettings>),
+    Service(Box<ServiceSettings>),
+    Exec(Box<ExecSettings>),
 }
 
 /// Host and port of a mail server.
@@ -142,6 +144,145 @@ impl WebhookSettings {
         let http = HttpSettings { refuse_link_local: true, ..HttpSettings::default() };
         WebhookSettings { url, http, max_alerts: 0, timeout: None, signing_secrets: Vec::new() }
     }
+}
+
+/// The services that have a protocol of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Service {
+    DingTalk,
+    Discord,
+    Feishu,
+    IncidentIo,
+    Jira,
+    Mattermost,
+    MsTeams,
+    MsTeamsV2,
+    Ntfy,
+    OpsGenie,
+    PagerDuty,
+    Pushover,
+    RocketChat,
+    Slack,
+    Sns,
+    Telegram,
+    VictorOps,
+    WebEx,
+    WeChat,
+    WeCom,
+}
+
+impl Service {
+    /// All of them.
+    pub const ALL: [Service; 20] = [
+        Service::DingTalk,
+        Service::Discord,
+        Service::Feishu,
+        Service::IncidentIo,
+        Service::Jira,
+        Service::Mattermost,
+        Service::MsTeams,
+        Service::MsTeamsV2,
+        Service::Ntfy,
+        Service::OpsGenie,
+        Service::PagerDuty,
+        Service::Pushover,
+        Service::RocketChat,
+        Service::Slack,
+        Service::Sns,
+        Service::Telegram,
+        Service::VictorOps,
+        Service::WebEx,
+        Service::WeChat,
+        Service::WeCom,
+    ];
+
+    /// Its word in the configuration: what stands before `_configs`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Service::DingTalk => "dingtalk",
+            Service::Discord => "discord",
+            Service::Feishu => "feishu",
+            Service::IncidentIo => "incidentio",
+            Service::Jira => "jira",
+            Service::Mattermost => "mattermost",
+            Service::MsTeams => "msteams",
+            Service::MsTeamsV2 => "msteamsv2",
+            Service::Ntfy => "ntfy",
+            Service::OpsGenie => "opsgenie",
+            Service::PagerDuty => "pagerduty",
+            Service::Pushover => "pushover",
+            Service::RocketChat => "rocketchat",
+            Service::Slack => "slack",
+            Service::Sns => "sns",
+            Service::Telegram => "telegram",
+            Service::VictorOps => "victorops",
+            Service::WebEx => "webex",
+            Service::WeChat => "wechat",
+            Service::WeCom => "wecom",
+        }
+    }
+
+    /// Whether the end of alerts is told where the configuration does not say: as in Alertmanager.
+    pub fn sends_resolved(self) -> bool {
+        !matches!(self, Service::Slack | Service::RocketChat | Service::WeChat)
+    }
+}
+
+/// What stands in a field of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldValue {
+    /// Usually a template.
+    Text(String),
+    Secret(SecretSource),
+    Flag(bool),
+    Number(i64),
+    Span(Duration),
+    Texts(Vec<String>),
+    /// Lists and mappings; texts in them are templates.
+    Tree(serde_json::Value),
+}
+
+/// A service's settings: Alertmanager's fields by their names, those of `global` filled in. `x_file` stands under `x`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceSettings {
+    pub service: Service,
+    pub http: HttpSettings,
+    pub fields: BTreeMap<&'static str, FieldValue>,
+}
+
+impl ServiceSettings {
+    /// A service without any field. Redirects are not followed and link-local destinations are refused.
+    pub fn new(service: Service) -> ServiceSettings {
+        let http = HttpSettings { refuse_link_local: true, ..HttpSettings::default() };
+        ServiceSettings { service, http, fields: BTreeMap::new() }
+    }
+
+    /// For one try; `None` is [`crate::limits::DELIVERY_TIME`].
+    pub fn timeout(&self) -> Option<Duration> {
+        match self.fields.get("timeout") {
+            Some(FieldValue::Span(span)) => Some(*span),
+            _ => None,
+        }
+    }
+
+    /// The most alerts in one message; 0 means all.
+    pub fn max_alerts(&self) -> u64 {
+        match self.fields.get("max_alerts") {
+            Some(FieldValue::Number(most)) => u64::try_from(*most).unwrap_or(0),
+            _ => 0,
+        }
+    }
+}
+
+/// `exec_config`: a program of one's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecSettings {
+    /// The program and its arguments, as they are: no shell, no template.
+    pub command: Vec<String>,
+    /// After it the program and its children are killed; never more than [`crate::limits::DELIVERY_TIME`].
+    pub timeout: Option<Duration>,
+    /// The most alerts in one message; 0 means all.
+    pub max_alerts: u64,
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! The shell: builds everything from the checked config, selects, performs effects, reloads, shuts down. It decides nothing.
 
 mod disk;
+mod forward;
 mod jobs;
+mod link_key;
 mod own;
 mod perform;
 mod plan;
+mod plots;
 mod remotes;
 mod render;
 mod shell;

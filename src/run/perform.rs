@@ -47,6 +47,7 @@ pub(super) struct Performer {
     pub places: HashMap<String, Arc<Semaphore>>,
     /// `None` when it could not be opened: that was told, and nothing else stops.
     pub audit: Option<Arc<Mutex<AuditLog>>>,
+    pub forwarder: notify::Forwarder,
 }
 
 impl Performer {
@@ -60,33 +61,36 @@ impl Performer {
                 batch.push(more);
             }
             let entries: Vec<_> = batch.iter_mut().flat_map(|work| std::mem::take(&mut work.effects.journal)).collect();
-            if !entries.is_empty() {
-                self.write_journal(entries).await;
-            }
+            let saved = entries.is_empty() || self.write_journal(entries).await;
             let audited: Vec<_> = batch.iter_mut().flat_map(|work| std::mem::take(&mut work.effects.audit)).collect();
             if !audited.is_empty() {
                 self.write_audit(audited).await;
             }
             for work in batch {
-                self.perform(work).await;
+                self.perform(work, saved).await;
             }
         }
     }
 
-    async fn write_journal(&self, entries: Vec<crate::engine::Entry>) {
+    /// True when it is on the disk.
+    async fn write_journal(&self, entries: Vec<crate::engine::Entry>) -> bool {
         let journal = Arc::clone(&self.journal);
         let written = tokio::task::spawn_blocking(move || {
             let mut journal = journal.blocking_lock();
             journal.append(&entries).map(|()| journal.bytes())
         });
         match written.await {
-            Ok(Ok(bytes)) => self.telemetry.set(Metric::JournalBytes, &[], bytes as f64),
+            Ok(Ok(bytes)) => {
+                self.telemetry.set(Metric::JournalBytes, &[], bytes as f64);
+                return true;
+            }
             Ok(Err(error)) => {
                 self.telemetry.count(Metric::JournalWriteFailures, &[]);
                 tracing::error!(%error, "state is not saved; it will be with the next record if the disk recovers");
             }
             Err(error) => tracing::error!(%error, "the journal's task failed"),
         }
+        false
     }
 
     async fn write_audit(&self, audited: Vec<Audited>) {
@@ -99,17 +103,22 @@ impl Performer {
         }
     }
 
-    async fn perform(&mut self, mut work: Work) {
+    async fn perform(&mut self, mut work: Work, saved: bool) {
         for write in work.effects.writes {
             self.write_switch(write).await;
         }
         for (number, reply) in work.effects.replies {
             if let Some(waiting) = work.waiting.remove(&number) {
-                drop(waiting.send(reply));
+                // What the alerts keep is in the journal; pins have a store of their own.
+                let kept = saved || !matches!(reply, Reply::Made(_) | Reply::Said(_));
+                drop(waiting.send(if kept { reply } else { Reply::Unsaved }));
             }
         }
         for notification in work.effects.notifications {
             self.notify(notification);
+        }
+        if !work.effects.forward.is_empty() {
+            self.forwarder.push(&work.effects.forward);
         }
         for call in work.effects.calls {
             self.call(call);

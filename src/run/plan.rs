@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::jobs::Job;
 use super::perform::Receivers;
 use super::render::renderer;
+use crate::alerts::LinkKey;
 use crate::config::{Checked, SwitchSettings};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
@@ -30,11 +31,12 @@ pub(super) struct Plan {
 
 /// The engine's settings alone: for simulations, which run no jobs.
 pub fn engine_settings(checked: &Checked) -> engine::Settings {
-    plan(checked).engine
+    // A simulation sends no links: any key will do.
+    plan(checked, &LinkKey([0; 32])).engine
 }
 
 /// Puts the settings together.
-pub(super) fn plan(checked: &Checked) -> Plan {
+pub(super) fn plan(checked: &Checked, link_key: &LinkKey) -> Plan {
     let declarations: Vec<Declaration> =
         checked.switches.iter().map(|(name, switch)| declaration(name.clone(), switch)).collect();
     let mode = checked.actions.mode;
@@ -52,6 +54,10 @@ pub(super) fn plan(checked: &Checked) -> Plan {
         Job::Log(settings) => Some(settings.job_name.clone()),
         Job::Probe(_) | Job::Scrape(_) => None,
     };
+    let mut alerts = checked.alerts.clone();
+    if let Some(links) = &mut alerts.links {
+        links.key = link_key.clone();
+    }
     Plan {
         exposed_jobs: jobs.iter().filter_map(exposed).collect(),
         engine: engine::Settings {
@@ -64,7 +70,7 @@ pub(super) fn plan(checked: &Checked) -> Plan {
                 external_url: checked.serve.external_url.clone(),
                 ..rules::Settings::default()
             },
-            alerts: checked.alerts.clone(),
+            alerts,
             actions: ActionSettings {
                 declarations: declarations.clone(),
                 mode,
@@ -104,14 +110,17 @@ fn declaration(name: crate::model::SwitchName, switch: &SwitchSettings) -> Decla
 
 /// Builds the clients of all receivers. It reads certificates and passwords, so it runs on the blocking pool; one that
 /// cannot be built is logged, and its messages wait.
-pub(super) fn receivers(checked: &Checked, clock: Clock) -> Receivers {
+pub(super) fn receivers(checked: &Checked, clock: Clock, plots: &Arc<notify::Plots>) -> Receivers {
     let render = renderer(&checked.templates, clock);
     let mut integrations = HashMap::new();
     for receiver in &checked.receivers {
         for integration in &receiver.integrations {
             let key = (receiver.name.clone(), integration.name.clone());
             match notify::Prepared::new(integration.clone(), Some(Arc::clone(&render))) {
-                Ok(prepared) => drop(integrations.insert(key, Arc::new(prepared))),
+                Ok(prepared) => {
+                    let prepared = prepared.with_plots(Arc::clone(plots));
+                    integrations.insert(key, Arc::new(prepared));
+                }
                 Err(error) => tracing::error!(receiver = key.0, integration = key.1, %error, "receiver cannot be used"),
             }
         }

@@ -21,6 +21,7 @@ pub(super) fn renderer(templates: &[Template], clock: Clock) -> Arc<Render> {
         let written = match form {
             Form::Text => set.text(text, &data, now),
             Form::Html => set.html(text, &data, now),
+            form => set.escaped(text, &data, now, form.is_html(), &|value| form.harmless(value)),
         };
         written.map_err(|error| error.to_string())
     })
@@ -50,6 +51,7 @@ fn data(notification: &Notification) -> NotificationData<'_> {
             ends_at: alert.ends_at,
             generator_url: &alert.generator_url,
             fingerprint: &alert.fingerprint,
+            is_new: alert.is_news,
         }
     }
     NotificationData {
@@ -62,5 +64,6 @@ fn data(notification: &Notification) -> NotificationData<'_> {
         common_annotations: &notification.common_annotations,
         route_labels: &NO_LABELS,
         external_url: &notification.external_url,
+        links: &notification.links,
     }
 }

@@ -14,9 +14,11 @@ use super::plan::{Plan, plan, receivers};
 use super::remotes::Remotes;
 use super::start::SetLogLevel;
 use super::systemd::Systemd;
-use crate::config::{Checked, Loaded, load};
+use crate::alerts::LinkKey;
+use crate::config::{Checked, ForwardSettings, Loaded, load};
 use crate::engine::{Effects, Engine, Event, Reply};
 use crate::model::Batch;
+use crate::notify::{HeartbeatSettings, Plots};
 use crate::serve::{About, Ask, Switchboard};
 use crate::store::Table;
 use crate::switches::Declaration;
@@ -80,6 +82,12 @@ pub(super) struct Shell {
     pub config: Option<PathBuf>,
     pub watched: watch::Sender<Vec<PathBuf>>,
     pub receivers: watch::Sender<Arc<Receivers>>,
+    pub link_key: LinkKey,
+    pub forwarding: watch::Sender<Arc<Vec<ForwardSettings>>>,
+    pub heartbeat: mpsc::Sender<HeartbeatSettings>,
+    pub heartbeat_settings: Option<HeartbeatSettings>,
+    pub heartbeat_due: Timestamp,
+    pub plots: Arc<Plots>,
     pub declarations: Vec<Declaration>,
     pub switchboard: watch::Sender<Arc<Switchboard>>,
     pub table: Arc<Table>,
@@ -172,6 +180,7 @@ impl Shell {
             self.handle(Event::Samples(batch), Vec::new()).await;
             self.remotes.describe(|| self.engine.meta());
             self.systemd.tell("WATCHDOG=1");
+            self.beat();
             if !*self.ready.borrow() && now.since(self.started) > 2 * OWN_INTERVAL {
                 self.ready.send_replace(true);
                 self.systemd.tell("READY=1\nSTATUS=watching");
@@ -185,6 +194,15 @@ impl Shell {
         }
     }
 
+    /// Asks for a sign of life when one is due: only the loop that has just evaluated the rules does.
+    fn beat(&mut self) {
+        let now = self.clock.now();
+        let Some(settings) = self.heartbeat_settings.as_ref().filter(|_| self.heartbeat_due <= now) else { return };
+        self.heartbeat_due = now + settings.interval;
+        // One that is on its way still is sign enough.
+        drop(self.heartbeat.try_send(settings.clone()));
+    }
+
     async fn notice_clock_step(&mut self) {
         let drift = self.clock.wall_drift_millis();
         if drift.abs() < STEP_MILLIS {
@@ -196,6 +214,7 @@ impl Shell {
         self.clock.resync();
         let by_millis = self.clock.now().as_millis() - before.as_millis();
         self.own_due = self.clock.now();
+        self.heartbeat_due = self.clock.now();
         self.snapshot_due = self.clock.now() + SNAPSHOT_INTERVAL;
         self.handle(Event::ClockStepped(by_millis), Vec::new()).await;
     }
@@ -220,6 +239,7 @@ impl Shell {
     async fn answer(&mut self, ask: Ask) {
         match ask {
             Ask::Picture(reply) => drop(reply.send(self.engine.picture(self.clock.now()))),
+            Ask::Alerts(reply) => drop(reply.send(Box::new(self.engine.alerts().to_read()))),
             Ask::View(reply) => drop(reply.send(self.engine.view())),
             Ask::Evaluations { group, rule, reply } => {
                 drop(reply.send(self.engine.rules().evaluations(group.as_deref(), &rule)));
@@ -247,10 +267,12 @@ impl Shell {
     /// Reads the configuration on the blocking pool; the answer comes back as an input.
     fn start_loading(&self, reply: Option<oneshot::Sender<Result<(), String>>>) {
         let (config, loaded, clock) = (self.config.clone(), self.loaded.clone(), self.clock);
+        let plots = Arc::clone(&self.plots);
         self.systemd.tell("RELOADING=1");
         tokio::task::spawn_blocking(move || {
             let result = load(config.as_deref(), &super::DiskFiles);
-            let receivers = result.checked.as_deref().map(|checked| receivers(checked, clock)).unwrap_or_default();
+            let receivers =
+                result.checked.as_deref().map(|checked| receivers(checked, clock, &plots)).unwrap_or_default();
             drop(loaded.blocking_send(Reading { loaded: Box::new(result), receivers, reply }));
         });
     }
@@ -294,7 +316,10 @@ impl Shell {
     }
 
     async fn adopt(&mut self, checked: &Checked, receivers: Receivers, config_text: String) {
-        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes } = plan(checked);
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes } =
+            plan(checked, &self.link_key);
+        self.heartbeat_settings.clone_from(&checked.heartbeat);
+        self.forwarding.send_replace(Arc::new(checked.forwarding.clone()));
         if let Some(set) = &self.set_log_level {
             (set.0)(checked.log.level.as_str());
         }

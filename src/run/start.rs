@@ -8,10 +8,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
+use super::forward;
 use super::jobs::{Checkpoints, Jobs, LOGS, LogOutput, Tools};
+use super::link_key::link_key;
 use super::own::{self, OwnMetrics};
 use super::perform::{Performer, Work};
 use super::plan::{Plan, plan, receivers};
+use super::plots::plots;
 use super::remotes::Remotes;
 use super::shell::{Inputs, Reading, Shell, tell_taken};
 use super::systemd::Systemd;
@@ -22,6 +25,7 @@ use crate::journal::{AuditLog, Journal, JournalError, Opened};
 use crate::limits;
 use crate::model::Batch;
 use crate::net;
+use crate::notify;
 use crate::serve::{self, About, Ask, Parts, ServeError, Shared, Switchboard};
 use crate::signals::scrape;
 use crate::store::{Embedded, Store, StoreError};
@@ -127,9 +131,11 @@ impl Daemon {
         let Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text } = self;
         let now = clock.now();
         telemetry.add(Metric::JournalRecovered, &[], opened.torn_bytes as f64);
+        let key = link_key(&folder);
         let snapshot_path = folder.join("series.snapshot");
         let (journal, checkpoints, restored) = remembered(opened, &store, &snapshot_path).await?;
-        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes: wanted } = plan(checked);
+        let Plan { engine, jobs, declarations, mode, allowed_hosts, exposed_jobs, remotes: wanted } =
+            plan(checked, &key);
         let table = Arc::clone(&store.watch().borrow());
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
@@ -154,7 +160,8 @@ impl Daemon {
             config_taken: now,
         };
         let (senders, inputs, work) = channels(&store);
-        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock)));
+        let plots = plots(senders.asks.clone(), clock);
+        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock, &plots)));
         let (about_in, about_out) = watch::channel(Arc::new(about));
         let (ready_in, ready_out) = watch::channel(false);
         let (watched_in, watched_out) = watch::channel(watched);
@@ -162,6 +169,9 @@ impl Daemon {
         let (switchboard_in, switchboard) = watch::channel(Arc::new(board));
         let targets = scrape::Board::new();
 
+        let forwarder = notify::Forwarder::new(clock, telemetry.clone());
+        let (forwarding_in, forwarding_out) = watch::channel(Arc::new(checked.forwarding.clone()));
+        let (heartbeat_in, heartbeat_out) = mpsc::channel(1);
         let performer = Performer {
             journal: Arc::new(Mutex::new(journal)),
             store,
@@ -171,6 +181,7 @@ impl Daemon {
             clock,
             places: HashMap::new(),
             audit: audit_log(&folder),
+            forwarder: forwarder.clone(),
         };
         let shown = targets.clone();
         let shared = Shared::new(Parts {
@@ -185,6 +196,8 @@ impl Daemon {
         });
         let tasks = [
             tokio::spawn(performer.run(work)),
+            tokio::spawn(forward::follow(forwarding_out, forwarder)),
+            tokio::spawn(notify::heartbeat(heartbeat_out, telemetry.clone())),
             tokio::spawn(serve::serve(listener, shared)),
             tokio::spawn(files::watch(watched_out, senders.reloads.clone())),
             tokio::spawn(signals(senders.reloads, senders.stop)?),
@@ -216,6 +229,12 @@ impl Daemon {
             config: args.config,
             watched: watched_in,
             receivers: receivers_in,
+            link_key: key,
+            forwarding: forwarding_in,
+            heartbeat: heartbeat_in,
+            heartbeat_settings: checked.heartbeat.clone(),
+            heartbeat_due: now,
+            plots,
             declarations,
             switchboard: switchboard_in,
             table,

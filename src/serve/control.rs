@@ -17,9 +17,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
-use super::{Ask, Flag, Shared, status};
+use super::{Flag, Shared, status};
 use crate::engine::{Command, Picture, Reply};
 use crate::limits;
 use crate::switches::PinRequest;
@@ -157,14 +156,11 @@ async fn unpin(State(shared): State<Shared>, Path(name): Path<String>, Query(que
 }
 
 pub(super) async fn command(shared: &Shared, command: Command) -> Response {
-    let (reply, answer) = oneshot::channel();
-    if shared.asks.send(Ask::Command(command, reply)).await.is_err() {
-        return closing();
-    }
-    match answer.await {
-        Ok(Reply::Done) => done(Value::Null),
-        Ok(Reply::Refused(message)) => failed(StatusCode::UNPROCESSABLE_ENTITY, message),
-        Err(_) => closing(),
+    match shared.command(command).await {
+        Some(Reply::Done | Reply::Made(_) | Reply::Said(_)) => done(Value::Null),
+        Some(Reply::Refused(message) | Reply::NotFound(message)) => failed(StatusCode::UNPROCESSABLE_ENTITY, message),
+        Some(Reply::Unsaved) => failed(StatusCode::INTERNAL_SERVER_ERROR, "done, but it could not be saved"),
+        None => closing(),
     }
 }
 

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Shared;
+use super::{Shared, act};
 
 /// The header that a changing call from a browser must carry; other clients may leave it out.
 pub(super) const CHANGE_HEADER: &str = "x-brownout-request";
@@ -32,7 +32,7 @@ pub(super) async fn check(State(shared): State<Shared>, request: Request, next: 
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         ),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
@@ -46,7 +46,9 @@ fn admit(method: &Method, path: &str, headers: &HeaderMap, allowed: &[String]) -
         ));
     }
     // A read is safe, and so are the POSTs that only ask: Prometheus' queries and OFREP.
+    // A link of a message carries its own permission, which no other page knows.
     let asks = path.starts_with("/ofrep/")
+        || path.starts_with(act::PATH)
         || matches!(
             path,
             "/api/v1/query"
@@ -123,6 +125,8 @@ mod tests {
         check("POST", pin, &[host, ("origin", "http://localhost:1")], false);
         check("POST", pin, &[host, ("origin", "http://localhost:1"), (CHANGE_HEADER, "1")], true);
         check("POST", pin, &[host, ("origin", "null"), (CHANGE_HEADER, "1")], false);
+        check("POST", "/act/token", &[host, ("origin", "null")], true);
+        check("POST", "/act/token", &[("host", "evil.example")], false);
         check("POST", "/api/v1/query", &[host, ("origin", "http://grafana.example")], true);
     }
 }

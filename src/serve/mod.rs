@@ -1,14 +1,16 @@
-//! HTTP: `/metrics`, the Prometheus API, OFREP, control, the page.
+//! HTTP: `/metrics`, the Prometheus API, Alertmanager's API, OFREP, control, the page.
 //!
 //! Applications' reads are answered from a [`Switchboard`] in memory. Questions about series get a [`crate::series::View`] and
 //! are worked out on the blocking pool, a few at a time, so that they never delay a tick. Nothing here changes state:
 //! a wish to change something is handed to the shell as an [`Ask`] and answered by the engine.
 
-mod acts;
+mod act;
+mod alertmanager;
 mod control;
 mod exposition;
 mod guard;
 mod ofrep;
+mod orders;
 mod page;
 mod prometheus;
 mod server;
@@ -25,6 +27,7 @@ pub use prometheus::query_answer;
 pub use server::{ServeError, serve};
 pub use switchboard::{Flag, Switchboard};
 
+use crate::alerts::Alerts;
 use crate::engine::{Command, Picture, Reply};
 use crate::model::Labels;
 use crate::rules::{Evaluation, RuleId};
@@ -40,6 +43,8 @@ pub enum Ask {
     View(oneshot::Sender<View>),
     /// The last evaluations of the rules of a name, of one group or of all.
     Evaluations { group: Option<String>, rule: String, reply: oneshot::Sender<Vec<(RuleId, Vec<Evaluation>)>> },
+    /// The alerts, groups and silences as they are now, to be read elsewhere.
+    Alerts(oneshot::Sender<Box<Alerts>>),
     /// To change something.
     Command(Command, oneshot::Sender<Reply>),
     /// To load the configuration again; the answer says what is wrong with it, if anything.
@@ -108,6 +113,20 @@ impl Shared {
     async fn evaluations(&self, group: Option<String>, rule: String) -> Option<Vec<(RuleId, Vec<Evaluation>)>> {
         let (reply, answer) = oneshot::channel();
         self.asks.send(Ask::Evaluations { group, rule, reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// The alerts as they are now; `None` while the daemon shuts down.
+    async fn alerts(&self) -> Option<Box<Alerts>> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Alerts(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// What the engine says to a command; `None` while the daemon shuts down.
+    async fn command(&self, command: Command) -> Option<Reply> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Command(command, reply)).await.ok()?;
         answer.await.ok()
     }
 

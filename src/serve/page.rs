@@ -57,7 +57,7 @@ async fn overview(State(shared): State<Shared>) -> Response {
 
 /// What was dropped, cut, refused or failed since the start: nothing of it goes unseen.
 fn losses(shared: &Shared) -> Vec<Value> {
-    const WATCHED: [Metric; 14] = [
+    const WATCHED: [Metric; 16] = [
         Metric::TaskPanics,
         Metric::SamplesRefused,
         Metric::LogLinesCut,
@@ -69,6 +69,8 @@ fn losses(shared: &Shared) -> Vec<Value> {
         Metric::NotificationsFailed,
         Metric::NotificationsGivenUp,
         Metric::NotificationsDropped,
+        Metric::ForwardDropped,
+        Metric::HeartbeatsFailed,
         Metric::StoreWriteFailures,
         Metric::JournalWriteFailures,
         Metric::HttpRefused,

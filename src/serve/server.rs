@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Ask, Shared, acts, control, exposition, guard, ofrep, page, prometheus, wrap};
+use super::{Ask, Shared, act, alertmanager, control, exposition, guard, ofrep, orders, page, prometheus, wrap};
 use crate::limits;
 use crate::telemetry::Metric;
 
@@ -73,8 +73,10 @@ fn router(shared: Shared) -> Router {
         )
         .merge(ofrep::routes())
         .merge(prometheus::routes(&shared))
+        .merge(alertmanager::routes())
+        .merge(act::routes())
         .merge(control::routes())
-        .merge(acts::routes())
+        .merge(orders::routes())
         .merge(page::routes())
         .fallback(async || (StatusCode::NOT_FOUND, "nothing here; the page is at /\n"))
         .layer(middleware::from_fn_with_state(shared.clone(), guard::check))

@@ -21,6 +21,8 @@ pub(super) struct Env<'a> {
     pub query: &'a QueryFn<'a>,
     /// Inserted values are escaped for HTML.
     pub html: bool,
+    /// What is done to each inserted value, before HTML's escaping.
+    pub escape: Option<&'a dyn Fn(&str) -> String>,
     /// Templates of the same source.
     pub own: &'a BTreeMap<String, Arc<Block>>,
     /// Templates of other sources.
@@ -148,7 +150,14 @@ impl Run<'_> {
             value => gofmt::display(value),
         };
         self.charge(1 + text.len() / 64, span)?;
-        if !self.env.html || matches!(value, Value::Html(_)) {
+        if matches!(value, Value::Html(_)) {
+            return self.write(&text, span);
+        }
+        let text = match self.env.escape {
+            Some(escape) => escape(&text),
+            None => text,
+        };
+        if !self.env.html {
             return self.write(&text, span);
         }
         let text = match value {

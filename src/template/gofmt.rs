@@ -211,7 +211,7 @@ fn write_value(out: &mut String, value: &Value, spec: &Spec) {
         }
         Value::Struct(object) => {
             out.push('{');
-            for (at, field) in object.fields.iter().enumerate() {
+            for (at, field) in object.fields.iter().filter(|field| !field.json.is_empty()).enumerate() {
                 if at > 0 {
                     out.push(' ');
                 }

@@ -46,6 +46,8 @@ fn method(value: &Value, name: &str, args: &[Value]) -> Option<Result<Value, Str
         }
         (Value::List(list), _) => match (list.kind, name) {
             (ListKind::Alerts, "Firing" | "Resolved") => (0, Box::new(move || with_status(&list.items, name))),
+            // Not in Alertmanager: what fires, by whether the message before told it.
+            (ListKind::Alerts, "New" | "Still") => (0, Box::new(move || with_news(&list.items, name == "New"))),
             (ListKind::Pairs, "Names") => (0, Box::new(|| Ok(column(&list.items, 0)))),
             (ListKind::Pairs, "Values") => (0, Box::new(|| Ok(column(&list.items, 1)))),
             (ListKind::Pairs, "String") => (0, Box::new(|| Ok(Value::text(display(value))))),
@@ -89,6 +91,18 @@ fn remove(value: &Value, names: &Value) -> Result<Value, String> {
 fn with_status(alerts: &[Value], status: &str) -> Result<Value, String> {
     let is = |alert: &&Value| match alert {
         Value::Struct(alert) => display(&alert.fields[0].value).eq_ignore_ascii_case(status),
+        _ => false,
+    };
+    Value::list(ListKind::FilteredAlerts, alerts.iter().filter(is).cloned().collect())
+}
+
+fn with_news(alerts: &[Value], news: bool) -> Result<Value, String> {
+    let is = |alert: &&Value| match alert {
+        Value::Struct(alert) => {
+            let fires = display(&alert.fields[0].value) == "firing";
+            fires
+                && alert.fields.iter().any(|f| f.name == "IsNew" && matches!(f.value, Value::Bool(new) if new == news))
+        }
         _ => false,
     };
     Value::list(ListKind::FilteredAlerts, alerts.iter().filter(is).cloned().collect())

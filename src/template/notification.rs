@@ -30,6 +30,8 @@ pub struct AlertData<'a> {
     pub ends_at: Option<Timestamp>,
     pub generator_url: &'a str,
     pub fingerprint: &'a str,
+    /// Not in the group's last message, or in another state there.
+    pub is_new: bool,
 }
 
 /// Alertmanager's `Data`: what templates of a notification see as their dot.
@@ -46,6 +48,8 @@ pub struct NotificationData<'a> {
     pub common_annotations: &'a BTreeMap<String, String>,
     pub route_labels: &'a BTreeMap<String, String>,
     pub external_url: &'a str,
+    /// Links that act, by what they do: `silence`, `acknowledge`.
+    pub links: &'a BTreeMap<String, String>,
 }
 
 /// The named templates. Cheap to clone; can be shared between threads.
@@ -101,7 +105,7 @@ impl NotificationTemplates {
     /// # Errors
     /// When it does not parse, a template it calls does not exist, a function fails, or a limit is passed.
     pub fn text(&self, text: &str, data: &NotificationData<'_>, now: Timestamp) -> Result<String, TemplateError> {
-        self.render(text, data, now, false)
+        self.render(text, data, now, false, None)
     }
 
     /// Renders HTML: every inserted value is escaped, unless it went through `safeHtml`.
@@ -109,7 +113,23 @@ impl NotificationTemplates {
     /// # Errors
     /// As [`NotificationTemplates::text`].
     pub fn html(&self, text: &str, data: &NotificationData<'_>, now: Timestamp) -> Result<String, TemplateError> {
-        self.render(text, data, now, true)
+        self.render(text, data, now, true, None)
+    }
+
+    /// Renders for a service with a markup of its own: `escape` makes each inserted value harmless; what went through
+    /// `safeHtml` stays as it is. With `html`, HTML's escaping comes after it.
+    ///
+    /// # Errors
+    /// As [`NotificationTemplates::text`].
+    pub fn escaped(
+        &self,
+        text: &str,
+        data: &NotificationData<'_>,
+        now: Timestamp,
+        html: bool,
+        escape: &dyn Fn(&str) -> String,
+    ) -> Result<String, TemplateError> {
+        self.render(text, data, now, html, Some(escape))
     }
 
     fn render(
@@ -118,6 +138,7 @@ impl NotificationTemplates {
         data: &NotificationData<'_>,
         now: Timestamp,
         html: bool,
+        escape: Option<&dyn Fn(&str) -> String>,
     ) -> Result<String, TemplateError> {
         if !text.contains("{{") {
             return Ok(text.to_owned());
@@ -128,6 +149,7 @@ impl NotificationTemplates {
             external_url: data.external_url,
             query: &|_| Err("notifications have no queries".to_owned()),
             html,
+            escape,
             own: &defined,
             shared: &self.named,
         };
@@ -171,6 +193,7 @@ impl NotificationData<'_> {
                 field("CommonAnnotations", "commonAnnotations", kv(self.common_annotations)),
                 field("RouteLabels", "routeLabels", kv(self.route_labels)),
                 field("ExternalURL", "externalURL", Value::text(self.external_url)),
+                field("Links", "", kv(self.links)),
             ],
         )
     }
@@ -190,6 +213,7 @@ impl AlertData<'_> {
                 field("EndsAt", "endsAt", time(self.ends_at.map_or_else(GoTime::zero, GoTime::utc))),
                 field("GeneratorURL", "generatorURL", Value::text(self.generator_url)),
                 field("Fingerprint", "fingerprint", Value::text(self.fingerprint)),
+                field("IsNew", "", Value::Bool(self.is_new)),
             ],
         )
     }

@@ -29,6 +29,7 @@ fn render(templates: &NotificationTemplates, text: &str, html: bool) -> Result<S
         ends_at: None,
         generator_url: "http://p/graph?x=1+2",
         fingerprint: "0123456789abcdef",
+        is_new: false,
     };
     let resolved = AlertData {
         starts_at: at("2023-11-14T20:00:00Z"),
@@ -48,9 +49,33 @@ fn render(templates: &NotificationTemplates, text: &str, html: bool) -> Result<S
         common_annotations: &map(&[("runbook", "http://r")]),
         route_labels: &map(&[("team", "sre")]),
         external_url: "http://am:9093",
+        links: &map(&[("silence", "http://b/act/x")]),
     };
     let now = at("2023-11-14T23:13:20.123Z");
     if html { templates.html(text, &data, now) } else { templates.text(text, &data, now) }
+}
+
+#[test]
+fn a_services_escape_reaches_every_inserted_value_and_nothing_else() {
+    let data = NotificationData {
+        receiver: "team",
+        status: "firing",
+        alerts: Vec::new(),
+        reason: "first_notification",
+        group_labels: &map(&[("alertname", "a*b")]),
+        common_labels: &map(&[]),
+        common_annotations: &map(&[]),
+        route_labels: &map(&[]),
+        external_url: "http://am:9093",
+        links: &map(&[]),
+    };
+    let templates = NotificationTemplates::new();
+    let text =
+        r#"*{{ template "inner" . }}* {{ "*" | safeHtml }}{{ define "inner" }}{{ .GroupLabels.alertname }}{{ end }}"#;
+    let star = |value: &str| value.replace('*', "<*>");
+    let now = Timestamp::from_rfc3339("2023-11-14T23:13:20Z").unwrap();
+    assert_eq!(templates.escaped(text, &data, now, false, &star).unwrap(), "*a<*>b* *");
+    assert_eq!(templates.escaped(text, &data, now, true, &star).unwrap(), "*a&lt;*&gt;b* *");
 }
 
 fn check(table: &[(&str, Want)], html: bool) {
@@ -156,6 +181,7 @@ fn the_receiver_is_quoted_for_the_link() {
         common_labels: &BTreeMap::new(),
         common_annotations: &BTreeMap::new(),
         route_labels: &BTreeMap::new(),
+        links: &map(&[]),
         external_url: "",
     };
     let templates = NotificationTemplates::new();
@@ -200,7 +226,7 @@ fn hostile_labels_stay_text() {
 const EMAIL: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>[FIRING:1] Down (page)</title>\n</head>\n<body style=\"margin:0;padding:16px;background:#f4f4f4;color:#222;font-family:Helvetica,Arial,sans-serif;font-size:14px;line-height:1.5\">\n<div style=\"max-width:640px;margin:0 auto;background:#fff;border:1px solid #ddd\">\n<div style=\"padding:14px 20px;color:#fff;font-size:16px;background:#b3261e\">[FIRING:1] Down (page)</div>\n<div style=\"padding:10px 20px\">\n<p><a href=\"http://am:9093/#/alerts?receiver=team\">View in Brownout</a></p>\n<h3 style=\"margin:12px 0 4px\">1 firing</h3>\n\n<div style=\"border-top:1px solid #ddd;padding:10px 0\">\n<table style=\"border-collapse:collapse;font-size:14px\">\n<tr><td style=\"color:#666;padding:1px 12px 1px 0\">alertname</td><td>Down</td></tr>\n<tr><td style=\"color:#666;padding:1px 12px 1px 0\">instance</td><td>a&lt;b&gt;</td></tr>\n<tr><td style=\"color:#666;padding:1px 12px 1px 0\">severity</td><td>page</td></tr>\n<tr><td style=\"color:#666;padding:1px 12px 1px 0\"><i>summary</i></td><td>it&#39;s &#34;down&#34; &amp; out</td></tr>\n<tr><td style=\"color:#666;padding:1px 12px 1px 0\"><i>url</i></td><td>http://x/?a=1&amp;b=2</td></tr>\n<tr><td style=\"color:#666;padding:1px 12px 1px 0\">since</td><td>2023-11-14 22:13:20 UTC</td></tr>\n</table>\n<a href=\"http://p/graph?x=1&#43;2\">Source</a>\n</div>\n\n<h3 style=\"margin:12px 0 4px\">1 resolved</h3>\n\n<div style=\"border-top:1px solid #ddd;padding:10px 0\">\n<table style=\"border-collapse:collapse;font-size:14px\">\n<tr><td style=\"color:#666;padding:1px 12px 1px 0\">alertname</td><td>Down</td></tr>\n<tr><td style=\"color:#666;padding:1px 12px 1px 0\">instance</td><td>c</td></tr>\n<tr><td style=\"color:#666;padding:1px 12px 1px 0\">severity</td><td>page</td></tr>\n<tr><td style=\"color:#666;padding:1px 12px 1px 0\">since</td><td>2023-11-14 20:00:00 UTC until 2023-11-14 21:00:00 UTC</td></tr>\n</table>\n<a href=\"#ZgotmplZ\">Source</a>\n</div>\n\n</div>\n</div>\n<p style=\"text-align:center;color:#888;font-size:12px\">Sent by <a style=\"color:#888\" href=\"http://am:9093\">Brownout</a></p>\n</body>\n</html>\n";
 
 #[rustfmt::skip]
-const TEXT: [(&str, Want); 40] = [
+const TEXT: [(&str, Want); 41] = [
     ("{{ .Receiver }} {{ .Status }} {{ .ExternalURL }}", Gives("team firing http://am:9093")),
     ("{{ template \"__subject\" . }}", Gives("[FIRING:1] Down (page)")),
     ("{{ template \"__alertmanagerURL\" . }}", Gives("http://am:9093/#/alerts?receiver=team")),
@@ -223,6 +249,7 @@ const TEXT: [(&str, Want); 40] = [
     ("{{ .CommonLabels.Names }} {{ .CommonLabels.Values }} {{ .CommonLabels.Names | join \",\" }}", Gives("[alertname severity] [Down page] alertname,severity")),
     ("{{ range .CommonLabels.SortedPairs }}{{ .Name }}:{{ .Value }};{{ end }}", Gives("alertname:Down;severity:page;")),
     ("{{ .CommonLabels.severity }} {{ .CommonLabels.nothing }}|", Gives("page |")),
+    ("{{ len .Alerts.New }} {{ .Alerts.Still | len }} {{ (index .Alerts 0).IsNew }} {{ .Links.silence }}{{ .Links.x }}", Gives("0 1 false http://b/act/x")),
     ("{{ len .Alerts }} {{ .Alerts.Firing | len }} {{ len .Alerts.Resolved }}", Gives("2 1 1")),
     ("{{ range .Alerts }}{{ .Labels.instance }} {{ .Status }} {{ .StartsAt }} {{ .EndsAt }} {{ .Fingerprint }};{{ end }}", Gives("a<b> firing 2023-11-14 22:13:20.123 +0000 UTC 0001-01-01 00:00:00 +0000 UTC 0123456789abcdef;c resolved 2023-11-14 20:00:00 +0000 UTC 2023-11-14 21:00:00 +0000 UTC fedcba9876543210;")),
     ("{{ (index .Alerts 0).StartsAt.Format \"15:04:05 MST\" }} {{ (index .Alerts 0).EndsAt.IsZero }} {{ (index .Alerts 1).EndsAt.Unix }}", Gives("22:13:20 UTC true 1699995600")),

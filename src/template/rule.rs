@@ -94,6 +94,7 @@ impl RuleTemplate {
             external_url: vars.external_url,
             query: vars.query,
             html: false,
+            escape: None,
             own: &source.defined,
             shared: &shared,
         };

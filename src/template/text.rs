@@ -339,7 +339,8 @@ pub(super) fn json(value: &Value, out: &mut String) -> Result<(), String> {
         }
         Value::Struct(object) => {
             out.push('{');
-            for (at, field) in object.fields.iter().enumerate() {
+            // A field without a name in JSON is one of ours, which Alertmanager's JSON has not.
+            for (at, field) in object.fields.iter().filter(|field| !field.json.is_empty()).enumerate() {
                 out.push_str(if at > 0 { "," } else { "" });
                 json_text(field.json, out);
                 out.push(':');

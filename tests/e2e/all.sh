@@ -24,5 +24,8 @@ run loop.py --trials 5
 run logline.py --lines 25
 run crash.py --kills 8
 run reload.py
+run amtool.py
+run forward.py
+run receivers.py --alerts 60
 run dashboards.py
 exit "$failed"

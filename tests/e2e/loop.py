@@ -67,7 +67,8 @@ def first_round(checks, events, service, agent):
     checks.check("a mail came to the right address", mail["to"] == ["ops@example.org"] and mail["from"] == "brownout@example.org", mail)
     checks.check("its subject says what and where", "FIRING" in message["subject"] and "ServiceDown" in message["subject"], message["subject"])
     kinds = sorted(part.get_content_type() for part in message.walk() if not part.is_multipart())
-    checks.check("it has a text and an HTML part", kinds == ["text/html", "text/plain"], kinds)
+    # A picture where there was something to draw.
+    checks.check("it has a text and an HTML part", [kind for kind in kinds if kind != "image/png"] == ["text/html", "text/plain"], kinds)
     text = message.get_body(("plain",)).get_content()
     checks.check("its text names the target and the runbook", f"127.0.0.1:{service.port}" in text and "runbooks.example.org" in text, text)
     _, hook = events.wait("webhook", after=down)

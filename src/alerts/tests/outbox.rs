@@ -40,6 +40,7 @@ fn message(group: &str, id: &str, alerts: &str, reason: NotifyReason) -> Notific
         truncated_alerts: 0,
         external_url: String::new(),
         created_at: at(0),
+        links: BTreeMap::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::global::{AlertmanagerGlobal, Smtp};
 use super::receivers::Receiver;
 use super::route::{NamedIntervals, Route};
+use super::service_values::holding;
 use crate::yaml::{Fields, Spanned, nearest};
 
 pub(super) fn all(
@@ -92,8 +93,8 @@ fn needs(fields: &mut Fields<'_>, receiver: &Receiver, global: Option<&Alertmana
             fields.push(email.to.place.error("there is no sender's address for this", help));
         }
     }
-    let given = global.map(|global| global.services.clone()).unwrap_or_default();
-    for other in &receiver.others {
+    let given = global.map(|global| holding(&global.services)).unwrap_or_default();
+    for other in &receiver.services {
         for (here, there) in other.missing(&given) {
             let list = |keys: &[&str]| keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" or ");
             let beside = if there.is_empty() { String::new() } else { format!(", or {} under `global`", list(there)) };

@@ -1,8 +1,8 @@
 //! Alertmanager's `global`: defaults of its receivers.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::service_values::{self, Values};
 use super::services;
 use crate::config::client::{Client, SecretField, Tls};
 use crate::config::values::HostPort;
@@ -14,8 +14,8 @@ pub struct AlertmanagerGlobal {
     pub resolve_timeout: Duration,
     pub http_config: Option<Client>,
     pub smtp: Smtp,
-    /// The keys of services that this version does not notify, where they hold something.
-    pub services: BTreeSet<&'static str>,
+    /// What services take where a receiver does not say otherwise.
+    pub services: Values,
 }
 
 /// How mail is sent: `smtp_*` in `global`, or the same without the prefix in an `email_configs`.
@@ -90,9 +90,10 @@ impl Decode for AlertmanagerGlobal {
         let tls_config = fields.optional("smtp_tls_config", "TLS to the mail server");
         let force_implicit_tls =
             fields.optional("smtp_force_implicit_tls", "true: TLS from the start; if missing, so on port 465");
-        let services = services::read(&mut fields, &services::GLOBAL);
+        let services = service_values::read(&mut fields, &services::GLOBAL);
+        let given = service_values::holding(&services);
         for pair in services::GLOBAL_EXCLUSIVE {
-            services::exclude(&mut fields, &services, pair);
+            service_values::exclude(&mut fields, &given, pair);
         }
         fields.finish();
         let smtp = Smtp {

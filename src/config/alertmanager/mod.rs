@@ -1,20 +1,24 @@
 //! `alertmanager`: Alertmanager's own grammar (its `docs/configuration.md`) with its rules between fields, so that
-//! [`decode_alertmanager`] gives Alertmanager's verdict on a whole file. What this version does not do (other services than
-//! mail and webhooks) is refused apart from that.
+//! [`decode_alertmanager`] gives Alertmanager's verdict on a whole file. What this version does not do
+//! is refused apart from that.
 
 mod check;
+mod extras;
 mod global;
 mod receivers;
 mod route;
+mod service_values;
 mod services;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+pub use extras::{Digest, Flapping, Links, Reminders};
 pub use global::{AlertmanagerGlobal, Smtp};
 pub use receivers::{Email, Receiver, Webhook};
 pub use route::{InhibitRule, NamedIntervals, Route};
+pub use service_values::{Given, ServiceConfig, Values};
 
 use super::values::refuse;
 use crate::yaml::{At, Decode, Problem, SourceFile, Spanned, decode_text};
@@ -34,6 +38,11 @@ pub struct Alertmanager {
     pub time_intervals: Vec<NamedIntervals>,
     pub templates: Vec<Spanned<String>>,
     pub resolve_when_muted: bool,
+    pub flapping: Option<Flapping>,
+    pub links: Option<Links>,
+    pub silence_reminders: Option<Reminders>,
+    pub digest: Option<Digest>,
+    pub allow_exec: bool,
     pub refused: Vec<Problem>,
 }
 
@@ -55,6 +64,20 @@ impl Decode for Alertmanager {
             "false",
             "not in Alertmanager: the end of an alert that was told is told too while it is silenced, inhibited or muted",
         );
+        let flapping = fields.optional("flapping", "not in Alertmanager: alerts that come and go are told less often");
+        let links = fields.optional("links", "not in Alertmanager: links in messages that silence or acknowledge");
+        let silence_reminders =
+            fields.optional("silence_reminders", "not in Alertmanager: alerts about silences that may be forgotten");
+        let digest: Option<Digest> =
+            fields.optional("digest", "not in Alertmanager: a message about the noisiest rules");
+        if let Some(digest) = &digest
+            && receivers.iter().all(|receiver| receiver.name.value != digest.receiver.value)
+        {
+            let message = format!("there is no receiver `{}`", digest.receiver.value);
+            fields.push(digest.receiver.place.error(message, Some("write the name of one of `receivers`".to_owned())));
+        }
+        let allow_exec =
+            fields.or("allow_exec", "false", "not in Alertmanager: whether `exec_configs` may start programs");
         let mut refused = Vec::new();
         let keys = ["tracing", "event_recorder"];
         refuse(&mut fields, &keys, "`{}` is not supported in this version", "remove it", &mut refused);
@@ -70,6 +93,11 @@ impl Decode for Alertmanager {
             time_intervals,
             templates,
             resolve_when_muted,
+            flapping,
+            links,
+            silence_reminders,
+            digest,
+            allow_exec,
             refused,
         })
     }

@@ -1,7 +1,7 @@
-//! Alertmanager's `receivers`: email and webhook in full.
+//! Alertmanager's `receivers`: email, webhook and our own exec here, the services by their table.
 
 use super::global::{Smtp, host_port, text};
-use super::services::{self, OtherIntegration};
+use super::service_values::{self, ServiceConfig};
 use crate::config::client::{Client, SecretField};
 use crate::config::values::{Entries, GoDuration, SecretUrl, at_most_one, refuse};
 use crate::yaml::{At, Decode, Problem, Spanned};
@@ -12,7 +12,8 @@ pub struct Receiver {
     pub name: Spanned<String>,
     pub email_configs: Vec<Spanned<Email>>,
     pub webhook_configs: Vec<Spanned<Webhook>>,
-    pub others: Vec<OtherIntegration>,
+    pub services: Vec<ServiceConfig>,
+    pub exec_configs: Vec<Spanned<Exec>>,
     pub refused: Vec<Problem>,
 }
 
@@ -25,7 +26,8 @@ impl Decode for Receiver {
         }
         let email_configs = fields.or("email_configs", "[]", "mail");
         let webhook_configs = fields.or("webhook_configs", "[]", "requests in Alertmanager's webhook format");
-        let others = services::read_all(&mut fields);
+        let services = service_values::read_all(&mut fields);
+        let exec_configs = fields.or("exec_configs", "[]", "programs of one's own; only with `allow_exec: true`");
         let mut refused = Vec::new();
         refuse(
             &mut fields,
@@ -35,7 +37,7 @@ impl Decode for Receiver {
             &mut refused,
         );
         fields.finish();
-        Some(Receiver { name: name?, email_configs, webhook_configs, others, refused })
+        Some(Receiver { name: name?, email_configs, webhook_configs, services, exec_configs, refused })
     }
 }
 
@@ -108,6 +110,7 @@ pub struct Webhook {
     pub send_resolved: bool,
     pub url: Option<Spanned<SecretUrl>>,
     pub url_file: Option<Spanned<String>>,
+    pub secret: SecretField,
     pub http_config: Option<Client>,
     pub max_alerts: u64,
     pub timeout: GoDuration,
@@ -125,6 +128,11 @@ impl Decode for Webhook {
             let help = Some("add `url: https://host/path`".to_owned());
             fields.problem("url", "a webhook needs `url` or `url_file`", help);
         }
+        let docs = [
+            "not in Alertmanager: signs as Standard Webhooks has it; `whsec_` and 24 to 64 bytes in base64",
+            "a file that holds the secret; it is read when it is used",
+        ];
+        let secret = SecretField::read(&mut fields, "secret", "secret_file", docs);
         let http_config = fields.optional("http_config", "how the request is made");
         let max_alerts = fields.or("max_alerts", "0", "the most alerts in one request, the rest is counted; 0 for all");
         let timeout = fields.or("timeout", "0s", "how long a request may take; 0 for the house's own limit");
@@ -132,6 +140,37 @@ impl Decode for Webhook {
         let help = "remove it: the request has Alertmanager's own format";
         refuse(&mut fields, &["payload"], "`{}` is not supported in this version", help, &mut refused);
         fields.finish();
-        Some(Webhook { send_resolved, url, url_file, http_config, max_alerts, timeout, refused })
+        Some(Webhook { send_resolved, url, url_file, secret, http_config, max_alerts, timeout, refused })
+    }
+}
+
+/// One of `exec_configs`.
+#[derive(Clone, Debug)]
+pub struct Exec {
+    pub send_resolved: bool,
+    pub command: Vec<String>,
+    pub timeout: GoDuration,
+    pub max_alerts: u64,
+}
+
+impl Decode for Exec {
+    fn decode(at: &mut At<'_>) -> Option<Exec> {
+        let doc = "A program that is started for each message, with the webhook's JSON on its standard input. Not in \
+                   Alertmanager. It gets no environment but PATH, BROWNOUT_ID, BROWNOUT_STATUS and BROWNOUT_RECEIVER. Exit \
+                   status 0 is success; 64 to 78, but for 75, is a refusal; any other is tried again.";
+        let mut fields = at.record("exec config", doc)?;
+        let send_resolved = fields.or("send_resolved", "true", "whether the end of alerts is told too");
+        let command: Option<Spanned<Vec<String>>> =
+            fields.required("command", "the program, as an absolute path, and its arguments: no shell, no templates");
+        if let Some(command) = &command
+            && !command.value.first().is_some_and(|program| program.starts_with('/'))
+        {
+            let help = Some("write `command: [/usr/local/bin/tell, argument]`".to_owned());
+            fields.push(command.place.error("the program must be an absolute path", help));
+        }
+        let timeout = fields.or("timeout", "0s", "after it the program is killed; 0 for the house's own limit");
+        let max_alerts = fields.or("max_alerts", "0", "the most alerts in one message, the rest is counted; 0 for all");
+        fields.finish();
+        Some(Exec { send_resolved, command: command?.value, timeout, max_alerts })
     }
 }

@@ -54,6 +54,7 @@ pub struct Route {
     pub group_interval: Option<Spanned<Duration>>,
     pub repeat_interval: Option<Spanned<Duration>>,
     pub resolve_wait: Option<Duration>,
+    pub severity_ladder: Option<Vec<Spanned<String>>>,
     pub labels: LabelPairs,
     pub mute_time_intervals: Vec<Spanned<String>>,
     pub active_time_intervals: Vec<Spanned<String>>,
@@ -91,6 +92,12 @@ impl Decode for Route {
             "resolve_wait",
             "not in Alertmanager: how soon the end of an alert is told, where that is before the next `group_interval`",
         );
+        let severity_ladder: Option<Vec<Spanned<String>>> = fields.optional(
+            "severity_ladder",
+            "not in Alertmanager: values of `severity`, mildest first: an alert is not told while the same one fires with a \
+             higher severity; inherited, `[]` ends it",
+        );
+        check_ladder(&mut fields, severity_ladder.as_deref().unwrap_or_default());
         let labels: LabelPairs = fields.or("labels", "{}", "labels of the route itself, shown with its groups");
         let routes = fields.or("routes", "[]", "the children");
         let mut refused = Vec::new();
@@ -110,12 +117,27 @@ impl Decode for Route {
             group_interval,
             repeat_interval,
             resolve_wait,
+            severity_ladder,
             labels,
             mute_time_intervals,
             active_time_intervals,
             routes,
             refused,
         })
+    }
+}
+
+fn check_ladder(fields: &mut Fields<'_>, ladder: &[Spanned<String>]) {
+    for (index, rung) in ladder.iter().enumerate() {
+        if ladder[..index].contains(rung) {
+            fields.push(rung.place.error(format!("`{}` is there twice", rung.value), Some("remove one".into())));
+        } else if rung.value.is_empty() {
+            fields.push(rung.place.error("a rung is empty", Some("write a value of the label `severity`".into())));
+        }
+    }
+    if let [only] = ladder {
+        let help = Some("write the milder severities before it, for example [info, warning, critical]".to_owned());
+        fields.push(only.place.error("a ladder needs two rungs or more", help));
     }
 }
 

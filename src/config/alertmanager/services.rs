@@ -1,46 +1,30 @@
-//! The services that Alertmanager can notify and this version cannot: their fields are read and held to Alertmanager's
-//! rules, so that a pasted file gets Alertmanager's verdict, and a refusal of its own apart from that.
+//! The services of Alertmanager, and those that it does not have: their fields, and Alertmanager's rules between them. One
+//! table says it all: it reads, checks and describes.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
-use crate::config::client::Client;
-use crate::config::values::{Anything, GoDuration, HttpUrl, SecretUrl};
-use crate::net::Secret;
-use crate::yaml::{At, Decode, Fields, Place};
-
-/// What stands in a field.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    Text,
-    Secret,
-    Bool,
-    Url,
-    SecretUrl,
-    Whole,
-    Span,
-    Texts,
-    Map,
-    Any,
-}
-
+use super::service_values::Kind;
 use Kind::{Any, Bool, Map, Secret as Hush, SecretUrl as HushUrl, Span, Text, Texts, Url, Whole};
 
+use crate::notify::Service;
+
+/// Keys of which one must be given: here, or (second list) in `global`.
+pub(super) type Need = (&'static [&'static str], &'static [&'static str]);
+
 /// One service.
-struct Service {
-    key: &'static str,
-    record: &'static str,
-    fields: &'static [(&'static str, Kind)],
-    /// Of each row at least one must be given, here or (second list) in `global`.
-    needs: &'static [(&'static [&'static str], &'static [&'static str])],
+pub(super) struct Row {
+    pub service: Service,
+    pub key: &'static str,
+    pub record: &'static str,
+    pub fields: &'static [(&'static str, Kind)],
+    pub needs: &'static [Need],
     /// Pairs that exclude each other.
-    exclusive: &'static [[&'static str; 2]],
+    pub exclusive: &'static [[&'static str; 2]],
     /// The only words that a field may have.
-    words: &'static [(&'static str, &'static [&'static str])],
+    pub words: &'static [(&'static str, &'static [&'static str])],
 }
 
-const SERVICES: [Service; 16] = [
-    Service {
+pub(super) const SERVICES: [Row; 20] = [
+    Row {
+        service: Service::Discord,
         key: "discord_configs",
         record: "discord config",
         fields: &[
@@ -56,7 +40,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[["webhook_url", "webhook_url_file"]],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::IncidentIo,
         key: "incidentio_configs",
         record: "incidentio config",
         fields: &[
@@ -72,7 +57,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[["url", "url_file"], ["alert_source_token", "alert_source_token_file"]],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::Jira,
         key: "jira_configs",
         record: "jira config",
         fields: &[
@@ -94,7 +80,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::Mattermost,
         key: "mattermost_configs",
         record: "mattermost config",
         fields: &[
@@ -127,7 +114,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[["webhook_url", "webhook_url_file"]],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::MsTeams,
         key: "msteams_configs",
         record: "msteams config",
         fields: &[
@@ -141,7 +129,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[["webhook_url", "webhook_url_file"]],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::MsTeamsV2,
         key: "msteamsv2_configs",
         record: "msteamsv2 config",
         fields: &[("webhook_url", HushUrl), ("webhook_url_file", Text), ("title", Text), ("text", Text)],
@@ -149,7 +138,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[["webhook_url", "webhook_url_file"]],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::OpsGenie,
         key: "opsgenie_configs",
         record: "opsgenie config",
         fields: &[
@@ -172,7 +162,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[["api_key", "api_key_file"]],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::PagerDuty,
         key: "pagerduty_configs",
         record: "pagerduty config",
         fields: &[
@@ -198,10 +189,12 @@ const SERVICES: [Service; 16] = [
         exclusive: &[["routing_key", "routing_key_file"], ["service_key", "service_key_file"]],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::Pushover,
         key: "pushover_configs",
         record: "pushover config",
         fields: &[
+            ("api_url", Url),
             ("user_key", Hush),
             ("user_key_file", Text),
             ("token", Hush),
@@ -223,7 +216,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[["user_key", "user_key_file"], ["token", "token_file"], ["html", "monospace"]],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::RocketChat,
         key: "rocketchat_configs",
         record: "rocketchat config",
         fields: &[
@@ -253,7 +247,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[["token", "token_file"], ["token_id", "token_id_file"]],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::Slack,
         key: "slack_configs",
         record: "slack config",
         fields: &[
@@ -292,7 +287,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[["api_url", "api_url_file"], ["app_token", "app_token_file"]],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::Sns,
         key: "sns_configs",
         record: "sns config",
         fields: &[
@@ -309,7 +305,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[["topic_arn", "target_arn"], ["topic_arn", "phone_number"], ["target_arn", "phone_number"]],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::Telegram,
         key: "telegram_configs",
         record: "telegram config",
         fields: &[
@@ -330,7 +327,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[["bot_token", "bot_token_file"], ["chat_id", "chat_id_file"]],
         words: &[("parse_mode", &["", "Markdown", "MarkdownV2", "HTML"])],
     },
-    Service {
+    Row {
+        service: Service::VictorOps,
         key: "victorops_configs",
         record: "victorops config",
         fields: &[
@@ -351,7 +349,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[["api_key", "api_key_file"]],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::WebEx,
         key: "webex_configs",
         record: "webex config",
         fields: &[("api_url", Url), ("message", Text), ("room_id", Text)],
@@ -359,7 +358,8 @@ const SERVICES: [Service; 16] = [
         exclusive: &[],
         words: &[],
     },
-    Service {
+    Row {
+        service: Service::WeChat,
         key: "wechat_configs",
         record: "wechat config",
         fields: &[
@@ -380,6 +380,77 @@ const SERVICES: [Service; 16] = [
         ],
         exclusive: &[["api_secret", "api_secret_file"]],
         words: &[("message_type", &["text", "markdown"])],
+    },
+    Row {
+        service: Service::DingTalk,
+        key: "dingtalk_configs",
+        record: "dingtalk config",
+        fields: &[
+            ("webhook_url", HushUrl),
+            ("webhook_url_file", Text),
+            ("secret", Hush),
+            ("secret_file", Text),
+            ("title", Text),
+            ("message", Text),
+            ("at_mobiles", Texts),
+            ("at_all", Bool),
+        ],
+        needs: &[(&["webhook_url", "webhook_url_file"], &[])],
+        exclusive: &[["webhook_url", "webhook_url_file"], ["secret", "secret_file"]],
+        words: &[],
+    },
+    Row {
+        service: Service::Feishu,
+        key: "feishu_configs",
+        record: "feishu config",
+        fields: &[
+            ("webhook_url", HushUrl),
+            ("webhook_url_file", Text),
+            ("secret", Hush),
+            ("secret_file", Text),
+            ("title", Text),
+            ("message", Text),
+        ],
+        needs: &[(&["webhook_url", "webhook_url_file"], &[])],
+        exclusive: &[["webhook_url", "webhook_url_file"], ["secret", "secret_file"]],
+        words: &[],
+    },
+    Row {
+        service: Service::WeCom,
+        key: "wecom_configs",
+        record: "wecom config",
+        fields: &[
+            ("webhook_url", HushUrl),
+            ("webhook_url_file", Text),
+            ("message", Text),
+            ("message_type", Text),
+            ("mentioned_list", Texts),
+            ("mentioned_mobile_list", Texts),
+        ],
+        needs: &[(&["webhook_url", "webhook_url_file"], &[])],
+        exclusive: &[["webhook_url", "webhook_url_file"]],
+        words: &[("message_type", &["markdown", "text"])],
+    },
+    Row {
+        service: Service::Ntfy,
+        key: "ntfy_configs",
+        record: "ntfy config",
+        fields: &[
+            ("url", Url),
+            ("topic", Text),
+            ("token", Hush),
+            ("token_file", Text),
+            ("title", Text),
+            ("message", Text),
+            ("priority", Text),
+            ("tags", Texts),
+            ("click", Text),
+            ("icon", Text),
+            ("markdown", Bool),
+        ],
+        needs: &[(&["topic"], &[])],
+        exclusive: &[["token", "token_file"]],
+        words: &[],
     },
 ];
 
@@ -429,123 +500,3 @@ pub(super) const GLOBAL_EXCLUSIVE: [[&str; 2]; 11] = [
     ["mattermost_webhook_url", "mattermost_webhook_url_file"],
     ["slack_app_token_file", "slack_api_url_file"],
 ];
-
-/// Reads fields by their kinds; gives the keys that hold something.
-pub(super) fn read(fields: &mut Fields<'_>, known: &[(&'static str, Kind)]) -> BTreeSet<&'static str> {
-    let mut given = BTreeSet::new();
-    for (key, kind) in known {
-        let holds = match kind {
-            Kind::Text => fields.hidden::<String>(key).is_some_and(|text| !text.is_empty()),
-            Kind::Secret => fields.hidden::<Secret>(key).is_some_and(|text| !text.expose().is_empty()),
-            Kind::Bool => fields.hidden::<bool>(key).is_some(),
-            Kind::Url => fields.hidden::<HttpUrl>(key).is_some(),
-            Kind::SecretUrl => fields.hidden::<SecretUrl>(key).is_some(),
-            Kind::Whole => fields.hidden::<i64>(key).is_some(),
-            Kind::Span => fields.hidden::<GoDuration>(key).is_some_and(|span| span.0 > Duration::ZERO),
-            Kind::Texts => fields.hidden::<Vec<String>>(key).is_some(),
-            Kind::Map => fields.hidden::<std::collections::BTreeMap<String, Anything>>(key).is_some(),
-            Kind::Any => fields.hidden::<Anything>(key).is_some(),
-        };
-        if holds {
-            given.insert(*key);
-        }
-    }
-    given
-}
-
-/// One entry of a service that this version does not notify.
-#[derive(Clone, Debug)]
-pub struct OtherIntegration {
-    /// For example `slack_configs`.
-    pub key: &'static str,
-    pub place: Place,
-    given: BTreeSet<&'static str>,
-    index: usize,
-}
-
-impl OtherIntegration {
-    /// What it needs and finds neither here nor in `global`: each a list of keys of which one will do, and those of `global`.
-    pub(super) fn missing(
-        &self,
-        global: &BTreeSet<&'static str>,
-    ) -> Vec<(&'static [&'static str], &'static [&'static str])> {
-        let found = |(here, there): &&(&'static [&'static str], &'static [&'static str])| {
-            here.iter().any(|key| self.given.contains(key)) || there.iter().any(|key| global.contains(key))
-        };
-        SERVICES[self.index].needs.iter().filter(|need| !found(need)).copied().collect()
-    }
-}
-
-struct Item<const N: usize>(OtherIntegration);
-
-impl<const N: usize> Decode for Item<N> {
-    fn decode(at: &mut At<'_>) -> Option<Item<N>> {
-        at.node()?;
-        let service = &SERVICES[N];
-        let place = at.place();
-        let mut fields = at.record(service.record, "")?;
-        let mut given = read(&mut fields, service.fields);
-        let _: Option<bool> = fields.hidden("send_resolved");
-        let client: Option<Client> = fields.hidden("http_config");
-        let authorized = client.is_some_and(|client| client.authorization.is_some() || !client.bearer.is_empty());
-        // Only Webex needs it, and needs a token in it.
-        if authorized {
-            given.insert("http_config");
-        }
-        for pair in service.exclusive {
-            exclude(&mut fields, &given, *pair);
-        }
-        for (key, words) in service.words {
-            let text: String = fields.hidden(key).unwrap_or_else(|| words[0].to_owned());
-            if !words.contains(&text.as_str()) {
-                let help = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-                fields.problem(key, format!("unknown value `{text}`"), Some(format!("write one of {help}")));
-            }
-        }
-        if fields.hidden::<bool>("update_message") == Some(true) {
-            let url: Option<Secret> = fields.hidden("api_url");
-            if url.is_some_and(|url| url.expose() != "https://slack.com/api/chat.postMessage") {
-                let help =
-                    Some("set `api_url` to https://slack.com/api/chat.postMessage, with a bot's token".to_owned());
-                fields.problem("update_message", "a webhook's messages cannot be updated", help);
-            }
-        }
-        fields.finish();
-        Some(Item(OtherIntegration { key: service.key, place, given, index: N }))
-    }
-}
-
-/// Reports the second of two keys that exclude each other.
-pub(super) fn exclude(fields: &mut Fields<'_>, given: &BTreeSet<&'static str>, [first, second]: [&str; 2]) {
-    if given.contains(first) && given.contains(second) {
-        let help = Some(format!("give at most one of `{first}` and `{second}`"));
-        fields.problem(second, format!("`{second}` beside `{first}`"), help);
-    }
-}
-
-fn read_items<const N: usize>(fields: &mut Fields<'_>, all: &mut Vec<OtherIntegration>) {
-    let items: Option<Vec<Item<N>>> = fields.hidden(SERVICES[N].key);
-    all.extend(items.unwrap_or_default().into_iter().map(|item| item.0));
-}
-
-/// Reads all of them among the fields of a receiver.
-pub(super) fn read_all(fields: &mut Fields<'_>) -> Vec<OtherIntegration> {
-    let mut all = Vec::new();
-    read_items::<0>(fields, &mut all);
-    read_items::<1>(fields, &mut all);
-    read_items::<2>(fields, &mut all);
-    read_items::<3>(fields, &mut all);
-    read_items::<4>(fields, &mut all);
-    read_items::<5>(fields, &mut all);
-    read_items::<6>(fields, &mut all);
-    read_items::<7>(fields, &mut all);
-    read_items::<8>(fields, &mut all);
-    read_items::<9>(fields, &mut all);
-    read_items::<10>(fields, &mut all);
-    read_items::<11>(fields, &mut all);
-    read_items::<12>(fields, &mut all);
-    read_items::<13>(fields, &mut all);
-    read_items::<14>(fields, &mut all);
-    read_items::<15>(fields, &mut all);
-    all
-}

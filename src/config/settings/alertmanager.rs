@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use super::client::{client, secret, tls};
 use super::edges::address;
-use crate::alerts::{GroupBy, InhibitRule, IntegrationSpec, ReceiverSpec, Route, Settings, TimeInterval};
+use crate::alerts::{
+    DigestSettings, FlapSettings, GroupBy, InhibitRule, IntegrationSpec, LinkKey, LinkSettings, ReceiverSpec,
+    ReminderSettings, Route, Settings, TimeInterval,
+};
 use crate::config::alertmanager as written;
 use crate::config::alertmanager::Alertmanager;
 use crate::config::checker::Checker;
@@ -48,6 +51,28 @@ pub fn settings(check: &mut Checker<'_>, external_url: &str, section: Option<&Al
         external_url,
         resolve_timeout: section.global.as_ref().map_or(usual.resolve_timeout, |global| global.resolve_timeout),
         resolve_when_muted: section.resolve_when_muted,
+        flapping: section.flapping.as_ref().map(|flapping| FlapSettings {
+            count: usize::try_from(flapping.count.value).unwrap_or(2),
+            window: flapping.window.value,
+            repeat: flapping.repeat.value,
+            longest: flapping.longest.value,
+        }),
+        // The key is the host's own: the shell puts it in.
+        links: section.links.as_ref().map(|links| LinkSettings {
+            key: LinkKey([0; 32]),
+            valid_for: links.valid_for,
+            silence_for: links.silence_for.value,
+            acknowledge_for: links.acknowledge_for.value,
+        }),
+        silence_reminders: section
+            .silence_reminders
+            .as_ref()
+            .map(|reminders| ReminderSettings { before_end: reminders.before_end, muted_for: reminders.muted_for }),
+        digest: section
+            .digest
+            .as_ref()
+            .map(|digest| DigestSettings { receiver: digest.receiver.value.clone(), every: digest.every.value }),
+        forward: false,
     };
     let templates = templates(check, &section.templates);
     Told { alerts, receivers, templates }
@@ -68,6 +93,7 @@ fn route(check: &mut Checker<'_>, node: &written::Route) -> Route {
         group_interval: node.group_interval.as_ref().map(|span| span.value),
         repeat_interval: node.repeat_interval.as_ref().map(|span| span.value),
         resolve_wait: node.resolve_wait,
+        severity_ladder: node.severity_ladder.as_deref().map(names),
         labels: node.labels.0.iter().cloned().collect(),
         mute_time_intervals: names(&node.mute_time_intervals),
         active_time_intervals: names(&node.active_time_intervals),
@@ -91,6 +117,8 @@ fn spec(receiver: &Receiver) -> ReceiverSpec {
         send_resolved: integration.send_resolved,
         max_alerts: match &integration.kind {
             Kind::Webhook(webhook) => usize::try_from(webhook.max_alerts).unwrap_or(usize::MAX),
+            Kind::Service(service) => usize::try_from(service.max_alerts()).unwrap_or(usize::MAX),
+            Kind::Exec(exec) => usize::try_from(exec.max_alerts).unwrap_or(usize::MAX),
             Kind::Email(_) => 0,
         },
     };
@@ -99,16 +127,6 @@ fn spec(receiver: &Receiver) -> ReceiverSpec {
 
 fn one_receiver(check: &mut Checker<'_>, section: &Alertmanager, receiver: &written::Receiver) -> Receiver {
     check.refused(&receiver.refused);
-    let mut told = Vec::new();
-    for other in &receiver.others {
-        if told.contains(&other.key) {
-            continue;
-        }
-        let message = format!("this version sends mail and webhooks, not `{}`", other.key);
-        let help = "use `email_configs`, or `webhook_configs` with a bridge that speaks to this service";
-        check.error(&other.place, message, help);
-        told.push(other.key);
-    }
     let mut integrations = Vec::new();
     for (index, email) in receiver.email_configs.iter().enumerate() {
         let kind = Kind::Email(Box::new(one_email(check, section, &email.value)));
@@ -123,6 +141,7 @@ fn one_receiver(check: &mut Checker<'_>, section: &Alertmanager, receiver: &writ
         let (name, kind) = (format!("webhook[{index}]"), Kind::Webhook(Box::new(settings)));
         integrations.push(Integration { name, send_resolved: webhook.value.send_resolved, kind });
     }
+    super::services::add(check, section, receiver, &mut integrations);
     Receiver { name: receiver.name.value.clone(), integrations }
 }
 
@@ -165,6 +184,7 @@ fn one_webhook(check: &mut Checker<'_>, section: &Alertmanager, webhook: &writte
         settings.http = client(check, config);
         settings.http.refuse_link_local = refuse_link_local;
     }
+    settings.signing_secrets.extend(secret(check, &webhook.secret));
     settings.max_alerts = webhook.max_alerts;
     settings.timeout = Some(webhook.timeout.0).filter(|span| !span.is_zero());
     Some(settings)

@@ -43,6 +43,11 @@ struct Alert<'a> {
 
 /// The body for a webhook.
 pub fn webhook_json(notification: &Notification) -> Vec<u8> {
+    versioned_json(notification, "4")
+}
+
+/// The same body, of another version.
+pub(in crate::notify) fn versioned_json(notification: &Notification, version: &'static str) -> Vec<u8> {
     let alert = |alert: &'_ NotifiedAlert| -> (String, String) {
         (alert.starts_at.to_rfc3339(), alert.ends_at.map_or_else(|| NOT_ENDED.to_owned(), |at| at.to_rfc3339()))
     };
@@ -66,7 +71,7 @@ pub fn webhook_json(notification: &Notification) -> Vec<u8> {
         common_labels: &notification.common_labels,
         common_annotations: &notification.common_annotations,
         external_url: &notification.external_url,
-        version: "4",
+        version,
         group_key: &notification.group_key,
         truncated_alerts: notification.truncated_alerts,
         reason: notification.reason,

@@ -2,8 +2,12 @@
 
 mod email;
 mod json;
+mod plot;
 mod text;
 
-pub use email::{Email, email};
+pub(super) use email::PICTURE;
+pub use email::{Email, email, silence_url};
+pub(super) use json::versioned_json;
 pub use json::webhook_json;
+pub use plot::{Drawn, Plot};
 pub(super) use text::{escape_html, is_web_link, one_line, plain, shortened};

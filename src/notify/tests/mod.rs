@@ -1,5 +1,9 @@
 //! Deliveries to strict servers on loopback.
 
+mod exec;
+mod hostile;
+mod server;
+mod services;
 mod smtp;
 mod webhook;
 
@@ -42,7 +46,45 @@ pub(in crate::notify) fn notification() -> Notification {
         truncated_alerts: 0,
         external_url: "http://host.test:9797".to_owned(),
         created_at: start + std::time::Duration::from_secs(330),
+        links: BTreeMap::new(),
     }
+}
+
+/// Alertmanager's templates over a notification, as the shell brings them.
+fn templates() -> std::sync::Arc<super::Render> {
+    use crate::template::{AlertData, NotificationData, NotificationTemplates};
+    let (set, none) = (NotificationTemplates::new(), BTreeMap::new());
+    std::sync::Arc::new(move |text: &str, it: &Notification, form: super::Form| {
+        let alert = |alert: &'_ NotifiedAlert| -> (Timestamp, Option<Timestamp>) { (alert.starts_at, alert.ends_at) };
+        let alerts = it.alerts.iter().map(|one| AlertData {
+            status: one.status.as_str(),
+            labels: &one.labels,
+            annotations: &one.annotations,
+            starts_at: alert(one).0,
+            ends_at: alert(one).1,
+            generator_url: &one.generator_url,
+            fingerprint: &one.fingerprint,
+            is_new: one.is_news,
+        });
+        let data = NotificationData {
+            receiver: &it.receiver,
+            status: it.status.as_str(),
+            alerts: alerts.collect(),
+            reason: "new_alerts",
+            group_labels: &it.group_labels,
+            common_labels: &it.common_labels,
+            common_annotations: &it.common_annotations,
+            route_labels: &none,
+            external_url: &it.external_url,
+            links: &it.links,
+        };
+        let written = match form {
+            super::Form::Text => set.text(text, &data, now()),
+            super::Form::Html => set.html(text, &data, now()),
+            form => set.escaped(text, &data, now(), form.is_html(), &|value| form.harmless(value)),
+        };
+        written.map_err(|error| error.to_string())
+    })
 }
 
 /// The wall time of the deliveries.

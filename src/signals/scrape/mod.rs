@@ -14,6 +14,7 @@ mod settings;
 mod target;
 
 pub use board::{Board, Health, TargetState};
+pub use files::DiscoveryFiles;
 pub use parse::{Entry, Format, ParseError, Parser, RawSample, series_labels};
 pub use scraper::run;
 pub use settings::{FileDiscovery, Settings, TargetGroup};
