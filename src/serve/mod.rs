@@ -8,7 +8,6 @@
 //! a wish to change something is handed to the shell as an [`Ask`] and answered by the engine.
 
 mod act;
-mod acts;
 mod alertmanager;
 mod control;
 mod envoy;
@@ -19,6 +18,7 @@ mod guard;
 mod haproxy;
 mod limits;
 mod ofrep;
+mod orders;
 mod page;
 mod plain;
 mod prometheus;

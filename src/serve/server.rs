@@ -22,8 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{
-    Ask, Kill, Shared, act, acts, alertmanager, control, envoy, exposition, flagd, grpc, guard, limits as enforced,
-    ofrep, page, plain, prometheus, scale, wrap,
+    Ask, Kill, Shared, act, alertmanager, control, envoy, exposition, flagd, grpc, guard, limits as enforced,
+    ofrep, orders, page, plain, prometheus, scale, wrap,
 };
 use crate::limits;
 use crate::telemetry::Metric;
@@ -205,7 +205,7 @@ fn router(shared: Shared) -> Router {
         .merge(alertmanager::routes())
         .merge(act::routes())
         .merge(control::routes())
-        .merge(acts::routes())
+        .merge(orders::routes())
         .merge(page::routes())
         .fallback(async || (StatusCode::NOT_FOUND, "nothing here; the page is at /\n"))
         .layer(middleware::from_fn_with_state(shared.clone(), guard::check))
