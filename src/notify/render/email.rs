@@ -414,9 +414,9 @@ mod tests {
     #[test]
     fn links_that_act_are_in_both_parts() {
         let mut notification = notification();
-        assert!(!email(&notification).text.contains("Silence:"));
+        assert!(!email(&notification, None).text.contains("Silence:"));
         notification.links.insert("silence".to_owned(), "http://host.test/act/a.b".to_owned());
-        let mail = email(&notification);
+        let mail = email(&notification, None);
         assert!(mail.text.contains("\nSilence: http://host.test/act/a.b\n"), "{}", mail.text);
         assert!(mail.html.contains("<a href=\"http://host.test/act/a.b\">Silence</a>"), "{}", mail.html);
     }

@@ -64,6 +64,7 @@ fn templates() -> std::sync::Arc<super::Render> {
             ends_at: alert(one).1,
             generator_url: &one.generator_url,
             fingerprint: &one.fingerprint,
+            is_new: one.is_news,
         });
         let data = NotificationData {
             receiver: &it.receiver,
