@@ -22,8 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{
-    Ask, Kill, Shared, act, alertmanager, control, envoy, exposition, flagd, grpc, guard, limits as enforced,
-    ofrep, orders, page, plain, prometheus, scale, wrap,
+    Ask, Kill, Shared, act, alertmanager, control, envoy, exposition, flagd, grpc, guard, limits as enforced, ofrep,
+    orders, page, plain, prometheus, scale, wrap,
 };
 use crate::limits;
 use crate::telemetry::Metric;
