@@ -35,7 +35,7 @@ fn ask(text: &str) -> bool {
         Ok(expr) => {
             let printed = expr.to_string();
             assert!(promql::parse(&printed).is_ok() || printed.len() > limits::PROMQL_BYTES, "{text}\n{printed}");
-            assert!(expr == expr.clone());
+            assert_eq!(expr.clone().to_string(), printed);
             let (view, at) = (View::default(), Timestamp::from_millis(1_000_000));
             let options = Options { max_samples: 100_000, ..Options::default() };
             // Whether it works does not matter here, only that it ends.
@@ -47,7 +47,7 @@ fn ask(text: &str) -> bool {
             assert!(!error.message.is_empty());
             assert!(error.span.start <= error.span.end && error.span.end as usize <= text.len(), "{error:?}");
             let shown = error.render(text);
-            assert!(shown.contains('^') && shown.len() < 4_000, "{} bytes", shown.len());
+            assert!(shown.contains('^') && shown.len() < 4_000, "{} bytes: {:.300}", shown.len(), shown);
             false
         }
     };

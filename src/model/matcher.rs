@@ -7,6 +7,9 @@ use regex::Regex;
 use super::labels::{Labels, NAME, Quoted, is_label_name};
 use crate::limits;
 
+/// Characters of a pattern that a message shows.
+const PATTERN_SHOWN: usize = 200;
+
 /// How a matcher compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MatchOp {
@@ -47,7 +50,7 @@ enum Test {
 
 /// The regular expression of a matcher is not valid, or too large.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("invalid regular expression {pattern:?}: {reason}")]
+#[error("invalid regular expression {:?}: {reason}", shorten(.pattern))]
 pub struct MatcherError {
     pub pattern: String,
     pub reason: String,
@@ -151,6 +154,14 @@ impl fmt::Display for Matcher {
 impl fmt::Debug for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// As much of a pattern as a message shows.
+fn shorten(pattern: &str) -> std::borrow::Cow<'_, str> {
+    match pattern.char_indices().nth(PATTERN_SHOWN) {
+        Some((end, _)) => format!("{}...", &pattern[..end]).into(),
+        None => pattern.into(),
     }
 }
 

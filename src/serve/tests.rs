@@ -14,12 +14,15 @@ use super::*;
 use crate::limits as bounds;
 use crate::telemetry::Metric;
 
+/// The other ends of what the server reads, kept open.
+type Kept = (watch::Sender<bool>, watch::Sender<Arc<About>>, watch::Sender<Arc<Delivery>>, mpsc::Receiver<Ask>);
+
 struct Server {
     address: std::net::SocketAddr,
     boards: watch::Sender<Arc<Switchboard>>,
     telemetry: Telemetry,
     streams: Arc<Semaphore>,
-    _kept: (watch::Sender<bool>, watch::Sender<Arc<About>>, watch::Sender<Arc<Delivery>>, mpsc::Receiver<Ask>),
+    _kept: Kept,
 }
 
 async fn start() -> Server {
@@ -207,5 +210,5 @@ async fn grpc_is_spoken_on_the_same_port() {
 
 #[test]
 fn the_bounds_of_streams_leave_room_for_other_connections() {
-    assert!(bounds::STREAMS < bounds::HTTP_CONNECTIONS);
+    const { assert!(bounds::STREAMS < bounds::HTTP_CONNECTIONS) };
 }

@@ -21,6 +21,7 @@ struct Tally {
 
 /// A folder of the conformance data, or `None` with a word about why not.
 #[expect(clippy::disallowed_methods, reason = "the conformance data is found by an environment variable")]
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 pub fn conformance(folder: &str) -> Option<PathBuf> {
     let Ok(root) = std::env::var("BROWNOUT_CONFORMANCE") else {
         println!("skipped: BROWNOUT_CONFORMANCE is not set");

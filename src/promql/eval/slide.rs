@@ -52,6 +52,10 @@ pub(super) enum Sums {
         last: Sample,
         counter: bool,
         /// The samples before each reset; boxed, because most series have none.
+        #[expect(
+            clippy::box_collection,
+            reason = "most series have none: a pointer instead of four words in each window"
+        )]
         resets: Option<Box<VecDeque<Sample>>>,
     },
     Count,
@@ -84,7 +88,7 @@ const WHOLE: i128 = 1 << 53;
 impl FixedSum {
     fn add(&mut self, value: f64, sign: i8) {
         let step = |count: &mut usize| *count = count.wrapping_add_signed(isize::from(sign));
-        if !(value.abs() < LARGEST) {
+        if value.is_nan() || value.abs() >= LARGEST {
             return step(&mut self.odd);
         }
         if value.fract() != 0.0 || (value == 0.0 && value.is_sign_negative()) {
@@ -98,7 +102,7 @@ impl FixedSum {
     /// The sum as any order of adding gives it, if all partial sums are exact.
     pub(super) fn exact(&self) -> Option<f64> {
         let whole = self.odd == 0 && self.fractions == 0 && (self.sizes >> 32) < WHOLE;
-        whole.then(|| (self.sum >> 32) as f64)
+        whole.then_some((self.sum >> 32) as f64)
     }
 
     /// Bounds of a compensated sum of the values; `None` when nothing can be said.
