@@ -19,9 +19,24 @@ pub struct ParseError {
     pub help: Option<String>,
 }
 
+/// Characters of a message that repeats what was written, however much that was.
+const MESSAGE_CHARS: usize = 400;
+
+/// A message of bounded size: the middle of one that is too long is left out.
+fn bounded(message: String) -> String {
+    let chars = message.chars().count();
+    if chars <= MESSAGE_CHARS {
+        return message;
+    }
+    let half = MESSAGE_CHARS / 2;
+    let (first, last): (String, String) =
+        (message.chars().take(half).collect(), message.chars().skip(chars - half).collect());
+    format!("{first} ... {last}")
+}
+
 impl ParseError {
     pub(crate) fn new(span: Span, message: impl Into<String>) -> ParseError {
-        ParseError { span, message: message.into(), help: None }
+        ParseError { span, message: bounded(message.into()), help: None }
     }
 
     pub(crate) fn with_help(mut self, help: impl Into<String>) -> ParseError {
