@@ -26,7 +26,7 @@ run crash.py --kills 8
 run reload.py
 run amtool.py
 run forward.py
-run receivers.py --alerts 60
+run receivers.py --alerts 30 --rate 2 --slack 1000
 run dashboards.py
 run clients.py --trials 10
 run query.py
