@@ -25,7 +25,7 @@ use crate::time::{Clock, Timestamp};
 const BREATH: Duration = Duration::from_millis(5);
 /// Turns that find little: so many a breath apart, then one each so often. Turns that find much (at least
 /// [`MUCH`] bytes) are always a breath apart, as it is their work that costs then, and not their number.
-const SMALL_TURNS: (u32, Duration) = (10, Duration::from_millis(40));
+const SMALL_TURNS: (u32, Duration) = (10, Duration::from_millis(50));
 const MUCH: u64 = 16 << 10;
 /// How often everything is looked at: when all directories are watched, when some are not, and while a rotated file may
 /// still be written under a name that no hint tells.
@@ -108,18 +108,17 @@ async fn follow(
     loop {
         if stopping.is_none() {
             let until = job.clock.instant(next_turn);
+            let breath = job.clock.instant(tail.next_hinted(job.clock.now()));
+            // A hint waits with the kernel until the breath is over: it does not wake anybody before that.
+            let hinted = async {
+                tokio::time::sleep_until(breath).await;
+                tail.watcher.woken().await;
+            };
             tokio::select! {
                 biased;
                 () = stop.as_mut() => stopping = Some(LAST_TURNS),
                 () = tokio::time::sleep_until(until) => {}
-                () = tail.watcher.woken() => {
-                    // Together with the lines that follow at once.
-                    let breath = job.clock.instant(tail.next_hinted(job.clock.now()));
-                    tokio::select! {
-                        () = stop.as_mut() => stopping = Some(LAST_TURNS),
-                        () = tokio::time::sleep_until(breath) => {}
-                    }
-                }
+                () = hinted => {}
             }
         }
         let now = job.clock.now();
