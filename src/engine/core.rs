@@ -8,7 +8,6 @@ use super::actions::{self, ActionSettings};
 use super::dials;
 use super::durable::Restored;
 use super::event::{Command, DeliveryOutcome, Effects, Event, Reply};
-use super::news::News;
 use super::people;
 use super::picture::{DialPicture, LadderPicture, OutboxPicture, Picture, RolloutPicture, ScalePicture};
 use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
@@ -43,7 +42,6 @@ pub struct Engine {
     switches: Switches,
     meta: Arc<BTreeMap<String, MetricMeta>>,
     garbage_due: Timestamp,
-    news: News,
     /// The last step of the system's clock.
     step: Option<Step>,
     /// Room for outcomes, kept from one event to the next.
@@ -91,9 +89,7 @@ impl Engine {
         out.writes.extend(switches.configure(resumed, action_settings, &restored.entries));
         store.retain(&rules.needs());
         let (meta, outcomes) = (Arc::default(), Vec::new());
-        let news = News::default();
-        let mut engine =
-            Engine { store, rules, alerts, switches, meta, garbage_due: resumed, news, step: None, outcomes };
+        let mut engine = Engine { store, rules, alerts, switches, meta, garbage_due: resumed, step: None, outcomes };
         if resumed > now {
             engine.clock_stepped(now, now.as_millis() - resumed.as_millis());
         }
@@ -169,8 +165,7 @@ impl Engine {
         }
         if batch.urgent {
             let mut outcomes = std::mem::take(&mut self.outcomes);
-            let news = self.news.of(&batch.samples);
-            self.rules.triggered(now, &news, &mut self.store, &mut outcomes);
+            self.rules.triggered(now, &batch.samples, &mut self.store, &mut outcomes);
             self.follow(now, outcomes, out);
         }
     }

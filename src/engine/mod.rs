@@ -11,7 +11,6 @@ mod core;
 mod dials;
 mod durable;
 mod event;
-mod news;
 mod people;
 mod picture;
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod findings;
 mod group;
 mod id;
 mod inputs;
+mod news;
 mod outcome;
 mod promql_evaluate;
 mod query;

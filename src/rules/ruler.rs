@@ -9,6 +9,7 @@ use super::durable::{self, Changes};
 use super::evaluate::Evaluate;
 use super::group::Group;
 use super::id::RuleId;
+use super::news::News;
 use super::outcome::{AlertState, Outcome};
 use super::promql_evaluate::PromQl;
 use super::rule::{Body, Rule, Scene, Upstream};
@@ -144,6 +145,7 @@ pub struct Rules {
 /// What waits for an evaluation out of turn.
 #[derive(Default)]
 struct Urgent {
+    news: News,
     /// Ranks in the index.
     waiting: BTreeSet<usize>,
     at: Option<Timestamp>,
@@ -277,15 +279,19 @@ impl Rules {
         self.mark_orphans(now, store);
     }
 
-    /// Takes note of series that changed: evaluates at once every rule that reads one of them, and every rule that reads
-    /// what those rules write.
+    /// Takes note of series that were told: evaluates at once every rule that reads one of them, and every rule that reads
+    /// what those rules write. A value that is the same once more is left to the turn of a rule that has one at least each
+    /// [`limits::SOON`].
     pub fn triggered(&mut self, now: Timestamp, changed: &[(Labels, f64)], store: &mut Store, out: &mut Vec<Outcome>) {
         let (places, groups) = (&self.places, &self.groups);
         let rule = |number: usize| {
             let (group, rule) = places[number];
             &groups[group].rules[rule]
         };
-        self.index.affected(&rule, changed, &mut self.urgent.waiting);
+        let news: Vec<bool> = changed.iter().map(|(labels, value)| self.urgent.news.take(labels, *value)).collect();
+        // What is only said once more matters to a rule whose next turn is far: its `for` goes on.
+        let wants = |sample: usize, number: usize| news[sample] || groups[places[number].0].interval > limits::SOON;
+        self.index.affected(&rule, changed, &wants, &mut self.urgent.waiting);
         if self.urgent.waiting.is_empty() {
             return;
         }

@@ -234,6 +234,21 @@ fn an_urgent_evaluation_leaves_the_schedule_and_the_timers_alone() {
 }
 
 #[test]
+fn what_is_said_once_more_wakes_only_rules_whose_turn_is_far() {
+    for (interval, asked) in [("1s", 0), ("1m", 1)] {
+        let mut world = World::new(&group("g", interval, &["{alert: A, expr: a, for: 5s}"]));
+        world.tell("a", 0.0);
+        assert_eq!(world.asked().len(), 1, "{interval}: the first value is news");
+        world.now = world.now + Duration::from_millis(100);
+        world.tell("a", 0.0);
+        assert_eq!(world.asked().len(), asked, "{interval}");
+        world.now = world.now + Duration::from_millis(100);
+        world.tell("a", 1.0);
+        assert_eq!(world.asked().len(), 1, "{interval}: another value is news");
+    }
+}
+
+#[test]
 fn a_storm_of_urgent_series_is_evaluated_once_per_gap() {
     let mut world = World::new(&yaml(&["{record: b, expr: a}"]));
     world.answer("a", Ok(&[("x", 1.0)]));

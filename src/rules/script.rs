@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub script: Script,
     pub now: Timestamp,
     pub out: Vec<Outcome>,
+    /// The last value of a trigger.
+    told: f64,
 }
 
 /// Settings with the groups of one file.
@@ -76,7 +78,7 @@ impl World {
     pub fn at(yaml: &str, now: Timestamp) -> World {
         let script = Script::default();
         let rules = Rules::with_evaluator(settings(yaml), Box::new(script.clone()), now);
-        World { rules, store: Store::default(), script, now, out: Vec::new() }
+        World { rules, store: Store::default(), script, now, out: Vec::new(), told: 0.0 }
     }
 
     /// What expressions about `name` give from now on: `label` pairs and a value each.
@@ -101,8 +103,14 @@ impl World {
 
     /// Tells of a series that changed.
     pub fn trigger(&mut self, name: &str) -> Vec<Outcome> {
+        self.told += 1.0;
+        self.tell(name, self.told)
+    }
+
+    /// Tells of a value of a series.
+    pub fn tell(&mut self, name: &str, value: f64) -> Vec<Outcome> {
         self.out.clear();
-        let changed = [(Labels::named(name), 1.0)];
+        let changed = [(Labels::named(name), value)];
         self.rules.triggered(self.now, &changed, &mut self.store, &mut self.out);
         self.out.clone()
     }

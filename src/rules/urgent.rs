@@ -81,18 +81,19 @@ impl Index {
         readers.into_iter().collect()
     }
 
-    /// Marks the ranks of the rules that read one of these series, and of those that read what they write.
+    /// Marks the ranks of the rules that read one of these series and want that sample, and of those that read what they write.
     pub fn affected<'a>(
         &self,
         rules: &dyn Fn(Number) -> &'a Rule,
         changed: &[(Labels, f64)],
+        wants: &dyn Fn(usize, Number) -> bool,
         ranks: &mut BTreeSet<usize>,
     ) {
         let mut found = vec![false; self.rank.len()];
         let mut reached = Vec::new();
-        for (labels, _) in changed {
+        for (sample, (labels, _)) in changed.iter().enumerate() {
             for reader in self.candidates(labels.name()) {
-                if found[reader.rule] {
+                if found[reader.rule] || !wants(sample, reader.rule) {
                     continue;
                 }
                 let input = &rules(reader.rule).asked[reader.query].inputs.0[reader.input];

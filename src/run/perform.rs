@@ -61,19 +61,20 @@ impl Performer {
                 batch.push(more);
             }
             let entries: Vec<_> = batch.iter_mut().flat_map(|work| std::mem::take(&mut work.effects.journal)).collect();
-            let saved = entries.is_empty() || self.write_journal(entries).await;
             let audited: Vec<_> = batch.iter_mut().flat_map(|work| std::mem::take(&mut work.effects.audit)).collect();
-            if !audited.is_empty() {
-                self.write_audit(audited).await;
-            }
+            // Two files: the disk is waited for once.
+            let (saved, ()) = tokio::join!(self.write_journal(entries), self.write_audit(audited));
             for work in batch {
                 self.perform(work, saved).await;
             }
         }
     }
 
-    /// True when it is on the disk.
+    /// True when all of it is on the disk.
     async fn write_journal(&self, entries: Vec<crate::engine::Entry>) -> bool {
+        if entries.is_empty() {
+            return true;
+        }
         let journal = Arc::clone(&self.journal);
         let written = tokio::task::spawn_blocking(move || {
             let mut journal = journal.blocking_lock();
@@ -94,7 +95,7 @@ impl Performer {
     }
 
     async fn write_audit(&self, audited: Vec<Audited>) {
-        let Some(audit) = self.audit.clone() else { return };
+        let Some(audit) = self.audit.clone().filter(|_| !audited.is_empty()) else { return };
         let records: Vec<_> = audited.iter().filter_map(|record| serde_json::to_value(record).ok()).collect();
         let written = tokio::task::spawn_blocking(move || audit.blocking_lock().append(&records)).await;
         if let Ok(Err(error)) = written {

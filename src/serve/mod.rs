@@ -22,7 +22,6 @@ mod orders;
 mod page;
 mod plain;
 mod prometheus;
-mod scale;
 mod server;
 mod status;
 mod stream;

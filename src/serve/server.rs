@@ -23,7 +23,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{
     Ask, Kill, Shared, act, alertmanager, control, envoy, exposition, flagd, grpc, guard, limits as enforced, ofrep,
-    orders, page, plain, prometheus, scale, wrap,
+    orders, page, plain, prometheus, wrap,
 };
 use crate::limits;
 use crate::telemetry::Metric;
@@ -200,7 +200,6 @@ fn router(shared: Shared) -> Router {
         .merge(flagd::routes())
         .merge(envoy::routes())
         .merge(enforced::routes())
-        .merge(scale::routes())
         .merge(prometheus::routes(&shared))
         .merge(alertmanager::routes())
         .merge(act::routes())

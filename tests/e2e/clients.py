@@ -448,7 +448,7 @@ def limits(checks, agent):
     peers.wait_for("end of a lease whose holder died", lambda: post(workers + "/acquire")[0] == 200, timeout=5, pause=0.2)
     checks.check("a lease ends by itself", True)
     checks.check("an unknown limit is 404", post(agent.url + "/v1/limits/nothing/acquire")[0] == 404)
-    code, _, body = get(agent.url + "/v1/scale/checkout")
+    code, _, body = get(agent.url + "/api/v1/scales/checkout")
     checks.check("KEDA's metrics-api reads the wish", code == 200 and json.loads(body)["desired"] in (3, 7), body)
 
 
