@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 use crate::limits;
 
 /// A switch's name: letters, digits, `_`, `-` and `.`, starting with a letter, so that it is safe in a path, a key of the
@@ -34,6 +36,20 @@ impl SwitchName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for SwitchName {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+/// Checks the text, as [`SwitchName::new`] does.
+impl<'de> Deserialize<'de> for SwitchName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<SwitchName, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+        SwitchName::new(&text).map_err(de::Error::custom)
     }
 }
 

@@ -198,7 +198,7 @@ mod tests {
         let asks = Default::default();
         let record =
             Record { level: level.into(), value: None, since: at, revision, asks, pin: None, decision: Some(decision) };
-        Write { name: SwitchName::new(name).expect("a name"), record, expected: revision - 1 }
+        Write::here(SwitchName::new(name).expect("a name"), record, revision - 1)
     }
 
     /// What every store must do; an implementation hands in one that is empty.

@@ -402,7 +402,7 @@ impl Switches {
             self.remember(decision);
         }
         let record = self.records.get(name)?.clone();
-        Some(Write { name: name.clone(), record, expected })
+        Some(Write::here(name.clone(), record, expected))
     }
 
     fn degraded_by_rules(&self, but: &SwitchName) -> usize {
@@ -630,7 +630,7 @@ impl Switches {
         for name in due {
             self.unwritten.insert(name.clone(), now + WRITE_RETRY);
             let expected = self.stored.get(&name).copied().unwrap_or(0);
-            writes.extend(self.records.get(&name).map(|r| Write { name: name.clone(), record: r.clone(), expected }));
+            writes.extend(self.records.get(&name).map(|r| Write::here(name.clone(), r.clone(), expected)));
         }
         self.retry_held_back(now, writes);
         let frozen = self.freezes.now().is_some();

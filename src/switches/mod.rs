@@ -21,6 +21,7 @@ mod rollout;
 mod scale;
 mod state;
 mod value;
+mod votes;
 
 pub use arbiter::{FreezeRequest, Judged, LadderRule, PinRequest, Refused, Settings, Switches};
 pub use audit::Audited;
@@ -33,3 +34,4 @@ pub use rollout::{Compare, Evidence, Rollout, RolloutMemory, RolloutRule, Rollou
 pub use scale::{ScaleCall, ScaleMemory, ScaleRule, ScaleSettings, ScaleVerdict};
 pub use state::{Actor, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
 pub use value::{LimitUnit, RolloutState, SwitchKind, SwitchValue, read_share};
+pub use votes::{Census, Member, Place, Term, Vote};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::value::{SwitchKind, SwitchValue};
+use super::votes::{Place, Term};
 use crate::model::SwitchName;
 use crate::time::Timestamp;
 
@@ -183,7 +184,18 @@ impl Record {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
     pub name: SwitchName,
+    pub place: Place,
     pub record: Record,
+    /// The office under which the write is made; the store refuses it when that has ended. `None`: by nobody's office, as
+    /// a person's pin.
+    pub term: Option<Term>,
     /// The revision that the writer saw: the store refuses the write when it has another.
     pub expected: u64,
+}
+
+impl Write {
+    /// A write that speaks for the whole of this store, under nobody's office.
+    pub fn here(name: SwitchName, record: Record, expected: u64) -> Write {
+        Write { name, place: Place::default(), record, term: None, expected }
+    }
 }

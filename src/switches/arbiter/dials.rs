@@ -266,7 +266,7 @@ impl Switches {
             self.remember(decision);
         }
         let record = self.records.get(name)?.clone();
-        Some(Write { name: name.clone(), record, expected })
+        Some(Write::here(name.clone(), record, expected))
     }
 
     /// Takes what the inputs of a `dim` or `limit` rule gave.

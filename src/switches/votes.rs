@@ -1,0 +1,75 @@
+//! What hosts say of switches that speak for more than one of them, as the shared store holds it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::value::SwitchValue;
+use crate::model::SwitchName;
+use crate::time::Timestamp;
+
+/// Whom a record speaks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// This host alone: such a record is never in a shared store.
+    Host,
+    Zone(String),
+    #[default]
+    Fleet,
+}
+
+/// A host's presence; it is gone with the host's lease.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    pub zone: String,
+    /// When the daemon started.
+    pub since: Timestamp,
+    /// The titles, `group/rule`, of the rules that it runs for its zone or the fleet.
+    pub rules: BTreeSet<String>,
+    pub version: String,
+    /// The host's clock when it wrote this, so that a wrong clock can be seen.
+    pub at: Timestamp,
+}
+
+/// What one host thinks that a switch should be; it is gone with the host's lease.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Vote {
+    /// `group/rule`.
+    pub rule: String,
+    pub switch: SwitchName,
+    /// The value as a text; of a feature, the level.
+    pub level: String,
+    /// Of other kinds than features.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<SwitchValue>,
+    /// Since when the host thinks so.
+    pub since: Timestamp,
+    /// The expression that decided, and its value when it has one.
+    pub expression: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<f64>,
+    /// A vote counts no longer than this, whatever became of its lease.
+    pub expires_at: Timestamp,
+}
+
+/// All hosts and what they think, at one revision of the shared store.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Census {
+    pub revision: u64,
+    /// By host.
+    pub members: BTreeMap<String, Member>,
+    /// By host, then by rule.
+    pub votes: BTreeMap<String, BTreeMap<String, Vote>>,
+    /// The host that counts.
+    pub counter: Option<String>,
+}
+
+/// The time of office of the host that counts. A write under an office that has ended is refused by the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// The key that says who is elected.
+    pub key: String,
+    /// The revision at which the key was made; a later office has a greater one.
+    pub number: u64,
+}
