@@ -253,12 +253,12 @@ pub const STORE_TXN: usize = 100;
 pub const STORE_CANDIDATES: usize = 5;
 /// In a fleet of at most so many hosts each of them follows the votes of all; in a larger one only the one that counts.
 pub const STORE_CENSUS_FOR_ALL: u64 = 100;
-/// Writes of one host between two looks at how many decisions and claims are kept.
+/// Decisions of one host between two looks at how many are kept.
 pub const STORE_PRUNE_EVERY: u64 = 50;
 /// Writes that wait for the shared store; more are refused, and the engine gives them again.
 pub const STORE_QUEUE: usize = 256;
-/// Things that one host of the fleet had to do, and did, that are remembered.
-pub const CLAIMS_KEPT: usize = 1_000;
+/// Side effects of decisions that are under way in a fleet.
+pub const STORE_OUTBOX: usize = 1_000;
 
 // ---- switches
 

@@ -100,6 +100,10 @@ own_metrics! {
     SwitchDecisions Counter "brownout_switch_decisions_total" "Changes of a switch, by switch and mode.";
     ScaleCalls Counter "brownout_scale_calls_total" "Scale webhooks, by rule and outcome.";
     StoreConnected Gauge "brownout_store_connected" "1 while the store answers, else 0.";
+    StoreLastSync Gauge "brownout_store_last_sync_seconds" "When the shared store last said that our table is its own, seconds since the epoch; absent without a shared store.";
+    StoreRetries Counter "brownout_store_retries_total" "Calls of the shared store that were made again at another endpoint, by the endpoint that failed.";
+    StoreRelists Counter "brownout_store_relists_total" "Times that the whole of the shared store was read, by reason: begin, minute, compacted or census.";
+    StoreLeasesLost Counter "brownout_store_leases_lost_total" "Leases of this host that ended although it was still there.";
     StoreWriteFailures Counter "brownout_store_write_failures_total" "Writes that the store did not take.";
     JournalWriteFailures Counter "brownout_journal_write_failures_total" "Records that the journal could not write.";
     JournalBytes Gauge "brownout_journal_bytes" "Size of the journal, in bytes.";

@@ -1,12 +1,13 @@
 //! What every store must do: one suite, run by each implementation.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Claim, Mine, Store, StoreError, Table};
+use super::{Mine, Store, StoreError, Table};
 use crate::model::SwitchName;
-use crate::switches::{Actor, Decision, Member, Mode, Place, Record, Vote, Write};
+use crate::switches::{Actor, Decision, HandOver, Member, Mode, Place, Record, Vote, Write};
 use crate::time::Timestamp;
 
 /// Longer than any store may take in a test.
@@ -77,10 +78,6 @@ pub(super) async fn contract(store: &impl Store) {
     let table = store.compare_and_put(zoned.clone()).await.expect("taken");
     assert_eq!(table.zones["eu/1 west"][&zoned.name], zoned.record);
     assert_eq!(table.switches[&zoned.name].revision, 2);
-    assert_eq!(store.claim("call-1").await.expect("claimed"), Claim::Ours);
-    assert_eq!(store.claim("call-1").await.expect("claimed"), Claim::Ours);
-    store.settle("call-1").await.expect("settled");
-    assert_eq!(store.claim("call-1").await.expect("asked"), Claim::Done);
     store.put_mine(Mine::Vote("g/r 1".to_owned(), Some(vote("g/r 1", "off"))));
     let is_said = |votes: usize| move |census: &std::sync::Arc<_>| said(census) == votes;
     until(&mut store.census(), "the vote", is_said(1)).await;
@@ -89,7 +86,14 @@ pub(super) async fn contract(store: &impl Store) {
     until(&mut store.term(), "the office", Option::is_some).await;
     let mut elected = write("b", 2, "full");
     elected.term = store.term().borrow().clone();
+    let term = elected.term.clone().expect("an office");
     store.compare_and_put(elected).await.expect("taken");
+    let call = |state: Option<i32>| HandOver { id: "call/1".into(), state: state.map(Into::into), term: term.clone() };
+    store.hand_over(call(Some(1))).await.expect("taken");
+    store.hand_over(call(Some(2))).await.expect("taken");
+    assert_eq!(store.outbox().await.expect("the outbox"), BTreeMap::from([("call/1".to_owned(), 2.into())]));
+    store.hand_over(call(None)).await.expect("taken");
+    assert_eq!(store.outbox().await.expect("the outbox").len(), 0);
 }
 
 fn said(census: &crate::switches::Census) -> usize {
@@ -123,13 +127,19 @@ pub(super) async fn fleet_contract(one: &impl Store, two: &impl Store, end_one: 
     assert!(matches!(second, Err(StoreError::Conflict { found: 1, .. })), "{second:?}");
     let name = SwitchName::new("c").expect("a name");
     until(&mut two.watch(), "the write of the other", |table| table.switches.contains_key(&name)).await;
-    assert_eq!(one.claim("call-2").await.expect("claimed"), Claim::Ours);
-    assert_eq!(two.claim("call-2").await.expect("claimed"), Claim::Theirs);
     let office = one.term().borrow().clone();
+    let left = |term: &Option<_>| HandOver {
+        id: "call-2".into(),
+        state: Some("half done".into()),
+        term: Option::clone(term).expect("an office"),
+    };
+    one.hand_over(left(&office)).await.expect("taken");
     end_one().await;
     until(&mut two.term(), "the office of the second", Option::is_some).await;
     until(&mut two.census(), "the first gone", |census| census.members.keys().eq(["h2"])).await;
-    assert_eq!(two.claim("call-2").await.expect("claimed"), Claim::Ours);
+    assert_eq!(two.outbox().await.expect("the outbox").len(), 1, "what the first left undone");
+    let refused = two.hand_over(left(&office)).await;
+    assert!(matches!(refused, Err(StoreError::Deposed { .. })), "{refused:?}");
     let mut late = write("c", 2, "full");
     late.term = office;
     let refused = two.compare_and_put(late.clone()).await;

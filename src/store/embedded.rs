@@ -8,20 +8,21 @@
 //! It is a fleet of one: always in reach, and this host is always the one that counts; what the host says of itself is
 //! all there is of a census.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{Claim, Mine, Reach, Store, StoreError, Table};
+use super::{Mine, Reach, Store, StoreError, Table};
 use crate::journal::sync_folder;
 use crate::limits;
 use crate::model::SwitchName;
-use crate::switches::{Census, Decision, Record, Term, Write};
+use crate::switches::{Census, Decision, HandOver, Record, Term, Write};
 
 /// The store of one host. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,8 +41,8 @@ struct Inner {
     census: watch::Sender<Arc<Census>>,
     term: watch::Sender<Option<Term>>,
     reach: watch::Sender<Reach>,
-    /// What was claimed and done, the latest ones.
-    done: Mutex<VecDeque<String>>,
+    /// Lost with the process: of one host, the journal keeps what is under way.
+    outbox: Mutex<BTreeMap<String, Value>>,
 }
 
 /// Records by the names of their switches.
@@ -111,7 +112,7 @@ impl Embedded {
             census: watch::Sender::new(Arc::new(Census { counter: Some(host.to_owned()), ..Census::default() })),
             term: watch::Sender::new(Some(Term { key: String::new(), number: 1 })),
             reach: watch::Sender::new(Reach::Connected),
-            done: Mutex::default(),
+            outbox: Mutex::default(),
         };
         Ok(Embedded { inner: Arc::new(inner) })
     }
@@ -232,19 +233,27 @@ impl Store for Embedded {
         self.inner.census.send_modify(|census| mine.put_into(Arc::make_mut(census), &host));
     }
 
-    async fn claim(&self, id: &str) -> Result<Claim, StoreError> {
-        let done = self.inner.done.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(if done.iter().any(|known| known == id) { Claim::Done } else { Claim::Ours })
+    async fn hand_over(&self, what: HandOver) -> Result<(), StoreError> {
+        let mut outbox = self.inner.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        put_into(&mut outbox, what)
     }
 
-    async fn settle(&self, id: &str) -> Result<(), StoreError> {
-        let mut done = self.inner.done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.push_back(id.to_owned());
-        if done.len() > limits::CLAIMS_KEPT {
-            done.pop_front();
-        }
-        Ok(())
+    async fn outbox(&self) -> Result<BTreeMap<String, Value>, StoreError> {
+        Ok(self.inner.outbox.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
+}
+
+/// Puts or removes a key of an outbox that is in memory.
+pub(super) fn put_into(outbox: &mut BTreeMap<String, Value>, what: HandOver) -> Result<(), StoreError> {
+    let Some(state) = what.state else {
+        outbox.remove(&what.id);
+        return Ok(());
+    };
+    if outbox.len() >= limits::STORE_OUTBOX && !outbox.contains_key(&what.id) {
+        return Err(StoreError::Full { what: what.id, most: limits::STORE_OUTBOX });
+    }
+    outbox.insert(what.id, state);
+    Ok(())
 }
 
 fn read_table(path: &Path) -> std::io::Result<Option<Table>> {

@@ -9,8 +9,8 @@ pub enum StoreError {
     #[error("switch {name} is at revision {found}, not {expected}")]
     Conflict { name: SwitchName, expected: u64, found: u64 },
     /// The office under which the write was made has ended.
-    #[error("switch {name} is not written: this host does not count the votes any more")]
-    Deposed { name: SwitchName },
+    #[error("{what} is not written: this host does not count the votes any more")]
+    Deposed { what: String },
     /// The store does not answer, or has no quorum.
     #[error("the store is out of reach: {0}")]
     Unreachable(String),
@@ -20,6 +20,9 @@ pub enum StoreError {
     /// A record that speaks for one host alone belongs into that host's own store.
     #[error("switch {0} speaks for this host alone, and that is not for the shared store")]
     NotShared(SwitchName),
+    /// The store has no room for more of this.
+    #[error("{what} is not written: the store keeps {most} of them at the most")]
+    Full { what: String, most: usize },
     #[error("store {path}: cannot {action}: {error}")]
     Io { path: std::path::PathBuf, action: &'static str, error: std::sync::Arc<std::io::Error> },
 }

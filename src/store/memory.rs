@@ -9,11 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{Claim, Mine, Reach, Store, StoreError, Table};
+use super::embedded::put_into;
+use super::{Mine, Reach, Store, StoreError, Table};
 use crate::limits;
-use crate::switches::{Census, Decision, Place, Term, Write};
+use crate::switches::{Census, Decision, HandOver, Place, Term, Write};
 use crate::time::Timestamp;
 
 /// What all hosts share. Cheap to clone.
@@ -31,12 +33,9 @@ struct State {
     table: Arc<Table>,
     census: Arc<Census>,
     decisions: VecDeque<Decision>,
-    /// Who claimed what; `None` when it is done.
-    claims: BTreeMap<String, Option<String>>,
-    done: VecDeque<String>,
+    outbox: BTreeMap<String, Value>,
     /// The hosts with a lease that stand for election, by the revision at which they stood.
     standing: BTreeMap<u64, String>,
-    /// Keys of offices are never used twice.
     hosts: BTreeMap<String, Host>,
     writes: u64,
 }
@@ -71,8 +70,7 @@ impl World {
             table: Arc::default(),
             census: Arc::default(),
             decisions: VecDeque::new(),
-            claims: BTreeMap::new(),
-            done: VecDeque::new(),
+            outbox: BTreeMap::new(),
             standing: BTreeMap::new(),
             hosts: BTreeMap::new(),
             writes: 0,
@@ -198,7 +196,6 @@ impl State {
         let census = Arc::make_mut(&mut self.census);
         let was = census.members.remove(name).is_some() | census.votes.remove(name).is_some();
         self.standing.retain(|_, host| host != name);
-        self.claims.retain(|_, who| who.as_deref() != Some(name));
         if was {
             self.revision += 1;
             census.revision = self.revision;
@@ -254,7 +251,7 @@ impl State {
             return Ok(());
         }
         if write.term.as_ref().is_some_and(|term| !self.standing.contains_key(&term.number)) {
-            return Err(StoreError::Deposed { name: name.clone() });
+            return Err(StoreError::Deposed { what: format!("switch {name}") });
         }
         let found = known.map_or(0, |record| record.revision);
         if found != write.expected {
@@ -355,26 +352,16 @@ impl Store for Memory {
         }
     }
 
-    async fn claim(&self, id: &str) -> Result<Claim, StoreError> {
+    async fn hand_over(&self, what: HandOver) -> Result<(), StoreError> {
         let mut state = self.reached()?;
-        let who = state.claims.entry(id.to_owned()).or_insert_with(|| Some(self.host.clone()));
-        Ok(match who {
-            Some(who) if *who == self.host => Claim::Ours,
-            Some(_) => Claim::Theirs,
-            None => Claim::Done,
-        })
+        if !state.standing.contains_key(&what.term.number) {
+            return Err(StoreError::Deposed { what: what.id });
+        }
+        put_into(&mut state.outbox, what)
     }
 
-    async fn settle(&self, id: &str) -> Result<(), StoreError> {
-        let mut state = self.reached()?;
-        state.claims.insert(id.to_owned(), None);
-        state.done.push_back(id.to_owned());
-        if state.done.len() > limits::CLAIMS_KEPT
-            && let Some(oldest) = state.done.pop_front()
-        {
-            state.claims.remove(&oldest);
-        }
-        Ok(())
+    async fn outbox(&self) -> Result<BTreeMap<String, Value>, StoreError> {
+        Ok(self.reached()?.outbox.clone())
     }
 }
 

@@ -13,20 +13,24 @@
 mod contract;
 mod embedded;
 mod error;
+mod etcd;
 mod memory;
 mod table;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::sync::watch;
 
 pub use embedded::Embedded;
 pub use error::StoreError;
+pub use etcd::{Etcd, EtcdSettings};
 pub use memory::{Memory, World};
-pub use table::{Claim, Mine, Reach, Table};
+pub use table::{Mine, Reach, Table};
 
-use crate::switches::{Census, Decision, Term, Write};
+use crate::switches::{Census, Decision, HandOver, Term, Write};
 
 /// A store of switches, as one host sees it.
 pub trait Store {
@@ -55,10 +59,9 @@ pub trait Store {
     /// store is back, so this never waits.
     fn put_mine(&self, mine: Mine);
 
-    /// Asks for the right to do something that one host of the fleet must do: it stays with the host until it says
-    /// [`Store::settle`], or is gone.
-    fn claim(&self, id: &str) -> impl Future<Output = Result<Claim, StoreError>> + Send;
+    /// Puts or removes a key of the outbox, in the office that it names.
+    fn hand_over(&self, what: HandOver) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// What was claimed is done: nobody gets it any more.
-    fn settle(&self, id: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// What the outbox holds: what the host that counts has to see to, also what one before it left undone.
+    fn outbox(&self) -> impl Future<Output = Result<BTreeMap<String, Value>, StoreError>> + Send;
 }

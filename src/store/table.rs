@@ -105,14 +105,3 @@ impl Mine {
         census.revision += 1;
     }
 }
-
-/// Who may do what one host of the fleet must do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// This host.
-    Ours,
-    /// Another one, which is still there: ask again later.
-    Theirs,
-    /// It was done.
-    Done,
-}
