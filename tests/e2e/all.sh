@@ -23,6 +23,7 @@ run() {
 run loop.py --trials 5
 run logline.py --lines 25
 run crash.py --kills 8
+run patience.py --prometheus
 run reload.py
 run amtool.py
 run forward.py
