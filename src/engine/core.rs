@@ -14,7 +14,7 @@ use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
 use crate::model::{Batch, MetricMeta};
 use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, RuleType, Rules, Truth};
 use crate::series::{self, Store};
-use crate::switches::{self, Judged, ScaleVerdict, Switches};
+use crate::switches::{self, FleetSettings, Judged, ScaleVerdict, Switches};
 use crate::time::Timestamp;
 
 /// How often series that nobody needs any more are dropped.
@@ -30,6 +30,8 @@ pub struct Settings {
     pub rules: rules::Settings,
     pub alerts: alerts::Settings,
     pub actions: ActionSettings,
+    /// This host's place in a fleet, with a shared store; `None`: the store is this host's own.
+    pub fleet: Option<FleetSettings>,
     /// Whether what the store takes is wanted in [`Effects::recorded`].
     pub record: bool,
 }
@@ -112,9 +114,10 @@ impl Engine {
                 out.replies.push((number, reply));
             }
             Event::Delivered(id, outcome) => self.delivered(now, &id, outcome),
-            Event::StoreChanged(records) => self.switches.store_has(now, &records),
+            Event::StoreChanged(tables) => self.switches.store_has(now, &tables.fleet),
+            Event::Census(_) | Event::Elected(_) | Event::StoreReach(_) | Event::Outbox(_) => {}
             Event::FreezeFile(text) => self.switches.freeze_file(now, text),
-            Event::StoreRefused(name) => self.switches.write_failed(now, &name),
+            Event::StoreRefused(_, name) => self.switches.write_failed(now, &name),
             Event::ClockStepped(by_millis) => self.clock_stepped(now, by_millis),
             Event::Reloaded(settings) => self.reload(now, *settings, out),
         }

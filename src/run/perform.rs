@@ -131,18 +131,18 @@ impl Performer {
     }
 
     async fn write_switch(&self, write: Write) {
-        let (name, level) = (write.name.clone(), write.record.level.clone());
+        let (name, place, level) = (write.name.clone(), write.place.clone(), write.record.level.clone());
         match self.store.compare_and_put(write).await {
             Ok(table) => {
                 self.telemetry.set(Metric::StoreConnected, &[], 1.0);
                 tracing::info!(switch = %name, level, revision = table.revision, "switch written");
             }
-            Err(StoreError::Conflict { .. }) => drop(self.events.send(Event::StoreRefused(name)).await),
+            Err(StoreError::Conflict { .. }) => drop(self.events.send(Event::StoreRefused(place, name)).await),
             Err(error) => {
                 self.telemetry.set(Metric::StoreConnected, &[], 0.0);
                 self.telemetry.count(Metric::StoreWriteFailures, &[]);
                 tracing::error!(switch = %name, %error, "switch not written; it will be tried again");
-                drop(self.events.send(Event::StoreRefused(name)).await);
+                drop(self.events.send(Event::StoreRefused(place, name)).await);
             }
         }
     }

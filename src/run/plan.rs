@@ -84,6 +84,7 @@ pub(super) fn plan(checked: &Checked, link_key: &LinkKey) -> Plan {
                     max_decisions_per_hour_overall: checked.actions.max_decisions_per_hour_overall,
                 },
             },
+            fleet: None,
             record: !checked.remotes.is_empty(),
         },
         remotes: checked.remotes.clone(),

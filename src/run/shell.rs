@@ -22,7 +22,7 @@ use crate::notify::{HeartbeatSettings, Plots};
 use crate::project::Projection;
 use crate::serve::{About, Agents, Ask, Delivery, Switchboard};
 use crate::store::Table;
-use crate::switches::Declaration;
+use crate::switches::{Declaration, Tables};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Timestamp, millis};
 use crate::yaml::{Severity, render_problems};
@@ -260,7 +260,7 @@ impl Shell {
     async fn table_changed(&mut self, table: Arc<Table>) {
         self.table = Arc::clone(&table);
         self.show_switches();
-        self.handle(Event::StoreChanged(table.switches.clone()), Vec::new()).await;
+        self.handle(Event::StoreChanged(Tables::of_one(table.revision, table.switches.clone())), Vec::new()).await;
     }
 
     fn show_switches(&self) {
