@@ -86,6 +86,8 @@ own_metrics! {
     NotificationsFailed Counter "brownout_notifications_failed_total" "Deliveries that failed and will be tried again, by receiver and integration.";
     NotificationsGivenUp Counter "brownout_notifications_given_up_total" "Notifications that a receiver refused for good, by receiver and integration.";
     NotificationsDropped Counter "brownout_notifications_dropped_total" "Repeated notifications that were dropped, because one was still on its way or the outbox was full.";
+    NotificationsHeldBack Counter "brownout_notifications_rate_limited_total" "Notifications that waited because of their receiver's rate_limit.";
+    NotificationsMerged Counter "brownout_notifications_merged_total" "Notifications that waited and were merged into a newer one of their group.";
     Forwarded Counter "brownout_forwarded_alerts_total" "Alerts that an Alertmanager accepted, by Alertmanager.";
     ForwardFailed Counter "brownout_forward_failures_total" "Requests to an Alertmanager that failed, by Alertmanager.";
     ForwardDropped Counter "brownout_forward_dropped_alerts_total" "Alerts that were not forwarded because the queue was full or they were refused, by Alertmanager.";
