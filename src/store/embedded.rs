@@ -173,7 +173,7 @@ fn read_table(path: &Path) -> std::io::Result<Option<Table>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::switches::{Actor, Mode};
+    use crate::switches::{Actor, Mode, Place};
     use crate::time::Timestamp;
 
     fn folder(name: &str) -> PathBuf {
@@ -194,11 +194,20 @@ mod tests {
             mode: Mode::Enforce,
             revision,
             scope: "fleet".into(),
+            votes: None,
         };
         let asks = Default::default();
-        let record =
-            Record { level: level.into(), value: None, since: at, revision, asks, pin: None, decision: Some(decision) };
-        Write::here(SwitchName::new(name).expect("a name"), record, revision - 1)
+        let record = Record {
+            level: level.into(),
+            value: None,
+            since: at,
+            revision,
+            asks,
+            pin: None,
+            decision: Some(decision),
+            expires_at: None,
+        };
+        Write::at(Place::Fleet, SwitchName::new(name).expect("a name"), record, revision - 1)
     }
 
     /// What every store must do; an implementation hands in one that is empty.
