@@ -14,15 +14,20 @@
 //! * A failed try is repeated after 1 s, 2 s, 4 s ... up to `limits::RETRY_WAIT`, half of it random, and never before
 //!   the receiver's `Retry-After` (bounded). A refused message is tried again after `limits::REFUSED_WAIT`, as
 //!   Alertmanager tries again at its next flush.
+//! * A receiver with a rate limit (`pace.rs`) is not called more often; what is over the limit waits. A message that waits
+//!   for this and was never tried gives way to any newer one of its lane, in its place among those that wait. What fired
+//!   and ended meanwhile is told once, as resolved, with both times.
 //! * A message keeps its id over all tries and restarts. After a restart whatever was not accepted is due at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::message::{common, sort_firing_first};
 use super::notification::{AlertStatus, DeliveryId, Notification, NotifyReason};
+use super::pace::{Pace, PaceRecord, Place, RateLimit};
 use crate::limits;
 use crate::rng::Rng;
 use crate::time::Timestamp;
@@ -62,6 +67,8 @@ pub struct OutboxCounts {
     pub repeats_dropped: u64,
     /// Messages whose place a newer one took.
     pub replaced: u64,
+    /// Messages that waited because of their receiver's rate limit.
+    pub held_back: u64,
     /// Messages dropped because of their age.
     pub expired: u64,
     /// Messages to integrations that a reload took out.
@@ -84,7 +91,10 @@ pub struct DeliveryView {
     pub last_error: Option<String>,
 }
 
-type LaneKey = (String, String, String);
+/// Receiver, integration, group key.
+pub(super) type LaneKey = Arc<(String, String, String)>;
+/// Receiver, integration.
+type PaceKey = (String, String);
 
 /// A message as the journal keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -95,6 +105,9 @@ struct Record {
     attempted: bool,
     /// Fingerprints that fire in this message and of whose firing the receiver certainly was not told.
     untold: BTreeSet<String>,
+    /// It waited because of its receiver's rate limit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    held: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -111,13 +124,27 @@ struct Message {
 struct Lane {
     head: Message,
     waiting: Option<Message>,
+    stands: Stands,
+}
+
+/// Where a lane is found when its time has come.
+#[derive(Clone, Copy, Debug)]
+enum Stands {
+    Nowhere,
+    Queued(Timestamp),
+    Held(Place),
 }
 
 /// The queue of all lanes.
 #[derive(Clone, Debug)]
 pub struct Outbox {
     lanes: BTreeMap<LaneKey, Lane>,
-    lane_of: BTreeMap<DeliveryId, LaneKey>,
+    lane_of: HashMap<DeliveryId, LaneKey>,
+    /// When each lane is looked at next, but for those that are held back.
+    queue: BTreeSet<(Timestamp, LaneKey)>,
+    paces: BTreeMap<PaceKey, Pace>,
+    /// Paces whose records changed since they were last taken.
+    paced: BTreeSet<PaceKey>,
     order: u64,
     rng: Rng,
     counts: OutboxCounts,
@@ -129,7 +156,7 @@ impl Message {
     fn new(notification: Notification, order: u64, now: Timestamp) -> Message {
         let news = |a: &&super::NotifiedAlert| a.status == AlertStatus::Firing && a.is_news;
         let untold = notification.alerts.iter().filter(news).map(|a| a.fingerprint.clone()).collect();
-        let record = Record { notification, order, attempted: false, untold };
+        let record = Record { notification, order, attempted: false, untold, held: false };
         Message { record, tries: 0, next: now, in_flight: None, refused: false, last_error: None }
     }
 
@@ -144,25 +171,40 @@ impl Message {
 
     /// Whether this message may take the place of `head`.
     fn covers(&self, head: &Message) -> bool {
-        head.in_flight.is_none() && (head.refused || head.firing().all(|alert| self.firing().any(|own| own == alert)))
+        if head.in_flight.is_some() {
+            return false;
+        }
+        let own: HashSet<&str> = self.firing().collect();
+        head.refused || head.was_only_held() || head.firing().all(|alert| own.contains(alert))
+    }
+
+    /// It waits for its receiver's rate limit and was never tried.
+    fn was_only_held(&self) -> bool {
+        self.record.held && !self.record.attempted
     }
 
     /// Takes over what only `older` told; false when nothing is left to tell.
     fn absorb(&mut self, older: &Message) -> bool {
-        for alert in &older.record.untold {
-            if self.firing().any(|own| own == alert) {
-                self.record.untold.insert(alert.clone());
-            } else {
-                self.record.notification.alerts.retain(|own| own.fingerprint != *alert);
-            }
-        }
+        let firing: HashSet<String> = self.firing().map(str::to_owned).collect();
+        let (still, ended): (Vec<&String>, Vec<&String>) =
+            older.record.untold.iter().partition(|alert| firing.contains(*alert));
+        self.record.untold.extend(still.into_iter().cloned());
+        let ended: HashSet<&String> = ended.into_iter().collect();
         let own = &mut self.record.notification;
+        if older.was_only_held() {
+            self.record.held = true;
+            self.record.order = older.record.order;
+        } else {
+            own.alerts.retain(|alert| !ended.contains(&alert.fingerprint));
+        }
+        let places: HashMap<String, usize> =
+            own.alerts.iter().enumerate().map(|(at, alert)| (alert.fingerprint.clone(), at)).collect();
         for old in &older.record.notification.alerts {
             if old.status == AlertStatus::Resolved {
                 // Its end was not accepted, so the receiver may still know it as firing, from before.
                 self.record.untold.remove(&old.fingerprint);
             }
-            match own.alerts.iter_mut().find(|alert| alert.fingerprint == old.fingerprint) {
+            match places.get(&old.fingerprint).and_then(|at| own.alerts.get_mut(*at)) {
                 Some(alert) => alert.is_news |= old.is_news && alert.status == old.status,
                 None if old.status == AlertStatus::Resolved => own.alerts.push(old.clone()),
                 None => {}
@@ -179,8 +221,13 @@ impl Message {
         !own.alerts.is_empty()
     }
 
-    fn is_idle_repeat(&self) -> bool {
-        self.in_flight.is_none() && self.record.notification.reason == NotifyReason::RepeatInterval
+    fn is_repeat(&self) -> bool {
+        self.record.notification.reason == NotifyReason::RepeatInterval
+    }
+
+    /// When it is looked at next: its next try, or when its silence has lasted too long.
+    fn looked_at(&self) -> Timestamp {
+        self.in_flight.map_or(self.next, |since| since + limits::DELIVERY_SILENCE)
     }
 
     fn view(&self, heads: bool) -> DeliveryView {
@@ -201,7 +248,13 @@ impl Message {
 }
 
 fn lane_key(notification: &Notification) -> LaneKey {
-    (notification.receiver.clone(), notification.integration.clone(), notification.group_key.clone())
+    Arc::new((notification.receiver.clone(), notification.integration.clone(), notification.group_key.clone()))
+}
+
+impl Lane {
+    fn of(head: Message) -> Lane {
+        Lane { head, waiting: None, stands: Stands::Nowhere }
+    }
 }
 
 impl Outbox {
@@ -209,7 +262,10 @@ impl Outbox {
     pub fn new(seed: u64) -> Outbox {
         Outbox {
             lanes: BTreeMap::new(),
-            lane_of: BTreeMap::new(),
+            lane_of: HashMap::new(),
+            queue: BTreeSet::new(),
+            paces: BTreeMap::new(),
+            paced: BTreeSet::new(),
             order: 0,
             rng: Rng::seeded(seed),
             counts: OutboxCounts::default(),
@@ -233,23 +289,82 @@ impl Outbox {
 
     /// The system's clock was set: waits get neither longer nor shorter.
     pub fn clock_stepped(&mut self, by_millis: i64) {
-        let messages =
-            self.lanes.values_mut().flat_map(|lane| std::iter::once(&mut lane.head).chain(&mut lane.waiting));
-        for message in messages {
-            message.next = message.next.shifted(by_millis);
-            message.in_flight = message.in_flight.map(|at| at.shifted(by_millis));
-            let created_at = &mut message.record.notification.created_at;
-            *created_at = created_at.shifted(by_millis);
-            self.changed.insert(message.record.notification.id.clone());
+        for key in self.lanes.keys().cloned().collect::<Vec<_>>() {
+            let Some(mut lane) = self.take(&key) else { continue };
+            for message in std::iter::once(&mut lane.head).chain(&mut lane.waiting) {
+                message.next = message.next.shifted(by_millis);
+                message.in_flight = message.in_flight.map(|at| at.shifted(by_millis));
+                let created_at = &mut message.record.notification.created_at;
+                *created_at = created_at.shifted(by_millis);
+                self.changed.insert(message.record.notification.id.clone());
+            }
+            self.put(key, lane);
         }
+        for (key, pace) in &mut self.paces {
+            pace.clock_stepped(by_millis);
+            self.paced.insert(key.clone());
+        }
+    }
+
+    /// Sets what receivers may be called how often; the others may be called at any time.
+    pub(super) fn set_limits(&mut self, limits: impl IntoIterator<Item = (PaceKey, RateLimit)>) {
+        let mut before = std::mem::take(&mut self.paces);
+        for (key, limit) in limits {
+            let mut pace = Pace::new(limit);
+            if let Some(old) = before.remove(&key) {
+                pace.go_on_from(old.sent().clone());
+            }
+            self.paces.insert(key, pace);
+        }
+        self.paced.extend(before.into_keys());
+        for lane in self.lanes.values_mut() {
+            // The paces that held them are gone: they are asked again.
+            if let Stands::Held(_) = lane.stands {
+                lane.stands = Stands::Nowhere;
+            }
+        }
+        for key in self.lanes.keys().cloned().collect::<Vec<_>>() {
+            if let Some(lane) = self.take(&key) {
+                self.put(key, lane);
+            }
+        }
+    }
+
+    /// Takes a lane out, also from where it waits.
+    fn take(&mut self, key: &LaneKey) -> Option<Lane> {
+        let mut lane = self.lanes.remove(key)?;
+        match std::mem::replace(&mut lane.stands, Stands::Nowhere) {
+            Stands::Queued(at) => drop(self.queue.remove(&(at, Arc::clone(key)))),
+            Stands::Held(place) => {
+                if let Some(pace) = self.paces.get_mut(&(key.0.clone(), key.1.clone())) {
+                    pace.release(place);
+                }
+            }
+            Stands::Nowhere => {}
+        }
+        Some(lane)
+    }
+
+    /// Puts a lane in, to be looked at when its head wants it.
+    fn put(&mut self, key: LaneKey, mut lane: Lane) {
+        let at = lane.head.looked_at();
+        lane.stands = Stands::Queued(at);
+        self.queue.insert((at, Arc::clone(&key)));
+        self.lanes.insert(key, lane);
     }
 
     /// Every message, lane by lane.
     pub fn deliveries(&self) -> Vec<DeliveryView> {
-        let lanes = self.lanes.values();
-        lanes
-            .flat_map(|lane| std::iter::once(lane.head.view(true)).chain(lane.waiting.as_ref().map(|m| m.view(false))))
-            .collect()
+        let lane = |(key, lane): (&LaneKey, &Lane)| {
+            let mut head = lane.head.view(true);
+            if let (Stands::Held(_), Some(next)) = (lane.stands, &mut head.next_try) {
+                let pace = self.paces.get(&(key.0.clone(), key.1.clone()));
+                *next = pace.and_then(Pace::next).unwrap_or(*next).max(*next);
+                head.last_error.get_or_insert_with(|| "it waits for the receiver's rate_limit".to_owned());
+            }
+            std::iter::once(head).chain(lane.waiting.as_ref().map(|message| message.view(false)))
+        };
+        self.lanes.iter().flat_map(lane).collect()
     }
 
     /// Takes a message in; it is due at once unless its lane is busy.
@@ -266,9 +381,9 @@ impl Outbox {
         }
         self.order += 1;
         let mut message = Message::new(notification, self.order, now);
-        let Some(mut lane) = self.lanes.remove(&key) else {
+        let Some(mut lane) = self.take(&key) else {
             self.enlist(&message, &key);
-            self.lanes.insert(key, Lane { head: message, waiting: None });
+            self.put(key, Lane::of(message));
             return;
         };
         let mut tells = true;
@@ -282,7 +397,7 @@ impl Outbox {
             lane.waiting = Some(message);
         }
         if let Some(lane) = self.settle_lane(now, lane) {
-            self.lanes.insert(key, lane);
+            self.put(key, lane);
         }
     }
 
@@ -308,7 +423,7 @@ impl Outbox {
             newer.next = now;
         }
         self.changed.insert(newer.id().clone());
-        Some(Lane { head: newer, waiting: None })
+        Some(Lane::of(newer))
     }
 
     fn enlist(&mut self, message: &Message, key: &LaneKey) {
@@ -322,7 +437,7 @@ impl Outbox {
     }
 
     fn evict_a_repeat(&mut self) {
-        let idle = |lane: &Lane| lane.waiting.is_none() && lane.head.is_idle_repeat();
+        let idle = |lane: &Lane| lane.waiting.is_none() && lane.head.in_flight.is_none() && lane.head.is_repeat();
         let oldest = self.lanes.iter().filter(|(_, lane)| idle(lane)).min_by_key(|(_, lane)| lane.head.record.order);
         if let Some(key) = oldest.map(|(key, _)| key.clone()) {
             self.drop_lane(&key);
@@ -331,7 +446,7 @@ impl Outbox {
     }
 
     fn drop_lane(&mut self, key: &LaneKey) -> u64 {
-        let Some(lane) = self.lanes.remove(key) else { return 0 };
+        let Some(lane) = self.take(key) else { return 0 };
         self.forget(&lane.head);
         lane.waiting.iter().for_each(|message| self.forget(message));
         1 + u64::from(lane.waiting.is_some())
@@ -340,32 +455,62 @@ impl Outbox {
     /// Gives the messages to be sent now, oldest first; they are in flight then. Their records must be in the journal
     /// before they are sent.
     pub fn due(&mut self, now: Timestamp, out: &mut Vec<Notification>) {
-        let mut due = Vec::new();
-        for lane in self.lanes.values_mut() {
-            let head = &mut lane.head;
-            let ready = match head.in_flight {
-                Some(since) => since + limits::DELIVERY_SILENCE <= now,
-                None => head.next <= now,
+        let (mut ready, mut asked) = (Vec::new(), Vec::new());
+        while let Some((_, key)) = self.queue.first().filter(|(at, _)| *at <= now).cloned() {
+            self.queue.pop_first();
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            lane.stands = Stands::Nowhere;
+            let pace = if self.paces.is_empty() { None } else { self.paces.get_mut(&(key.0.clone(), key.1.clone())) };
+            let Some(pace) = pace else {
+                ready.push(key);
+                continue;
             };
-            if ready {
-                if head.in_flight.replace(now).is_some() {
-                    // It may have been seen, although nothing was heard of it.
-                    head.record.untold.clear();
-                }
-                if !std::mem::replace(&mut head.record.attempted, true) {
-                    self.changed.insert(head.id().clone());
-                }
-                due.push((head.record.order, head.record.notification.clone()));
+            let place = (lane.head.is_repeat(), lane.head.record.order);
+            pace.hold(place, Arc::clone(&key));
+            lane.stands = Stands::Held(place);
+            asked.push(key);
+        }
+        for (name, pace) in &mut self.paces {
+            while let Some(key) = pace.take(now) {
+                self.paced.insert(name.clone());
+                ready.push(key);
             }
         }
+        let mut due: Vec<_> = ready.iter().filter_map(|key| self.depart(now, key)).collect();
         due.sort_by_key(|(order, _)| *order);
         out.extend(due.into_iter().map(|(_, notification)| notification));
+        for key in asked {
+            if let Some(lane) = self.lanes.get_mut(&key)
+                && let Stands::Held(_) = lane.stands
+                && !std::mem::replace(&mut lane.head.record.held, true)
+            {
+                self.counts.held_back += 1;
+                self.changed.insert(lane.head.id().clone());
+            }
+        }
+    }
+
+    /// The head of a lane goes on its way.
+    fn depart(&mut self, now: Timestamp, key: &LaneKey) -> Option<(u64, Notification)> {
+        let lane = self.lanes.get_mut(key)?;
+        let head = &mut lane.head;
+        if head.in_flight.replace(now).is_some() {
+            // It may have been seen, although nothing was heard of it.
+            head.record.untold.clear();
+        }
+        if !std::mem::replace(&mut head.record.attempted, true) {
+            self.changed.insert(head.id().clone());
+        }
+        let at = head.looked_at();
+        lane.stands = Stands::Queued(at);
+        self.queue.insert((at, Arc::clone(key)));
+        Some((lane.head.record.order, lane.head.record.notification.clone()))
     }
 
     /// When [`Outbox::due`] has something to give next.
     pub fn next_due(&self) -> Option<Timestamp> {
-        let next = |head: &Message| head.in_flight.map_or(head.next, |since| since + limits::DELIVERY_SILENCE);
-        self.lanes.values().map(|lane| next(&lane.head)).min()
+        let next = self.queue.first().map(|(at, _)| *at);
+        next.into_iter().chain(self.paces.values().filter_map(Pace::next)).min()
     }
 
     /// Takes the outcome of a try.
@@ -375,7 +520,7 @@ impl Outbox {
         if !self.lanes.get(&key).is_some_and(in_flight) {
             return Settled::Unknown;
         }
-        let Some(mut lane) = self.lanes.remove(&key) else { return Settled::Unknown };
+        let Some(mut lane) = self.take(&key) else { return Settled::Unknown };
         lane.head.in_flight = None;
         lane.head.tries += 1;
         match outcome {
@@ -383,7 +528,7 @@ impl Outbox {
                 self.forget(&lane.head);
                 if let Some(mut head) = lane.waiting {
                     head.next = now;
-                    self.lanes.insert(key, Lane { head, waiting: None });
+                    self.put(key, Lane::of(head));
                 }
                 return Settled::Done;
             }
@@ -405,7 +550,7 @@ impl Outbox {
         match self.settle_lane(now, lane) {
             Some(lane) => {
                 let same = lane.head.id() == id;
-                self.lanes.insert(key, lane);
+                self.put(key, lane);
                 if same { Settled::WaitsUntil(next) } else { Settled::Replaced }
             }
             None => Settled::Replaced,
@@ -420,7 +565,7 @@ impl Outbox {
 
     /// Drops messages to integrations that no longer exist.
     pub fn keep_only(&mut self, exists: impl Fn(&str, &str) -> bool) {
-        let gone = |key: &&LaneKey| !exists(&key.0, &key.1);
+        let gone = |key: &&LaneKey| !exists(key.0.as_str(), key.1.as_str());
         for key in self.lanes.keys().filter(gone).cloned().collect::<Vec<_>>() {
             self.counts.orphaned += self.drop_lane(&key);
         }
@@ -479,8 +624,8 @@ impl Outbox {
             let mut message =
                 Message { record, tries: 0, next: now, in_flight: None, refused: false, last_error: None };
             self.lane_of.insert(message.id().clone(), key.clone());
-            let Some(mut lane) = self.lanes.remove(&key) else {
-                self.lanes.insert(key, Lane { head: message, waiting: None });
+            let Some(mut lane) = self.take(&key) else {
+                self.put(key, Lane::of(message));
                 continue;
             };
             if let Some(older) = lane.waiting.take() {
@@ -488,8 +633,28 @@ impl Outbox {
                 self.forget(&older);
             }
             lane.waiting = Some(message);
-            self.lanes.insert(key, lane);
+            self.put(key, lane);
         }
         bad
+    }
+
+    /// The records of paces that changed since the last call, as [`Outbox::take_changes`].
+    pub(super) fn take_pace_changes(&mut self) -> Vec<(String, Option<serde_json::Value>)> {
+        let record = |(receiver, integration): PaceKey| {
+            let name = format!("{receiver}/{integration}");
+            let pace = self.paces.get(&(receiver.clone(), integration.clone()));
+            let record = pace.map(|pace| PaceRecord { receiver, integration, sent: pace.sent().clone() });
+            (name, record.and_then(|record| serde_json::to_value(record).ok()))
+        };
+        std::mem::take(&mut self.paced).into_iter().map(record).collect()
+    }
+
+    /// Brings the tries of one integration back; those without a limit are forgotten.
+    pub(super) fn restore_pace(&mut self, record: PaceRecord) {
+        let key = (record.receiver, record.integration);
+        match self.paces.get_mut(&key) {
+            Some(pace) => pace.go_on_from(record.sent),
+            None => drop(self.paced.insert(key)),
+        }
     }
 }

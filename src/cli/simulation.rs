@@ -4,6 +4,7 @@
 //! written, messages delivered, scale calls accepted. Nothing leaves the process.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alerts::Notification;
@@ -155,7 +156,7 @@ impl Simulation {
             self.alerts.insert(alert.labels.clone(), (alert.state, alert.value));
             if from != alert.state {
                 let (labels, annotations) = (alert.labels, alert.annotations);
-                self.note(Happening::Alert { labels, annotations, from, to: alert.state, value: alert.value });
+                self.note(Happening::Alert { labels, annotations: Arc::unwrap_or_clone(annotations), from, to: alert.state, value: alert.value });
             }
         }
         for (labels, (from, value)) in before {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::alerting::{AlertContext, AlertRule};
 use super::evaluate::Reading;
+use super::expand::Expanded;
 use super::id::{RuleId, RuleType};
 use super::outcome::AlertState;
 use super::spec::OnUnknown;
-use super::text::TemplateText;
+use super::text::{TemplateText, Texts};
 use super::witness::Witness;
 use crate::model::{Labels, LabelsMap, NAME};
 use crate::promql::SampleValue;
@@ -27,6 +28,7 @@ fn rule(hold: u64, keep_firing_for: u64) -> AlertRule {
         unknown_for: Duration::from_secs(100),
         resolves_when: false,
         active: LabelsMap::default(),
+        expanded: Expanded::default(),
         gone: Vec::new(),
         unknown_count: 0,
         inputs_seen: false,
@@ -38,7 +40,7 @@ fn text(source: &str) -> TemplateText {
     TemplateText::parse(source, &place).expect("a template")
 }
 
-fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, TemplateText> {
+fn texts(pairs: &[(&str, &str)]) -> Texts {
     pairs.iter().map(|(name, source)| ((*name).to_owned(), text(source))).collect()
 }
 

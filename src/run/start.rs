@@ -92,7 +92,7 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let folder = folder.unwrap_or_else(|| default_data_dir(&DiskFiles));
     let address = args.listen.clone().unwrap_or_else(|| checked.serve.listen.to_string());
     let opened = Journal::open(&folder)?;
-    let store = Embedded::open(&folder.join("switches"))?;
+    let store = Embedded::open(&folder.join("switches"), &net::host_name())?;
     let listener = TcpListener::bind(&address).await;
     let listener = listener.map_err(|error| ServeError::Listen { address: address.clone(), error })?;
     announce(&checked, &folder, &listener, args.config.as_deref());

@@ -219,6 +219,11 @@ pub struct Write {
 }
 
 impl Write {
+    /// A write that speaks for the whole of the store, under nobody's office.
+    pub fn here(name: SwitchName, record: Record, expected: u64) -> Write {
+        Write::at(Place::Fleet, name, record, expected)
+    }
+
     /// A write under nobody's office.
     pub fn at(place: Place, name: SwitchName, record: Record, expected: u64) -> Write {
         Write { name, place, record, term: None, expected }

@@ -23,6 +23,9 @@ run() {
 run loop.py --trials 5
 run logline.py --lines 25
 run crash.py --kills 8
+run patience.py --prometheus
+run kills.py --kills 12
+run crashes_compared.py --times 3
 run reload.py
 run amtool.py
 run forward.py
