@@ -265,6 +265,11 @@ pub const STORE_OUTBOX: usize = 1_000;
 /// The longest that a pin may last.
 pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Hosts of a fleet that are remembered, those that vanished lately among them.
+pub const FLEET_HOSTS: usize = 20_000;
+/// Names of hosts that a decision carries.
+pub const FLEET_NAMES: usize = 5;
+
 /// Deliveries to one integration that are on their way at one time.
 pub const DELIVERIES_PER_INTEGRATION: usize = 4;
 /// Rule files of one configuration.
