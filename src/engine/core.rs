@@ -14,7 +14,7 @@ use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
 use crate::model::{Batch, MetricMeta};
 use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, RuleType, Rules, Truth};
 use crate::series::{self, Store};
-use crate::switches::{self, Judged, ScaleVerdict, Switches};
+use crate::switches::{self, Judged, LadderJudged, ScaleVerdict, Switches};
 use crate::time::Timestamp;
 
 /// How often series that nobody needs any more are dropped.
@@ -234,10 +234,21 @@ impl Engine {
             let truth = if enough { dials::truth(&condition.truth) } else { switches::Truth::Unknown };
             Judged { truth, value: condition.value }
         };
-        let is_level = |condition: &&rules::Condition| matches!(condition.part, Part::Level(_));
-        let levels: Vec<Judged> = judgement.conditions.iter().filter(is_level).map(judged).collect();
-        let recover = judgement.conditions.iter().find(|condition| condition.part == Part::Recover).map(judged);
-        out.writes.extend(self.switches.judge(now, &rule, &levels, recover));
+        let mut said = LadderJudged::default();
+        for condition in &judgement.conditions {
+            match &condition.part {
+                Part::Level(_) => said.levels.push(judged(condition)),
+                Part::Clear(level) => {
+                    said.clears.resize(said.levels.len(), None);
+                    if let Some(place) = said.clears.get_mut(level.index) {
+                        *place = Some(judged(condition));
+                    }
+                }
+                Part::Recover => said.recover = Some(judged(condition)),
+                _ => {}
+            }
+        }
+        out.writes.extend(self.switches.judge(now, &rule, &said));
     }
 
     fn command(&mut self, now: Timestamp, command: Command, out: &mut Effects) -> Reply {

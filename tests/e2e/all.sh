@@ -29,6 +29,8 @@ run forward.py
 run receivers.py --alerts 30 --rate 2 --slack 1000
 run dashboards.py
 run clients.py --trials 10
+run guards.py
+run acts.py
 run query.py
 run remote.py
 exit "$failed"
