@@ -235,10 +235,11 @@ function keep(draw) {
   }
 }
 
-let round = 0;
+let round = 0, latest = null;
+watchScrolling(() => latest);
 async function refresh() {
   try {
-    const state = await ask("/api/v1/status/overview");
+    const state = latest = await ask("/api/v1/status/overview");
     keep(() => { verdict(state); header(state); switches(state); alertsList(state); decisions(state); rules(state); losses(state); });
     if (round % 3 === 0) {
       await readSwitches(state);

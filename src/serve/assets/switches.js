@@ -8,7 +8,7 @@ const LINES = 4;
 // What the charts are drawn from, by switch: read again every few rounds, kept over redraws.
 const drawn = new Map();
 
-const share = (v) => `${number(100 * v)} %`;
+const share = (v) => `${Math.abs(v) < 5e-5 ? 0 : short(100 * v)} %`;
 const clears = (condition) => condition.part === "recover" || condition.part.startsWith("clear ");
 const known = (condition) => condition.truth === "true" || condition.truth === "false";
 const seconds = (iso) => Date.parse(iso) / 1000;
@@ -26,7 +26,7 @@ function panels(item) {
       { name: "measure", query: any("brownout_control_measure") },
       { name: "set point", query: any("brownout_control_set_point"), point: true }] });
     if (item.kind === "dimmer" || item.kind === "feature") all.push({ title: "full service that fits", show: share, top: 1, lines: [
-      { name: "fits", query: any("brownout_control_fits"), most: 2 }, { name: "all of it", query: "vector(1)", point: true }] });
+      { name: "fits", query: any("brownout_control_fits"), most: 2 }, { name: "all of it", query: "1", point: true }] });
     const flying = dial.conditions.find((condition) => condition.part === "in_flight");
     if (item.kind === "limit" && flying) all.push({ title: "requests in flight", show: number, top: 0, lines: [
       { name: "in flight", query: flying.expression },
@@ -50,7 +50,7 @@ function panels(item) {
 // A number needs no query: it is the same all the time.
 async function line(spec, now) {
   const constant = Number(spec.query);
-  if (spec.query !== "" && Number.isFinite(constant)) return [[[now - WINDOW, constant], [now, constant]]];
+  if (spec.query !== "" && Number.isFinite(constant)) return [Object.assign([[now - WINDOW, constant], [now, constant]], { constant: true })];
   const answer = await ask(`/api/v1/query_range?${new URLSearchParams({ query: spec.query, start: now - WINDOW, end: now, step: STEP })}`).catch(() => null);
   const all = answer && answer.data.resultType === "matrix" ? answer.data.result.slice(0, LINES) : [];
   return all.map((series) => series.values.map(([at, value]) => [at, Number(value)]).filter(([, value]) => Number.isFinite(value)).map(([at, value]) => [at, Math.min(value, spec.most ?? Infinity)]));
@@ -72,6 +72,17 @@ async function readSwitches(state) {
     drawn.set(item.name, { now: state.now, above, value: value[0] || [] });
   }));
 }
+
+// What came into sight is read at once.
+let scrolled = null;
+function watchScrolling(state) {
+  scrolled = async () => {
+    if (!state().switches.some((item) => !drawn.has(item.name) && seen(item.name))) return;
+    await readSwitches(state());
+    keep(() => switches(state()));
+  };
+}
+addEventListener("scrollend", () => scrolled && scrolled().catch(console.error));
 
 // --- drawing --------------------------------------------------------------------------------------------------------
 
@@ -108,31 +119,32 @@ function scale(item, values) {
 
 const SAID = { feature: "level", dimmer: "share with the optional part", rollout: "share on the new version", limit: "limit" };
 
-function frame(root, top, width, name, code) {
+// The frame of a panel: its title on the left, what its lines say now on the right. Both are cut to what fits.
+function frame(root, top, width, name, code, legend = []) {
   root.append(svg("rect", { class: "frame", x: EDGE.left, y: top, width: width - EDGE.left - EDGE.right, height: EDGE.panel }));
-  const most = Math.floor((width - EDGE.left) / 6.6);
-  root.append(svgText(EDGE.left, top - 6, name.length > most ? `${name.slice(0, most - 1)}…` : name, { class: code ? "caption code" : "caption" }));
+  const inside = width - EDGE.left - EDGE.right, words = svgText(width - EDGE.right, top - 6, "", { class: "legend" });
+  let used = 0;
+  for (const { text, point } of legend) {
+    if (5.8 * (used + text.length) > 0.8 * inside) break;
+    const part = svg("tspan", { class: point ? "point" : "now", dx: used ? 8 : 0 });
+    part.textContent = text;
+    words.append(part);
+    used += text.length + 2;
+  }
+  const most = Math.max(4, Math.floor((inside - 5.8 * used - 8) / (code ? 6.5 : 5.8)));
+  root.append(svgText(EDGE.left, top - 6, name.length > most ? `${name.slice(0, most - 1)}…` : name, { class: code ? "caption code" : "caption" }), words);
 }
 
 function measurePanel(root, panel, top, x, width) {
-  frame(root, top, width, panel.title, panel.code);
+  const lasts = panel.lines.map((spec) => ({ spec, last: spec.series[0] && spec.series[0][spec.series[0].length - 1] }));
+  frame(root, top, width, panel.title, panel.code, lasts.filter(({ last }) => last).map(({ spec, last }) => ({ text: `${spec.name} ${panel.show(last[1])}`, point: spec.point })));
   const values = panel.lines.flatMap((spec) => spec.series.flatMap((points) => points.map(([, value]) => value)));
   if (!values.length) { root.append(svgText(EDGE.left + 8, top + 36, "no data", { class: "tick" })); return; }
   const high = Math.max(panel.top || 0, ...values) * 1.05 || 1, low = Math.min(0, ...values);
-  const y = (value) => top + EDGE.panel - ((value - low) / (high - low)) * EDGE.panel;
+  const y = (value) => top + EDGE.panel - 1 - ((value - low) / (high - low)) * (EDGE.panel - 2);
   root.append(svgText(EDGE.left - 5, top + 9, panel.show(high / 1.05), { class: "tick end" }), svgText(EDGE.left - 5, top + EDGE.panel, panel.show(low), { class: "tick end" }));
-  let highest = Infinity;
   for (const spec of [...panel.lines].sort((a, b) => Boolean(b.point) - Boolean(a.point))) {
-    for (const points of spec.series) {
-      const constant = points.length === 2 && points[1][0] - points[0][0] > 3 * STEP;
-      root.append(svg("path", { class: spec.point ? "point" : "line", d: path(points, x, y, constant ? "constant" : false) }));
-    }
-    const last = spec.series[0] && spec.series[0].length ? spec.series[0][spec.series[0].length - 1] : null;
-    if (!last) continue;
-    const at = Math.min(Math.max(y(last[1]) + (spec.point ? -4 : 12), top + 10), top + EDGE.panel - 3);
-    if (spec.point && Math.abs(at - highest) < 11) continue;
-    if (spec.point) highest = at;
-    root.append(svgText(width - EDGE.right - 4, at, `${spec.name} ${panel.show(last[1])}`, { class: spec.point ? "tick end point" : "tick end now" }));
+    for (const points of spec.series) root.append(svg("path", { class: spec.point ? "point" : "line", d: path(points, x, y, points.constant ? "constant" : false) }));
   }
 }
 
@@ -158,8 +170,11 @@ function chart(item, state) {
   const width = Math.max(250, room > 640 ? Math.floor(room * 0.56) - 16 : room);
   const rows = data.above.length + 1;
   const height = 16 + rows * EDGE.panel + (rows - 1) * EDGE.gap + EDGE.axis;
-  const from = data.now - WINDOW;
-  const x = (at) => EDGE.left + ((at - from) / WINDOW) * (width - EDGE.left - EDGE.right);
+  // A daemon that has not run for so long shows the minutes that there are.
+  const begins = [data.value, ...data.above.flatMap((panel) => panel.lines.flatMap((spec) => spec.series.filter((points) => !points.constant)))].filter((points) => points.length).map((points) => points[0][0]);
+  const minutes = Math.min(WINDOW / 60, Math.max(1, Math.ceil((data.now - Math.min(data.now, ...begins)) / 60)));
+  const from = data.now - 60 * minutes;
+  const x = (at) => EDGE.left + (Math.max(0, at - from) / (60 * minutes)) * (width - EDGE.left - EDGE.right);
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img" });
   const title = svg("title", {});
   title.textContent = `The last five minutes of ${item.name}: what it goes by, the set point, and the switch`;
@@ -174,9 +189,9 @@ function chart(item, state) {
     mark.append(words);
     root.append(mark);
   }
-  for (let back = 5; back >= 0; back -= width < 420 ? 5 : 1) {
+  for (let back = minutes; back >= 0; back -= width < 420 ? minutes : 1) {
     const at = x(data.now - 60 * back);
-    root.append(svgText(at, height - 4, back ? `−${back} min` : "now", { class: `tick ${back === 5 ? "" : back ? "middle" : "end"}` }));
+    root.append(svgText(at, height - 4, back ? `−${back} min` : "now", { class: `tick ${back === minutes ? "" : back ? "middle" : "end"}` }));
   }
   holder.append(root);
   return holder;
@@ -245,6 +260,9 @@ function conditionRow(condition, now, input) {
   const kinds = input ? { true: "", false: "" } : clears(condition) || condition.part === "advance_when" ? { true: "good", false: "" } : { true: "bad", false: "good" };
   const word = input && condition.truth === "true" ? "known" : condition.truth;
   const value = condition.value === null || condition.value === undefined ? "" : number(condition.value);
+  if (input) return el("tr", { title: condition.expression },
+    el("td", {}, el("span", {}, condition.part), " ", el("code", { class: "soft" }, condition.expression)), el("td", { class: "number" }, value),
+    el("td", { class: "tight" }, el("span", { class: `tag ${kinds[condition.truth] ?? "warn"}` }, `${word === "known" ? "for" : word}${condition.since ? ` ${ago(now, condition.since)}` : ""}`)));
   return el("tr", { title: condition.expression },
     el("td", {}, el("span", { class: "name" }, condition.part), el("code", { class: "line1" }, condition.expression)), el("td", { class: "number" }, value),
     el("td", { class: "tight" }, el("span", { class: `tag ${kinds[condition.truth] ?? "warn"}` }, `${word}${condition.since ? ` ${ago(now, condition.since)}` : ""}`)));
@@ -254,7 +272,7 @@ function ruleBlock(title, mode, next, conditions, now, input) {
   return el("div", { class: "why" },
     el("div", { class: "row" }, el("span", {}, title), mode === "observe" ? el("span", { class: "tag warn" }, "only observes") : null),
     el("ul", { class: "next" }, ...next.map((text) => el("li", {}, text))),
-    conditions.length ? el("table", { class: "conditions" }, ...conditions.map((condition) => conditionRow(condition, now, input))) : null);
+    conditions.length ? el("table", { class: input ? "conditions inputs" : "conditions" }, ...conditions.map((condition) => conditionRow(condition, now, input))) : null);
 }
 
 function explained(item, now) {
@@ -270,7 +288,7 @@ function explained(item, now) {
 
 function shown(item) {
   const more = [item.threshold === null || item.threshold === undefined ? null : `armed from ${number(item.threshold)} in flight`, item.kind !== "limit" && item.limit ? `limit ${number(item.limit)} in flight` : null];
-  const words = item.kind === "limit" ? (item.level === "none" ? "no limit" : `${item.level} ${item.unit === "requests/s" ? "requests/s" : "in flight"}`) : item.level;
+  const words = item.kind === "limit" ? (item.level === "none" ? "no limit" : `${number(item.level)} ${item.unit === "requests/s" ? "requests/s" : "in flight"}`) : item.level;
   return el("div", { class: "row value" }, el("span", { class: `big ${item.depth ? "deep" : ""}` }, words), ...more.filter(Boolean).map((text) => el("span", { class: "soft" }, text)));
 }
 
