@@ -250,7 +250,7 @@ fn a_rule_file_describes_itself() {
     let names: Vec<_> = schema.records.iter().map(|record| record.name).collect();
     assert_eq!(
         names,
-        ["a rule file", "a group", "a rule", "a level", "recover", "quorum", "service", "a step", "compare"]
+        ["a rule file", "a group", "a rule", "a level", "recover", "quorum", "clear", "service", "a step", "compare"]
     );
     let rule = &schema.records[2];
     assert!(rule.fields.iter().any(|field| field.key == "keep_firing_for" && field.default == Some("0s")));

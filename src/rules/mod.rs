@@ -58,8 +58,8 @@ pub use rollout::{CompareSpec, RolloutSpec, StepSpec};
 pub use rule::Health;
 pub use ruler::{Counters, Meter, Rules, Settings};
 pub use spec::{
-    AlertSpec, DegradeSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecordSpec, RecoverSpec, RuleFile,
-    RuleSpec, ScaleSpec, Scope,
+    AlertSpec, ClearSpec, DegradeSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecordSpec, RecoverSpec,
+    RuleFile, RuleSpec, ScaleSpec, Scope, ZonesSpec,
 };
 pub use status::{ActiveAlert, ConditionStatus, GroupStatus, RuleStatus};
 pub use text::{TemplateText, Texts};

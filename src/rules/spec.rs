@@ -219,6 +219,28 @@ pub struct QuorumSpec {
     /// Of the hosts that run the rule, 0 to 1.
     pub share: Option<f64>,
     pub at_least: Option<u32>,
+    /// A recovery needs fewer votes than this share, for this time. `None`: half of `share`, at once.
+    pub clear: Option<ClearSpec>,
+    /// `None`: all hosts are counted together.
+    pub zones: Option<ZonesSpec>,
+    /// With fewer hosts nothing changes.
+    pub min_members: u32,
+    /// Of scope `host` and `zone`: the largest share of the hosts that the rule may have degraded at one time.
+    pub max_degraded_share: Option<f64>,
+}
+
+/// When a switch that hosts have agreed on goes back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClearSpec {
+    pub share: Option<f64>,
+    pub hold: Duration,
+}
+
+/// How many zones must agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZonesSpec {
+    All,
+    AtLeast(u32),
 }
 
 /// Whom a decision speaks for.

@@ -16,7 +16,7 @@ use crate::rules;
 use crate::series;
 use crate::serve::Delivery;
 use crate::signals::logs::JobSettings;
-use crate::switches::{Declaration, FleetSettings, Guards, OnSilence};
+use crate::switches::{Declaration, FleetSettings, Guards};
 use crate::time::Clock;
 
 /// What this host must know of itself to be one of a fleet.
@@ -122,7 +122,7 @@ fn declaration(name: crate::model::SwitchName, switch: &SwitchSettings) -> Decla
         description: switch.description.clone(),
         kind: switch.kind.clone(),
         ladder: switch.levels.clone(),
-        on_silence: switch.restore_after.map_or(OnSilence::Hold, OnSilence::Restore),
+        on_silence: switch.on_silence,
     }
 }
 

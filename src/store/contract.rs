@@ -26,10 +26,11 @@ pub(super) fn write(name: &str, revision: u64, level: &str) -> Write {
         mode: Mode::Enforce,
         revision,
         scope: "fleet".into(),
+        votes: None,
     };
     let asks = Default::default();
-    let record =
-        Record { level: level.into(), value: None, since: at, revision, asks, pin: None, decision: Some(decision) };
+    let (level, decision) = (level.into(), Some(decision));
+    let record = Record { level, value: None, since: at, revision, asks, pin: None, decision, expires_at: None };
     Write::here(SwitchName::new(name).expect("a name"), record, revision - 1)
 }
 

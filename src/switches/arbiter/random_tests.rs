@@ -73,6 +73,7 @@ fn ladder(rule: &str, switch: &str, mode: Mode) -> LadderRule {
         recover_expression: None,
         mode,
         scope: "fleet".into(),
+        quorum: Default::default(),
         min_samples: 0,
     }
 }
@@ -87,6 +88,7 @@ fn settings(guards: Guards) -> Settings {
         source,
         mode: Mode::Enforce,
         scope: "fleet".into(),
+        quorum: Default::default(),
     };
     let law = ControlSettings { floor: 0.1, ..ControlSettings::new(Law::FeedForwardArmed, 1.0) };
     Settings {
