@@ -22,7 +22,7 @@ use crate::notify::{HeartbeatSettings, Plots};
 use crate::project::Projection;
 use crate::serve::{About, Agents, Ask, Delivery, Switchboard};
 use crate::store::Table;
-use crate::switches::Declaration;
+use crate::switches::{Declaration, Told};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Timestamp, millis};
 use crate::yaml::{Severity, render_problems};
@@ -92,6 +92,9 @@ pub(super) struct Shell {
     pub declarations: Vec<Declaration>,
     pub switchboard: watch::Sender<Arc<Switchboard>>,
     pub table: Arc<Table>,
+    /// In a fleet: what applications are told, which is more than the store's table.
+    pub told: Arc<Told>,
+    pub told_revision: u64,
     /// The fleet's store as it was configured at the start.
     pub store: Option<FleetStore>,
     pub about: watch::Sender<Arc<About>>,
@@ -159,6 +162,11 @@ impl Shell {
     async fn handle(&mut self, event: Event, entries: Vec<crate::engine::Entry>) {
         let mut effects = Effects { journal: entries, ..Effects::default() };
         self.engine.handle(self.clock.now(), event, &mut effects);
+        let told = self.engine.fleet().map(|fleet| Arc::clone(fleet.told()));
+        if let Some(told) = told.filter(|told| !Arc::ptr_eq(told, &self.told)) {
+            self.told = told;
+            self.show_switches();
+        }
         self.perform(effects).await;
     }
 
@@ -268,12 +276,22 @@ impl Shell {
 
     async fn table_changed(&mut self, table: Arc<Table>) {
         self.table = Arc::clone(&table);
-        self.show_switches();
+        if self.store.is_none() {
+            self.show_switches();
+        }
         self.handle(Event::StoreChanged(table.tables()), Vec::new()).await;
     }
 
-    fn show_switches(&self) {
-        let board = Switchboard::new(&self.declarations, &self.table, self.generation, self.clock.now());
+    fn show_switches(&mut self) {
+        let now = self.clock.now();
+        let board = match &self.store {
+            None => Switchboard::new(&self.declarations, &self.table, self.generation, now),
+            Some(_) => {
+                self.told_revision = told_revision(now, self.told_revision);
+                let table = told_table(&self.told, self.told_revision);
+                Switchboard::new(&self.declarations, &table, self.generation, now)
+            }
+        };
         self.switchboard.send_replace(Arc::new(board));
     }
 
@@ -412,6 +430,16 @@ async fn next(inputs: &mut Inputs, clock: Clock, deadline: Timestamp) -> Input {
         Some(batch) = inputs.batches.recv() => Input::Batch(batch),
         Some(()) = inputs.reloads.recv() => Input::Reload,
     }
+}
+
+/// What a host of a fleet tells its applications, as a table.
+pub(super) fn told_table(told: &Told, revision: u64) -> Table {
+    Table { revision, switches: told.switches.clone(), ..Table::default() }
+}
+
+/// The revision of what is told now: it grows over restarts too, which the fleet's own count does not.
+pub(super) fn told_revision(now: Timestamp, before: u64) -> u64 {
+    now.as_millis().unsigned_abs().max(before + 1)
 }
 
 /// A configuration was taken into use.

@@ -18,7 +18,7 @@ use super::perform::{Performer, Stores, Work};
 use super::plan::{Plan, fleet_host, plan, receivers};
 use super::plots::plots;
 use super::remotes::Remotes;
-use super::shell::{Inputs, Reading, Shell, tell_taken};
+use super::shell::{Inputs, Reading, Shell, tell_taken, told_revision, told_table};
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
 use crate::config::{Checked, Files, Loaded, default_data_dir};
@@ -32,6 +32,7 @@ use crate::project;
 use crate::serve::{self, About, Ask, Parts, ServeError, Shared, Switchboard};
 use crate::signals::scrape;
 use crate::store::{Embedded, Etcd, EtcdSettings, Store, StoreError, Table};
+use crate::switches::Told;
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Timestamp};
 use crate::yaml::render_problems;
@@ -203,7 +204,11 @@ impl Daemon {
         let (about_in, about_out) = watch::channel(Arc::new(about));
         let (ready_in, ready_out) = watch::channel(false);
         let (watched_in, watched_out) = watch::channel(watched);
-        let board = Switchboard::new(&declarations, &table, 1, now);
+        let (told, told_revision) = first_told(&mut engine, now, &table, &mut effects);
+        let board = match checked.store {
+            None => Switchboard::new(&declarations, &table, 1, now),
+            Some(_) => Switchboard::new(&declarations, &told_table(&told, told_revision), 1, now),
+        };
         let (switchboard_in, switchboard) = watch::channel(Arc::new(board));
         let (delivery_in, delivery) = watch::channel(Arc::new(delivery));
         let (projections_in, projections) = watch::channel(Arc::new(projections));
@@ -289,6 +294,8 @@ impl Daemon {
             declarations,
             switchboard: switchboard_in,
             table,
+            told,
+            told_revision,
             store: checked.store.clone(),
             about: about_in,
             delivery: delivery_in,
@@ -356,6 +363,16 @@ fn channels(store: &Opening) -> (Senders, Inputs, mpsc::Receiver<Work>) {
         work: work_in,
     };
     (senders, Inputs { batches, logs, events, asks, table: store.watch(), reloads, loaded, stop }, work)
+}
+
+/// What a host of a fleet tells its applications from the first moment on: what it remembers of the store.
+fn first_told(engine: &mut Engine, now: Timestamp, table: &Table, effects: &mut Effects) -> (Arc<Told>, u64) {
+    if engine.fleet().is_some() {
+        let remembered = if table.revision > 0 { Event::StoreChanged(table.tables()) } else { Event::Tick };
+        engine.handle(now, remembered, effects);
+    }
+    let told = engine.fleet().map(|fleet| Arc::clone(fleet.told())).unwrap_or_default();
+    (told, told_revision(now, 0))
 }
 
 /// The way to the store, and of a fleet's what carries there and the session itself.
