@@ -128,7 +128,12 @@ pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
             if open.len() < MOST_OPEN {
                 open.spawn(Arc::clone(&load).one(number, at));
             } else {
-                locked(&load.seen).push(Seen { phase: number, due: at, took: Duration::ZERO, outcome: Outcome::Failed });
+                locked(&load.seen).push(Seen {
+                    phase: number,
+                    due: at,
+                    took: Duration::ZERO,
+                    outcome: Outcome::Failed,
+                });
             }
         }
     }

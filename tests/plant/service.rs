@@ -185,7 +185,9 @@ impl Service {
             let text = if line.starts_with(b"GET /metrics") {
                 let body = self.metrics();
                 let length = body.len();
-                format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {length}\r\n\r\n{body}")
+                format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {length}\r\n\r\n{body}"
+                )
             } else {
                 match self.arrive() {
                     None => "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_owned(),
@@ -243,8 +245,7 @@ impl Service {
 /// Serves until it is ended.
 pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
     let workers = arguments.number("workers", 4.0)? as usize;
-    let millis =
-        |name, default| Ok::<_, Failed>(Duration::from_secs_f64(arguments.number(name, default)? / 1000.0));
+    let millis = |name, default| Ok::<_, Failed>(Duration::from_secs_f64(arguments.number(name, default)? / 1000.0));
     let orders = Orders { share: 1.0, threshold: None, limit: None };
     let state = State {
         orders,

@@ -241,6 +241,23 @@ impl Known {
 }
 
 impl Before {
+    /// Whether the numbers are about the same: nothing that is worth keeping again.
+    pub fn is_like(&self, other: &Before) -> bool {
+        let count = |of: &Before, rule: &str, zone: &str| {
+            of.rules.get(rule).and_then(|zones| zones.get(zone)).copied().unwrap_or(0.0)
+        };
+        let names = |of: &Before| -> Vec<(String, String)> {
+            let pair = |(rule, zones): (&String, &BTreeMap<String, f64>)| {
+                zones.keys().map(|zone| (rule.clone(), zone.clone())).collect::<Vec<_>>()
+            };
+            of.rules.iter().flat_map(pair).collect()
+        };
+        names(self).iter().chain(&names(other)).all(|(rule, zone)| {
+            let (a, b) = (count(self, rule, zone), count(other, rule, zone));
+            (a - b).abs() < 1.0_f64.max(0.05 * a.max(b))
+        })
+    }
+
     fn weight(&self, now: Timestamp, rule: &str, zone: Option<&str>) -> f64 {
         let Some(zones) = self.rules.get(rule) else { return 0.0 };
         let count: f64 = zones.iter().filter(|(name, _)| zone.is_none_or(|zone| zone == *name)).map(|(_, n)| n).sum();
