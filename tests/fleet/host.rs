@@ -158,13 +158,6 @@ impl Host {
         self.inbox.clear();
     }
 
-    /// Puts another rule file into force.
-    pub fn push_rules(&mut self, at: u64, plan: Plan) {
-        self.plan = plan;
-        let settings = Box::new(self.settings());
-        self.give(at, Event::Reloaded(settings));
-    }
-
     /// What the store says now goes on its way. `delays` gives for each word how long it takes, and below zero never.
     pub fn hear(&mut self, at: u64, delays: &mut dyn FnMut(bool) -> u64, all: bool) {
         let Some(view) = &mut self.view else { return };
@@ -232,7 +225,8 @@ impl Host {
         if at >= self.sample_due {
             self.sample_due = at + 1000;
             let labels = Labels::from_pairs([(NAME, "trouble")]);
-            let batch = Batch::complete(Source::new("sim", "x"), self.local(at), vec![(labels, self.trouble)]);
+            let samples = vec![(labels, self.trouble)];
+            let batch = Batch { samples, ..Batch::ended(Source::new("sim", "x"), self.local(at)) };
             self.give(at, Event::Samples(batch));
         }
         let due = self.engine.as_ref().and_then(Engine::next_deadline);

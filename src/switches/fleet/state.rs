@@ -87,6 +87,8 @@ pub struct Fleet {
     pub(super) clearing: BTreeMap<(Place, String), Timestamp>,
     /// When each record's end was first seen here: clocks differ.
     pub(super) ends_seen: BTreeMap<(Place, SwitchName), (Timestamp, Timestamp)>,
+    /// When a rule's ask last changed by this host's clock; `None` where that was before it looked.
+    pub(super) moves: BTreeMap<(Place, String), (Timestamp, Option<Timestamp>)>,
     pub(super) told: Arc<Told>,
     outbox: Option<BTreeMap<String, Value>>,
     changes: BTreeMap<String, Value>,
@@ -132,6 +134,7 @@ impl Fleet {
             presence: None,
             clearing: BTreeMap::new(),
             ends_seen: BTreeMap::new(),
+            moves: BTreeMap::new(),
             told: Arc::default(),
             outbox: None,
             changes: BTreeMap::new(),
@@ -224,6 +227,12 @@ impl Fleet {
         } else {
             self.ends_seen.remove(&key);
         }
+        for (rule, ask) in &record.asks {
+            let seen = self.moves.entry((place.clone(), rule.clone())).or_insert((ask.since, None));
+            if seen.0 != ask.since {
+                *seen = (ask.since, Some(now));
+            }
+        }
         let mut mine = false;
         if let Some((revision, _)) = self.pending.get(&key) {
             if record.revision < *revision {
@@ -305,6 +314,7 @@ impl Fleet {
         } else {
             self.lost_since = Some(now);
             (self.heard_tables, self.heard_census) = (false, false);
+            self.known.lose();
             self.intents.clear();
             // The store may have taken them or not; it says so when it is back.
             let lost: Vec<_> = std::mem::take(&mut self.pending).into_keys().collect();
@@ -407,6 +417,7 @@ impl Fleet {
         let times = self.lost_since.iter_mut().chain(&mut self.counted);
         times.chain(self.clearing.values_mut()).for_each(shift);
         self.pending.values_mut().for_each(|(_, at)| *at = at.shifted(by_millis));
+        self.moves.values_mut().for_each(|(_, seen)| *seen = seen.map(|at| at.shifted(by_millis)));
         self.ends_seen.values_mut().for_each(|(_, at)| *at = at.shifted(by_millis));
         // What the others see of this host's clock must be right again.
         self.presence = None;
