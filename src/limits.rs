@@ -194,6 +194,9 @@ pub const RECORDED_NAMES: usize = 100_000;
 
 // ---- alerts
 
+/// Messages to one integration that are in flight at one time: those that wait for others are not out of hand. Times
+/// [`DELIVERY_TIME`], divided by [`DELIVERIES_PER_INTEGRATION`], it is less than [`DELIVERY_SILENCE`].
+pub const ON_THEIR_WAY: usize = 16;
 /// Notifications in the outbox; past it repeats are dropped, never a change of state.
 pub const OUTBOX: usize = 10_000;
 /// The longest wait between two tries of one delivery.
@@ -228,8 +231,8 @@ pub const FORWARD_BATCH: usize = 64;
 
 /// A journal larger than this is rewritten from the state it leads to, in bytes.
 pub const JOURNAL_BYTES: u64 = 4 << 20;
-/// One record of the journal, in bytes.
-pub const JOURNAL_RECORD_BYTES: usize = 8 << 20;
+/// One value of the journal, in bytes, and one record: a larger one makes it be rewritten.
+pub const JOURNAL_RECORD_BYTES: usize = 32 << 20;
 /// Decisions kept for the page and the API.
 pub const DECISIONS_KEPT: usize = 1_000;
 

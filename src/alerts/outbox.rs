@@ -7,16 +7,16 @@
 //!   one covers it: everything that fires in the head fires in the newer one too, or the head was refused. So when a
 //!   firing message may have been seen (it was tried), its resolved message is sent after it and never instead of it.
 //! * What takes the place of a message carries on what only that one told: alerts resolved there and absent in the
-//!   newer one are added to it. An alert whose firing was certainly never told and that is resolved meanwhile is left
-//!   out; a message that is empty then is dropped, as Alertmanager drops what fired and resolved between two flushes.
+//!   newer one are added to it. An alert whose firing was refused and that is resolved meanwhile is left out; a message
+//!   that is empty then is dropped, as Alertmanager drops what fired and resolved between two flushes.
 //! * A repeat is dropped when its lane is busy, or the outbox is full: it changes no state. Nothing else ever is, but
 //!   for messages older than the retention and those to integrations that no longer exist. All are counted.
 //! * A failed try is repeated after 1 s, 2 s, 4 s ... up to `limits::RETRY_WAIT`, half of it random, and never before
 //!   the receiver's `Retry-After` (bounded). A refused message is tried again after `limits::REFUSED_WAIT`, as
 //!   Alertmanager tries again at its next flush.
-//! * A receiver with a rate limit (`pace.rs`) is not called more often; what is over the limit waits. A message that waits
-//!   for this and was never tried gives way to any newer one of its lane, in its place among those that wait. What fired
-//!   and ended meanwhile is told once, as resolved, with both times.
+//! * An integration is sent only so many messages at one time, and with a rate limit so many in a span of time
+//!   (`pace.rs`); the rest waits. A message that was never tried gives way to any newer one of its lane, in its place among
+//!   those that wait. What fired and ended meanwhile is told once, as resolved, with both times.
 //! * A message keeps its id over all tries and restarts. After a restart whatever was not accepted is due at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -105,9 +105,9 @@ struct Record {
     attempted: bool,
     /// Fingerprints that fire in this message and of whose firing the receiver certainly was not told.
     untold: BTreeSet<String>,
-    /// It waited because of its receiver's rate limit.
+    /// It took the place of one that was tried.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    held: bool,
+    follows_a_try: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +117,8 @@ struct Message {
     next: Timestamp,
     in_flight: Option<Timestamp>,
     refused: bool,
+    /// It is counted among those that a rate limit held back.
+    limited: bool,
     last_error: Option<String>,
 }
 
@@ -125,6 +127,8 @@ struct Lane {
     head: Message,
     waiting: Option<Message>,
     stands: Stands,
+    /// Its head takes one of its pace's places in flight.
+    has_place: bool,
 }
 
 /// Where a lane is found when its time has come.
@@ -156,8 +160,8 @@ impl Message {
     fn new(notification: Notification, order: u64, now: Timestamp) -> Message {
         let news = |a: &&super::NotifiedAlert| a.status == AlertStatus::Firing && a.is_news;
         let untold = notification.alerts.iter().filter(news).map(|a| a.fingerprint.clone()).collect();
-        let record = Record { notification, order, attempted: false, untold, held: false };
-        Message { record, tries: 0, next: now, in_flight: None, refused: false, last_error: None }
+        let record = Record { notification, order, attempted: false, untold, follows_a_try: false };
+        Message { record, tries: 0, next: now, in_flight: None, refused: false, limited: false, last_error: None }
     }
 
     fn id(&self) -> &DeliveryId {
@@ -175,12 +179,12 @@ impl Message {
             return false;
         }
         let own: HashSet<&str> = self.firing().collect();
-        head.refused || head.was_only_held() || head.firing().all(|alert| own.contains(alert))
+        head.refused || head.was_never_tried() || head.firing().all(|alert| own.contains(alert))
     }
 
-    /// It waits for its receiver's rate limit and was never tried.
-    fn was_only_held(&self) -> bool {
-        self.record.held && !self.record.attempted
+    /// Nothing that it tells as firing was ever tried to be told by the outbox.
+    fn was_never_tried(&self) -> bool {
+        !self.record.attempted && !self.record.follows_a_try
     }
 
     /// Takes over what only `older` told; false when nothing is left to tell.
@@ -191,10 +195,10 @@ impl Message {
         self.record.untold.extend(still.into_iter().cloned());
         let ended: HashSet<&String> = ended.into_iter().collect();
         let own = &mut self.record.notification;
-        if older.was_only_held() {
-            self.record.held = true;
-            self.record.order = older.record.order;
-        } else {
+        self.record.order = older.record.order;
+        self.limited |= older.limited;
+        if !older.was_never_tried() {
+            self.record.follows_a_try = true;
             own.alerts.retain(|alert| !ended.contains(&alert.fingerprint));
         }
         let places: HashMap<String, usize> =
@@ -251,9 +255,13 @@ fn lane_key(notification: &Notification) -> LaneKey {
     Arc::new((notification.receiver.clone(), notification.integration.clone(), notification.group_key.clone()))
 }
 
+fn pace_of<'a>(paces: &'a mut BTreeMap<PaceKey, Pace>, key: &LaneKey) -> &'a mut Pace {
+    paces.entry((key.0.clone(), key.1.clone())).or_insert_with(|| Pace::new(None))
+}
+
 impl Lane {
     fn of(head: Message) -> Lane {
-        Lane { head, waiting: None, stands: Stands::Nowhere }
+        Lane { head, waiting: None, stands: Stands::Nowhere, has_place: false }
     }
 }
 
@@ -302,7 +310,9 @@ impl Outbox {
         }
         for (key, pace) in &mut self.paces {
             pace.clock_stepped(by_millis);
-            self.paced.insert(key.clone());
+            if pace.limit.is_some() {
+                self.paced.insert(key.clone());
+            }
         }
     }
 
@@ -310,14 +320,17 @@ impl Outbox {
     pub(super) fn set_limits(&mut self, limits: impl IntoIterator<Item = (PaceKey, RateLimit)>) {
         let mut before = std::mem::take(&mut self.paces);
         for (key, limit) in limits {
-            let mut pace = Pace::new(limit);
+            let mut pace = Pace::new(Some(limit));
             if let Some(old) = before.remove(&key) {
-                pace.go_on_from(old.sent().clone());
+                pace.go_on_from(old.sent().clone(), 0);
             }
             self.paces.insert(key, pace);
         }
-        self.paced.extend(before.into_keys());
-        for lane in self.lanes.values_mut() {
+        self.paced.extend(before.into_iter().filter(|(_, pace)| pace.limit.is_some()).map(|(key, _)| key));
+        for (key, lane) in &mut self.lanes {
+            if lane.has_place {
+                pace_of(&mut self.paces, key).depart();
+            }
             // The paces that held them are gone: they are asked again.
             if let Stands::Held(_) = lane.stands {
                 lane.stands = Stands::Nowhere;
@@ -336,9 +349,7 @@ impl Outbox {
         match std::mem::replace(&mut lane.stands, Stands::Nowhere) {
             Stands::Queued(at) => drop(self.queue.remove(&(at, Arc::clone(key)))),
             Stands::Held(place) => {
-                if let Some(pace) = self.paces.get_mut(&(key.0.clone(), key.1.clone())) {
-                    pace.release(place);
-                }
+                pace_of(&mut self.paces, key).release(place);
             }
             Stands::Nowhere => {}
         }
@@ -359,8 +370,10 @@ impl Outbox {
             let mut head = lane.head.view(true);
             if let (Stands::Held(_), Some(next)) = (lane.stands, &mut head.next_try) {
                 let pace = self.paces.get(&(key.0.clone(), key.1.clone()));
-                *next = pace.and_then(Pace::next).unwrap_or(*next).max(*next);
-                head.last_error.get_or_insert_with(|| "it waits for the receiver's rate_limit".to_owned());
+                if let Some(until) = pace.and_then(Pace::limited_until) {
+                    *next = until.max(*next);
+                    head.last_error.get_or_insert_with(|| "it waits for the receiver's rate_limit".to_owned());
+                }
             }
             std::iter::once(head).chain(lane.waiting.as_ref().map(|message| message.view(false)))
         };
@@ -447,6 +460,9 @@ impl Outbox {
 
     fn drop_lane(&mut self, key: &LaneKey) -> u64 {
         let Some(lane) = self.take(key) else { return 0 };
+        if lane.has_place {
+            pace_of(&mut self.paces, key).arrived();
+        }
         self.forget(&lane.head);
         lane.waiting.iter().for_each(|message| self.forget(message));
         1 + u64::from(lane.waiting.is_some())
@@ -455,24 +471,25 @@ impl Outbox {
     /// Gives the messages to be sent now, oldest first; they are in flight then. Their records must be in the journal
     /// before they are sent.
     pub fn due(&mut self, now: Timestamp, out: &mut Vec<Notification>) {
-        let (mut ready, mut asked) = (Vec::new(), Vec::new());
+        let mut asked = Vec::new();
         while let Some((_, key)) = self.queue.first().filter(|(at, _)| *at <= now).cloned() {
             self.queue.pop_first();
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
-            lane.stands = Stands::Nowhere;
-            let pace = if self.paces.is_empty() { None } else { self.paces.get_mut(&(key.0.clone(), key.1.clone())) };
-            let Some(pace) = pace else {
-                ready.push(key);
-                continue;
-            };
+            let pace = pace_of(&mut self.paces, &key);
+            if std::mem::replace(&mut lane.has_place, false) {
+                pace.arrived();
+            }
             let place = (lane.head.is_repeat(), lane.head.record.order);
             pace.hold(place, Arc::clone(&key));
             lane.stands = Stands::Held(place);
             asked.push(key);
         }
+        let mut ready = Vec::new();
         for (name, pace) in &mut self.paces {
             while let Some(key) = pace.take(now) {
-                self.paced.insert(name.clone());
+                if pace.limit.is_some() {
+                    self.paced.insert(name.clone());
+                }
                 ready.push(key);
             }
         }
@@ -482,10 +499,10 @@ impl Outbox {
         for key in asked {
             if let Some(lane) = self.lanes.get_mut(&key)
                 && let Stands::Held(_) = lane.stands
-                && !std::mem::replace(&mut lane.head.record.held, true)
+                && pace_of(&mut self.paces, &key).limited_until().is_some()
+                && !std::mem::replace(&mut lane.head.limited, true)
             {
                 self.counts.held_back += 1;
-                self.changed.insert(lane.head.id().clone());
             }
         }
     }
@@ -502,7 +519,7 @@ impl Outbox {
             self.changed.insert(head.id().clone());
         }
         let at = head.looked_at();
-        lane.stands = Stands::Queued(at);
+        (lane.stands, lane.has_place) = (Stands::Queued(at), true);
         self.queue.insert((at, Arc::clone(key)));
         Some((lane.head.record.order, lane.head.record.notification.clone()))
     }
@@ -521,6 +538,9 @@ impl Outbox {
             return Settled::Unknown;
         }
         let Some(mut lane) = self.take(&key) else { return Settled::Unknown };
+        if std::mem::replace(&mut lane.has_place, false) {
+            pace_of(&mut self.paces, &key).arrived();
+        }
         lane.head.in_flight = None;
         lane.head.tries += 1;
         match outcome {
@@ -621,8 +641,15 @@ impl Outbox {
             }
             self.order = self.order.max(record.order);
             let key = lane_key(&record.notification);
-            let mut message =
-                Message { record, tries: 0, next: now, in_flight: None, refused: false, last_error: None };
+            let mut message = Message {
+                record,
+                tries: 0,
+                next: now,
+                in_flight: None,
+                refused: false,
+                limited: false,
+                last_error: None,
+            };
             self.lane_of.insert(message.id().clone(), key.clone());
             let Some(mut lane) = self.take(&key) else {
                 self.put(key, Lane::of(message));
@@ -642,7 +669,7 @@ impl Outbox {
     pub(super) fn take_pace_changes(&mut self) -> Vec<(String, Option<serde_json::Value>)> {
         let record = |(receiver, integration): PaceKey| {
             let name = format!("{receiver}/{integration}");
-            let pace = self.paces.get(&(receiver.clone(), integration.clone()));
+            let pace = self.paces.get(&(receiver.clone(), integration.clone())).filter(|pace| pace.limit.is_some());
             let record = pace.map(|pace| PaceRecord { receiver, integration, sent: pace.sent().clone() });
             (name, record.and_then(|record| serde_json::to_value(record).ok()))
         };
@@ -652,8 +679,8 @@ impl Outbox {
     /// Brings the tries of one integration back; those without a limit are forgotten.
     pub(super) fn restore_pace(&mut self, record: PaceRecord) {
         let key = (record.receiver, record.integration);
-        match self.paces.get_mut(&key) {
-            Some(pace) => pace.go_on_from(record.sent),
+        match self.paces.get_mut(&key).filter(|pace| pace.limit.is_some()) {
+            Some(pace) => pace.go_on_from(record.sent, 0),
             None => drop(self.paced.insert(key)),
         }
     }

@@ -22,7 +22,7 @@ use super::{Mine, Reach, Store, StoreError, Table};
 use crate::journal::sync_folder;
 use crate::limits;
 use crate::model::SwitchName;
-use crate::switches::{Census, Decision, HandOver, Record, Term, Write};
+use crate::switches::{Census, Decision, HandOver, Place, Record, Term, Write};
 
 /// The store of one host. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -55,8 +55,6 @@ pub(super) struct OnDisk {
     switches: Records,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     zones: BTreeMap<String, Records>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    host: Records,
 }
 
 impl OnDisk {
@@ -65,14 +63,13 @@ impl OnDisk {
             records.iter().map(|(name, record)| (name.to_string(), record.clone())).collect()
         };
         let zones = table.zones.iter().map(|(zone, records)| (zone.clone(), text(records))).collect();
-        let (switches, host) = (text(&table.switches), text(&table.host));
-        OnDisk { format: 1, revision: table.revision, switches, zones, host }
+        OnDisk { format: 1, revision: table.revision, switches: text(&table.switches), zones }
     }
 
     pub(super) fn into_table(self) -> std::io::Result<Table> {
         let zones = self.zones.into_iter().map(|(zone, records)| Ok((zone, named(records)?)));
         let zones = zones.collect::<std::io::Result<_>>()?;
-        Ok(Table { revision: self.revision, switches: named(self.switches)?, zones, host: named(self.host)? })
+        Ok(Table { revision: self.revision, switches: named(self.switches)?, zones })
     }
 }
 
@@ -120,6 +117,9 @@ impl Embedded {
     fn put(&self, write: &Write) -> Result<Arc<Table>, StoreError> {
         let _one_at_a_time = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = Arc::clone(&self.inner.table.borrow());
+        if write.place == Place::Host {
+            return Err(StoreError::NotShared(write.name.clone()));
+        }
         let known = current.get(&write.place, &write.name);
         if known == Some(&write.record) {
             return Ok(current);
@@ -200,7 +200,7 @@ impl Store for Embedded {
                 let table = Arc::clone(&self.inner.table.borrow());
                 let mut seen = std::collections::BTreeSet::new();
                 let mut came_true = |decision: &Decision| {
-                    let records = table.zones.values().chain([&table.switches, &table.host]).flatten();
+                    let records = table.zones.values().chain([&table.switches]).flatten();
                     let named = records.filter(|(name, _)| name.as_str() == decision.switch);
                     let reached = named.map(|(_, record)| record.revision).max();
                     reached.is_none_or(|revision| decision.revision <= revision)

@@ -17,8 +17,8 @@ pub enum StoreError {
     /// The store answers, and does not want us: a certificate, a password, a right.
     #[error("the store refuses: {0}")]
     Refused(String),
-    /// A record that speaks for one host alone belongs into that host's own store.
-    #[error("switch {0} speaks for this host alone, and that is not for the shared store")]
+    /// What speaks for one host alone is remembered by that host.
+    #[error("switch {0} speaks for this host alone, and that is not for the store")]
     NotShared(SwitchName),
     /// The store has no room for more of this.
     #[error("{what} is not written: the store keeps {most} of them at the most")]

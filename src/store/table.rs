@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::SwitchName;
-use crate::switches::{Census, Member, Place, Record, Vote};
+use crate::switches::{Census, Member, Place, Record, Tables, Vote};
 use crate::time::Timestamp;
 
 /// All switches at one revision of the store.
@@ -15,17 +15,20 @@ pub struct Table {
     pub switches: BTreeMap<SwitchName, Record>,
     /// By zone.
     pub zones: BTreeMap<String, BTreeMap<SwitchName, Record>>,
-    /// This host's own; a shared store has none.
-    pub host: BTreeMap<SwitchName, Record>,
 }
 
 impl Table {
-    /// The records of one place, when there are any.
+    /// The records as the engine takes them.
+    pub fn tables(&self) -> Tables {
+        Tables { revision: self.revision, fleet: self.switches.clone(), zones: self.zones.clone() }
+    }
+
+    /// The records of one place, when there are any; a host's own are in no store.
     pub fn of(&self, place: &Place) -> Option<&BTreeMap<SwitchName, Record>> {
         match place {
             Place::Fleet => Some(&self.switches),
             Place::Zone(zone) => self.zones.get(zone),
-            Place::Host => Some(&self.host),
+            Place::Host => None,
         }
     }
 
@@ -34,12 +37,12 @@ impl Table {
         self.of(place)?.get(name)
     }
 
-    /// Puts a record in its place; the revision stays.
-    pub fn put(&mut self, place: &Place, name: SwitchName, record: Record) {
+    /// Puts a record in its place; the revision stays. A host's own record has none.
+    pub(super) fn put(&mut self, place: &Place, name: SwitchName, record: Record) {
         let records = match place {
             Place::Fleet => &mut self.switches,
             Place::Zone(zone) => self.zones.entry(zone.clone()).or_default(),
-            Place::Host => &mut self.host,
+            Place::Host => return,
         };
         records.insert(name, record);
     }
@@ -48,7 +51,7 @@ impl Table {
     pub(super) fn remove(&mut self, place: &Place, name: &SwitchName) {
         match place {
             Place::Fleet => drop(self.switches.remove(name)),
-            Place::Host => drop(self.host.remove(name)),
+            Place::Host => {}
             Place::Zone(zone) => {
                 if let Some(records) = self.zones.get_mut(zone) {
                     records.remove(name);

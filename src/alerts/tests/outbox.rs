@@ -113,7 +113,7 @@ fn a_firing_message_that_may_have_been_seen_comes_before_its_end() {
 }
 
 #[test]
-fn what_was_certainly_never_told_is_dropped_with_its_end() {
+fn what_was_refused_is_dropped_with_its_end() {
     let mut bench = Bench::new();
     bench.submit(0, "1", "+!a");
     bench.due(0);
@@ -132,7 +132,7 @@ fn what_was_certainly_never_told_is_dropped_with_its_end() {
     bench.submit(21, "6", "+a +!b");
     bench.submit(22, "7", "+a -!b");
     bench.tell(23, "5", Outcome::Accepted);
-    assert_eq!(bench.due(23), ["7 +a"]);
+    assert_eq!(bench.due(23), ["7 +a -b"], "b waited behind another, and was never tried");
     assert_eq!(bench.outbox.counts().replaced, 3);
 }
 
@@ -356,7 +356,7 @@ fn a_rate_limit_holds_back_and_merges_and_loses_no_change() {
     // Changes of state go before repeats.
     check(one, &["0 a +!a > 1 +a", "1 b again +b", "2 c +!c", "60 > 3 +c", "120 > 2 +b"], 2, 0);
     // A restart gives no room, and forgets nothing.
-    check(one, &["0 a +!a > 1 +a", "0 ok 1", "1 b +!b", "2 b -!b", "3 crash", "59", "60 > 3 -b"], 0, 0);
+    check(one, &["0 a +!a > 1 +a", "0 ok 1", "1 b +!b", "2 b -!b", "3 crash", "59", "60 > 3 -b"], 1, 0);
 }
 
 #[test]
@@ -376,4 +376,27 @@ fn a_limit_that_a_reload_takes_away_lets_everything_go() {
     bench.outbox.set_limits([]);
     assert_eq!(bench.due(61), ["b +x", "c +x"]);
     assert!(bench.outbox.take_pace_changes().iter().all(|(_, record)| record.is_none()));
+}
+
+#[test]
+fn an_integration_has_so_many_messages_in_flight_and_the_others_merge() {
+    let mut bench = Bench::new();
+    let most = limits::ON_THEIR_WAY;
+    let deliveries = u32::try_from(most / limits::DELIVERIES_PER_INTEGRATION).expect("a small number");
+    assert!(limits::DELIVERY_TIME * deliveries < limits::DELIVERY_SILENCE);
+    for n in 0..=most {
+        bench.outbox.submit(at(0), message(&format!("g{n:02}"), &n.to_string(), "+!a", NotifyReason::NewAlerts));
+    }
+    assert_eq!(bench.due(0).len(), most);
+    let last = format!("g{most:02}");
+    bench.outbox.submit(at(1), message(&last, "end", "-!a", NotifyReason::AllResolved));
+    assert_eq!((bench.due(1).len(), bench.outbox.next_due()), (0, Some(at(0) + limits::DELIVERY_SILENCE)));
+    bench.tell(2, "3", retry());
+    assert_eq!(bench.due(2), ["end -a"]);
+    // One whose delivery was not heard of waits again, and one that a reload drops makes room.
+    let again = at(0) + limits::DELIVERY_SILENCE;
+    assert_eq!(bench.due_at(again).len(), most - 1);
+    bench.outbox.keep_only(|_, _| false);
+    bench.outbox.submit(again, message("g", "new", "+!a", NotifyReason::NewAlerts));
+    assert_eq!(bench.due_at(again), ["new +a"]);
 }

@@ -167,7 +167,8 @@ impl Inner {
     /// What the store does not have as it should be, as much as one transaction takes.
     fn changes(&self) -> (u64, Vec<(String, Option<Vec<u8>>)>) {
         let hold = self.hold();
-        let new = hold.wanted.iter().filter(|(key, value)| hold.written.get(*key) != Some(*value));
+        // Votes go before presence, so that a host that is back is not counted as one without an opinion.
+        let new = hold.wanted.iter().rev().filter(|(key, value)| hold.written.get(*key) != Some(*value));
         let new = new.map(|(key, value)| (key.clone(), Some(value.clone())));
         let old = hold.written.keys().filter(|key| !hold.wanted.contains_key(*key)).map(|key| (key.clone(), None));
         (hold.lease, new.chain(old).take(limits::STORE_TXN).collect())
