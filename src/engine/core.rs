@@ -15,7 +15,7 @@ use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
 use crate::model::{Batch, MetricMeta};
 use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, RuleType, Rules, Truth};
 use crate::series::{self, Store};
-use crate::switches::{self, Fleet, FleetSettings, Judged, ScaleVerdict, Switches, Write};
+use crate::switches::{self, Fleet, FleetSettings, Judged, LadderJudged, ScaleVerdict, Switches, Write};
 use crate::time::Timestamp;
 
 /// How often series that nobody needs any more are dropped.
@@ -256,10 +256,21 @@ impl Engine {
             let truth = if enough { dials::truth(&condition.truth) } else { switches::Truth::Unknown };
             Judged { truth, value: condition.value }
         };
-        let is_level = |condition: &&rules::Condition| matches!(condition.part, Part::Level(_));
-        let levels: Vec<Judged> = judgement.conditions.iter().filter(is_level).map(judged).collect();
-        let recover = judgement.conditions.iter().find(|condition| condition.part == Part::Recover).map(judged);
-        let write = self.switches.judge(now, &rule, &levels, recover);
+        let mut said = LadderJudged::default();
+        for condition in &judgement.conditions {
+            match &condition.part {
+                Part::Level(_) => said.levels.push(judged(condition)),
+                Part::Clear(level) => {
+                    said.clears.resize(said.levels.len(), None);
+                    if let Some(place) = said.clears.get_mut(level.index) {
+                        *place = Some(judged(condition));
+                    }
+                }
+                Part::Recover => said.recover = Some(judged(condition)),
+                _ => {}
+            }
+        }
+        let write = self.switches.judge(now, &rule, &said);
         self.write(write, out);
     }
 

@@ -1,6 +1,5 @@
 //! The state machine of alerts, as tables: one line an evaluation.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::alerting::{AlertContext, AlertRule};
@@ -21,8 +20,8 @@ fn rule(hold: u64, keep_firing_for: u64) -> AlertRule {
         name: "A".into(),
         hold: Duration::from_secs(hold),
         keep_firing_for: Duration::from_secs(keep_firing_for),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
+        labels: Texts::default(),
+        annotations: Texts::default(),
         generator_url: "".into(),
         on_unknown: OnUnknown::Resolve,
         unknown_for: Duration::from_secs(100),

@@ -17,6 +17,7 @@ mod grpc;
 mod guard;
 mod haproxy;
 mod limits;
+mod measure;
 mod ofrep;
 mod orders;
 mod page;

@@ -40,6 +40,8 @@ run dashboards.py
 run clients.py --trials 10
 run closed_loop.py --short
 run evaluations.py --check
+run guards.py
+run acts.py
 run query.py
 run remote.py
 exit "$failed"
