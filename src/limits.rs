@@ -270,6 +270,8 @@ pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Hosts of a fleet that are remembered, those that vanished lately among them.
 pub const FLEET_HOSTS: usize = 20_000;
+/// Hosts that vanished and are told of one by one in metrics.
+pub const FLEET_LOST: usize = 1_000;
 /// Names of hosts that a decision carries.
 pub const FLEET_NAMES: usize = 5;
 

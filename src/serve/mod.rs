@@ -13,6 +13,7 @@ mod control;
 mod envoy;
 mod exposition;
 mod flagd;
+mod fleet;
 mod grpc;
 mod guard;
 mod haproxy;
