@@ -12,6 +12,7 @@ mod form;
 mod forward;
 mod heartbeat;
 mod outcome;
+mod payload;
 pub mod render;
 mod scale;
 mod services;
@@ -28,7 +29,7 @@ pub use render::{Drawn, Plot};
 pub use scale::{ScaleCall, ScaleTarget, call_scale};
 pub use settings::{
     EmailSettings, ExecSettings, FieldValue, Integration, Kind, Receiver, Service, ServiceSettings, SettingsError,
-    Smarthost, WebhookSettings,
+    Smarthost, Threading, WebhookSettings,
 };
 
 #[cfg(test)]
