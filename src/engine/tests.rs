@@ -36,6 +36,7 @@ fn settings() -> Settings {
         rules: rules::Settings { groups: groups.unwrap_or_else(|| panic!("{problems:?}")), ..Default::default() },
         alerts,
         actions: ActionSettings::default(),
+        fleet: None,
         record: false,
     }
 }

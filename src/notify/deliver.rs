@@ -126,7 +126,7 @@ pub async fn deliver(prepared: &Prepared, notification: &Notification, now: Time
                     Ok(body) => body,
                     Err(problem) => return Outcome::refused(problem),
                 };
-                poster.post(id, body, &[], now).await
+                poster.post(id, body, now).await
             }
             (Kind::Email(settings), _) => {
                 // Whoever writes the HTML part chooses what it shows.

@@ -136,6 +136,18 @@ impl EmailSettings {
     }
 }
 
+/// The form of a scale call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallFormat {
+    /// The call as it is.
+    #[default]
+    Json,
+    /// A CloudEvent in the body (structured mode).
+    CloudEvents,
+    /// A CloudEvent whose attributes are headers (binary mode).
+    CloudEventsBinary,
+}
+
 /// `webhook_config`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WebhookSettings {
@@ -150,13 +162,16 @@ pub struct WebhookSettings {
     pub signing_secrets: Vec<SecretSource>,
     /// The body, in the place of our own; texts in it are templates.
     pub payload: Option<serde_json::Value>,
+    /// Of scale calls alone: alerts go in Alertmanager's form.
+    pub format: CallFormat,
 }
 
 impl WebhookSettings {
     /// Alertmanager's defaults, but redirects are not followed and link-local destinations are refused.
     pub fn new(url: SecretSource) -> WebhookSettings {
         let http = HttpSettings { refuse_link_local: true, ..HttpSettings::default() };
-        WebhookSettings { url, http, max_alerts: 0, timeout: None, signing_secrets: Vec::new(), payload: None }
+        let (timeout, signing_secrets, payload, format) = (None, Vec::new(), None, CallFormat::Json);
+        WebhookSettings { url, http, max_alerts: 0, timeout, signing_secrets, payload, format }
     }
 }
 

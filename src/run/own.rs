@@ -124,19 +124,28 @@ impl OwnMetrics {
 
     fn count_switches(&mut self, engine: &Engine, telemetry: &Telemetry) {
         let switches = engine.switches();
+        telemetry.set(Metric::Frozen, &[], f64::from(u8::from(switches.frozen().is_some())));
         for (declaration, (name, record)) in switches.declarations().zip(switches.records()) {
             let name = name.as_str();
             for level in &declaration.ladder {
                 let here = f64::from(u8::from(*level == record.level));
                 telemetry.set(Metric::SwitchLevel, &[("switch", name), ("level", level)], here);
             }
-            let depth = declaration.depth(&record.level).unwrap_or(0);
-            telemetry.set(Metric::SwitchValue, &[("switch", name)], depth as f64);
+            let value = declaration.value(Some(record)).number();
+            telemetry.set(Metric::SwitchValue, &[("switch", name)], value);
             telemetry.set(Metric::SwitchPinned, &[("switch", name)], f64::from(u8::from(record.pin.is_some())));
             let held = switches.held_back().any(|(held, _)| held.as_str() == name);
             telemetry.set(Metric::SwitchHeldBack, &[("switch", name)], f64::from(u8::from(held)));
             let blind = switches.blind_rules(name) > 0;
             telemetry.set(Metric::RuleNoData, &[("switch", name)], f64::from(u8::from(blind)));
+        }
+        for dial in switches.dials() {
+            let (Some(view), Some((measure, set_point))) = (dial.view(), dial.steers()) else { continue };
+            let labels = [("rule", dial.rule().title.as_str()), ("switch", dial.rule().switch.as_str())];
+            telemetry.set(Metric::ControlMeasure, &labels, measure.unwrap_or(f64::NAN));
+            telemetry.set(Metric::ControlSetPoint, &labels, set_point);
+            telemetry.set(Metric::ControlFits, &labels, view.fits.unwrap_or(f64::NAN));
+            telemetry.set(Metric::ControlRate, &labels, view.rate);
         }
         let total = switches.decided();
         let new = total.saturating_sub(self.decided as u64) as usize;
