@@ -231,7 +231,7 @@ impl Daemon {
             forwarder: forwarder.clone(),
             audit: audit_log(&folder),
         };
-        let shown = targets.clone();
+        let (shown, forwards) = (targets.clone(), forwarder.clone());
         let shared = Shared::new(Parts {
             asks: senders.asks,
             switchboard: switchboard.clone(),
@@ -240,6 +240,7 @@ impl Daemon {
             clock,
             about: about_out,
             targets: Box::new(move || shown.targets().iter().map(target_json).collect()),
+            alertmanagers: Box::new(move || forwards.addresses()),
             queries: Arc::new(Semaphore::new(limits::QUERIES_AT_ONCE)),
             delivery,
             streams: Arc::new(Semaphore::new(limits::STREAMS)),
