@@ -99,6 +99,7 @@ AGENT = """- name: agent
       load_assignment: {{cluster_name: agent, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}}}]}}]}}"""
 
 RUNTIME = """
+node: {id: this-host, cluster: shop}
 layered_runtime:
   layers:
     - {name: brownout, rtds_layer: {name: brownout, rtds_config: {resource_api_version: V3, api_config_source: {api_type: GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: agent}}]}}}}
@@ -178,7 +179,10 @@ def run(args, plant, setup, load, seed):
         (folder / "envoy.yaml").write_text(text)
         log = open(folder / "envoy.log", "wb")
         children.start(str(pathlib.Path(sys.executable).parent / "envoy"), "-c", str(folder / "envoy.yaml"), "--concurrency", "1", "--disable-hot-restart", "-l", "warning", stdout=log, stderr=log)
-        peers.wait_for("Envoy", lambda: answers(port))
+        try:
+            peers.wait_for("Envoy", lambda: answers(port))
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {(folder / 'envoy.log').read_text(errors='replace')[-2000:]}") from error
         half, crowd = FULL / 2 / args.slower, FULL * load / args.slower
         phases = f"{half}x{args.before},{crowd}x{args.crowd},{half}x{after}"
         done = subprocess.run([plant, "load", "--to", f"127.0.0.1:{port}", "--phases", phases, "--seed", str(seed)], capture_output=True, text=True, check=True, timeout=300)
