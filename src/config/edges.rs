@@ -1,4 +1,4 @@
-//! The sections about this daemon itself and its neighbours: `serve`, `store`, `webhooks`, `log`.
+//! The sections about this daemon itself and its neighbours: `serve`, `webhooks`, `log`.
 
 use super::client::{Client, SecretField};
 use super::delivery::{Agent, Limit};
@@ -43,40 +43,6 @@ impl Decode for Serve {
         refuse(&mut fields, &keys, "`{}` is not supported in this version", help, &mut refused);
         fields.finish();
         Some(Serve { listen, external_url, allowed_hosts, haproxy_agents, limits, cors_origin, refused })
-    }
-}
-
-/// `store`.
-#[derive(Clone, Debug, Default)]
-pub struct Store {
-    pub refused: Vec<Problem>,
-}
-
-impl Decode for Store {
-    fn decode(at: &mut At<'_>) -> Option<Store> {
-        let mut fields = at.record("store", "Where switches are kept.")?;
-        let embedded: Option<Embedded> = fields.optional("embedded", "on this host, in `data_dir`; the default");
-        let mut refused = Vec::new();
-        let help = "write `store: {embedded: {}}`, or remove the section";
-        refuse(
-            &mut fields,
-            &["etcd"],
-            "this version keeps switches on the host itself, not in `{}`",
-            help,
-            &mut refused,
-        );
-        let _ = embedded;
-        fields.finish();
-        Some(Store { refused })
-    }
-}
-
-struct Embedded;
-
-impl Decode for Embedded {
-    fn decode(at: &mut At<'_>) -> Option<Embedded> {
-        at.record("embedded store", "Nothing to set.")?.finish();
-        Some(Embedded)
     }
 }
 

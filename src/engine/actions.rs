@@ -89,6 +89,7 @@ fn ladder(actions: &ActionSettings, status: &RuleStatus, spec: &DegradeSpec) -> 
         recover_expression: spec.recover.when.as_ref().map(|when| when.text.to_string()),
         mode: mode(actions, spec.mode),
         scope: scope.to_owned(),
+        quorum: dials::quorum(spec.quorum.as_ref()),
         min_samples: spec.min_samples,
     })
 }

@@ -59,9 +59,9 @@ groups:
     assert_eq!(labels, [("severity", "none"), ("team", "a")], "the rule's own label wins");
     let RuleSpec::Alert(alert) = &group.rules[1] else { panic!("{:?}", group.rules) };
     assert_eq!((alert.hold, alert.keep_firing_for), (Duration::from_secs(300), Duration::from_secs(60)));
-    assert_eq!(&*alert.labels["severity"].source, "{{ $labels.x }}");
-    assert_eq!(&*alert.labels["team"].source, "a");
-    assert_eq!(&*alert.annotations["summary"].source, "is {{ $value }}");
+    assert_eq!(&*alert.labels.get("severity").unwrap().source, "{{ $labels.x }}");
+    assert_eq!(&*alert.labels.get("team").unwrap().source, "a");
+    assert_eq!(&*alert.annotations.get("summary").unwrap().source, "is {{ $value }}");
 }
 
 #[test]
@@ -291,7 +291,19 @@ fn a_rule_file_describes_itself() {
     let names: Vec<_> = schema.records.iter().map(|record| record.name).collect();
     assert_eq!(
         names,
-        ["a rule file", "a group", "a rule", "a level", "clear", "recover", "quorum", "service", "a step", "compare"]
+        [
+            "a rule file",
+            "a group",
+            "a rule",
+            "a level",
+            "clear",
+            "recover",
+            "quorum",
+            "clear of a quorum",
+            "service",
+            "a step",
+            "compare"
+        ]
     );
     let rule = &schema.records[2];
     assert!(rule.fields.iter().any(|field| field.key == "keep_firing_for" && field.default == Some("0s")));

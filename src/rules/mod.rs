@@ -14,6 +14,7 @@ mod dim;
 mod durable;
 mod evaluate;
 mod evaluations;
+mod expand;
 mod file;
 #[cfg(test)]
 mod file_tests;
@@ -57,11 +58,11 @@ pub use rollout::{CompareSpec, RolloutSpec, StepSpec};
 pub use rule::Health;
 pub use ruler::{Counters, Meter, Rules, Settings};
 pub use spec::{
-    AlertSpec, ClearSpec, DegradeSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecordSpec, RecoverSpec,
-    RuleFile, RuleSpec, ScaleSpec, Scope,
+    AlertSpec, ClearSpec, DegradeSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumClearSpec, QuorumSpec, RecordSpec,
+    RecoverSpec, RuleFile, RuleSpec, ScaleSpec, Scope, ZonesSpec,
 };
 pub use status::{ActiveAlert, ConditionStatus, GroupStatus, RuleStatus};
-pub use text::TemplateText;
+pub use text::{TemplateText, Texts};
 pub use unit_test::{Covered, Failure, Loader, Report, TestReport, UnitTestOptions, run_unit_tests};
 pub(crate) use unit_test::{Suite, is_part, pair_up};
 pub(crate) use unit_test_file::{ExpectedMessage, NotificationTest, SwitchExpected, SwitchTest, UnitTest};

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::alerts::OutboxCounts;
 use crate::engine::Engine;
 use crate::limits;
 use crate::model::{Batch, Completeness, Labels, LabelsMap, Source};
@@ -24,7 +25,7 @@ pub(super) struct OwnMetrics {
     told_meta: bool,
     counted: Counters,
     decided: usize,
-    dropped: u64,
+    outbox: OutboxCounts,
     cpu_seconds: f64,
     /// Who had samples refused so far: only so many are named.
     refused: BTreeSet<Source>,
@@ -38,7 +39,7 @@ impl OwnMetrics {
             told_meta: false,
             counted: Counters::default(),
             decided: 0,
-            dropped: 0,
+            outbox: OutboxCounts::default(),
             cpu_seconds: 0.0,
             refused: BTreeSet::new(),
         }
@@ -98,9 +99,12 @@ impl OwnMetrics {
         for state in [crate::rules::AlertState::Pending, crate::rules::AlertState::Firing] {
             telemetry.set(Metric::AlertsFiring, &[("state", state.as_str())], engine.rules().alerts_in(state) as f64);
         }
-        let dropped = engine.alerts().outbox_counts().repeats_dropped;
-        telemetry.add(Metric::NotificationsDropped, &[], (dropped - self.dropped) as f64);
-        self.dropped = dropped;
+        let (now, before) = (engine.alerts().outbox_counts(), self.outbox);
+        let step = |metric, now: u64, before: u64| telemetry.add(metric, &[], (now - before) as f64);
+        step(Metric::NotificationsDropped, now.repeats_dropped, before.repeats_dropped);
+        step(Metric::NotificationsHeldBack, now.held_back, before.held_back);
+        step(Metric::NotificationsMerged, now.replaced, before.replaced);
+        self.outbox = now;
         self.count_process(telemetry);
         self.count_switches(engine, telemetry);
     }

@@ -63,7 +63,7 @@ fn rule(rule: &RuleStatus, explain: &Explain<'_>) -> Value {
     let mut value = json!({
         "name": &*rule.id.name,
         "query": rule.query,
-        "labels": rule.labels,
+        "labels": rule.spec.labels(),
         "health": rule.health.as_str(),
         "evaluationTime": rule.evaluation_seconds,
         "lastEvaluation": time_or_never(rule.last_evaluation),
@@ -88,7 +88,7 @@ fn rule(rule: &RuleStatus, explain: &Explain<'_>) -> Value {
             value["state"] = json!(rule.state_str());
             value["duration"] = json!(rule.duration.as_secs_f64());
             value["keepFiringFor"] = json!(rule.keep_firing_for.as_secs_f64());
-            value["annotations"] = json!(rule.annotations);
+            value["annotations"] = json!(rule.spec.annotations());
             value["alerts"] = Value::Array(rule.alerts.iter().map(alert).collect());
             if let RuleSpec::Alert(spec) = &rule.spec {
                 let unknown = rule.alerts.iter().filter(|alert| alert.unknown_since.is_some()).count();

@@ -12,18 +12,22 @@ use serde_json::Value;
 use super::SwitchKind;
 use super::audit::Audited;
 use super::dial::{Dial, DialRule};
+use super::fleet::Quorum;
 use super::freeze::{Freeze, Freezes};
 use super::guards::{Guards, HOUR, HeldBack};
 use super::ladder::{Ladder, LadderMemory, LadderSettings, Move, Said, Truth};
 use super::rollout::{Rollout, RolloutRule};
 use super::scale::{ScaleCall, ScaleRule, ScaleSettings, ScaleVerdict};
-use super::state::{Actor, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
+use super::state::{Actor, Agreement, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
 use crate::limits;
 use crate::model::SwitchName;
 use crate::time::{Timestamp, format_duration};
 
-pub use commands::FreezeRequest;
+pub use commands::{FreezeRequest, PinRequest, Refused};
 use dials::Dials;
+pub(super) use dials::{joined, tells};
+use shared::audited;
+pub(super) use shared::{Opinion, Role, SharedRule};
 
 /// How long a write that failed waits before it is given again.
 const WRITE_RETRY: Duration = Duration::from_secs(1);
@@ -45,6 +49,7 @@ pub struct LadderRule {
     pub mode: Mode,
     /// `host`, `zone` or `fleet`.
     pub scope: String,
+    pub quorum: Quorum,
     /// Requests below which the conditions say nothing.
     pub min_samples: u32,
 }
@@ -78,39 +83,6 @@ pub struct LadderJudged {
     pub recover: Option<Judged>,
 }
 
-/// A person's wish for a switch.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PinRequest {
-    pub switch: String,
-    pub level: String,
-    pub until: Timestamp,
-    pub reason: String,
-    pub by: String,
-}
-
-/// Why a person's wish was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error("there is no switch `{0}`; declared are: {1}")]
-    UnknownSwitch(String, String),
-    #[error("switch `{switch}` has no level `{level}`; {help}")]
-    BadLevel { switch: String, level: String, help: String },
-    #[error("a pin needs a reason: say why, for whoever finds it later")]
-    NoReason,
-    #[error("a pin must end in the future, within {}", format_duration(limits::PIN_TIME))]
-    BadEnd,
-    #[error("switch `{0}` is not pinned")]
-    NotPinned(String),
-    #[error("nothing is frozen")]
-    NotFrozen,
-    #[error("frozen by the file `freeze` in the data directory: remove it")]
-    FrozenByFile,
-    #[error("no rule leads a rollout of a switch `{0}`")]
-    NoRollout(String),
-    #[error("rollout `{switch}`: {help}")]
-    BadWord { switch: String, help: String },
-}
-
 /// The state of all switches, and of the rules that move them.
 #[derive(Debug, Default)]
 pub struct Switches {
@@ -130,6 +102,13 @@ pub struct Switches {
     dials: Dials,
     freezes: Freezes,
     audit: Vec<Audited>,
+    role: Role,
+    /// The votes behind what is being decided.
+    agreement: Option<Agreement>,
+    /// Switches that the fleet or the zone has degraded, as this host knows.
+    degraded_in_fleet: BTreeSet<SwitchName>,
+    /// Rules of scope `host` that the fleet does not let degrade this host, too.
+    withheld: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -138,6 +117,8 @@ struct Arm {
     ladder: Ladder,
     /// Since when no condition has had data.
     silent_since: Option<Timestamp>,
+    /// What the conditions gave last: the levels' in order.
+    values: Vec<Option<f64>>,
 }
 
 impl Switches {
@@ -160,7 +141,7 @@ impl Switches {
                 Some(memory) => Ladder::restored(rule.ladder.clone(), memory),
                 None => Ladder::new(rule.ladder.clone(), now),
             };
-            self.ladders.insert(rule.rule.clone(), Arm { rule, ladder, silent_since: None });
+            self.ladders.insert(rule.rule.clone(), Arm { rule, ladder, silent_since: None, values: Vec::new() });
         }
         let mut before = std::mem::take(&mut self.scales);
         for settings in settings.scales {
@@ -192,18 +173,24 @@ impl Switches {
 
     /// Brings the asks of one switch in line with its rules' ladders.
     fn reconcile(&mut self, now: Timestamp, name: &SwitchName) -> Option<Write> {
+        if self.role.is_desk() {
+            return None;
+        }
         let declaration = self.declarations.get(name)?;
         if declaration.kind != SwitchKind::Feature {
             return self.reconcile_value(now, name);
         }
         let mut asks = BTreeMap::new();
         let record = self.records.get(name)?;
-        for arm in self.ladders.values().filter(|arm| arm.rule.switch == *name && arm.rule.mode == Mode::Enforce) {
+        let enforced = |arm: &&Arm| arm.rule.switch == *name && arm.rule.mode == Mode::Enforce;
+        for arm in self.ladders.values().filter(enforced).filter(|arm| self.asks_here(&arm.rule.rule, &arm.rule.scope))
+        {
             let depth = arm.ladder.memory().depth.min(declaration.ladder.len() - 1);
             if depth > 0 {
                 let since = arm.ladder.memory().moved;
                 let fresh = || Ask {
                     level: declaration.ladder[depth].clone(),
+                    value: None,
                     since,
                     reason: "remembered over a restart".into(),
                 };
@@ -214,8 +201,9 @@ impl Switches {
         // A law that walks this ladder asks again at its next sample; until then it asks for what it did.
         for (rule, ask) in &record.asks {
             let dial = self.dials.rules.get(rule).map(|dial| dial.rule());
-            if dial.is_some_and(|dial| dial.switch == *name && dial.mode == Mode::Enforce)
-                && declaration.depth(&ask.level).is_some()
+            if dial.is_some_and(|dial| {
+                dial.switch == *name && dial.mode == Mode::Enforce && self.asks_here(rule, &dial.scope)
+            }) && declaration.depth(&ask.level).is_some()
             {
                 asks.insert(rule.clone(), ask.clone());
             }
@@ -269,7 +257,8 @@ impl Switches {
         let others = judged.clears.iter().flatten().chain(&recover).map(|judged| judged.truth);
         let blind = truths.iter().copied().chain(others).all(|truth| truth == Truth::Unknown);
         arm.silent_since = if blind { arm.silent_since.or(Some(now)) } else { None };
-        let restored = step.is_none() && arm.restore_after_silence(now, declaration.on_silence);
+        arm.values = levels.iter().map(|judged| judged.value).collect();
+        let restored = step.is_none() && arm.after_silence(now, declaration.on_silence);
         if *arm.ladder.memory() != before {
             self.touched.insert(ladder_key(rule));
         }
@@ -335,7 +324,11 @@ impl Switches {
                 mode,
                 revision: 0,
                 scope,
+                votes: None,
             });
+            return None;
+        }
+        if !self.asks_here(rule, &scope) {
             return None;
         }
         self.ask_for(now, rule, &name, depth, actor, why, &scope)
@@ -361,7 +354,7 @@ impl Switches {
         if depth == 0 {
             asks.remove(rule);
         } else {
-            asks.insert(rule.to_owned(), Ask { level, since: now, reason: why.clone() });
+            asks.insert(rule.to_owned(), Ask { level, value: None, since: now, reason: why.clone() });
         }
         self.settle_scoped(now, name, by, why, scope.to_owned())
     }
@@ -406,8 +399,8 @@ impl Switches {
             let (from, wanted) = (record.level.clone(), declaration.ladder[asked].clone());
             let (switch, mode) = (name.to_string(), Mode::Observe);
             let reason = format!("{}; {reason}", held.words());
-            let (by, scope) = (by.clone(), scope.clone());
-            self.remember(Decision { switch, at: now, from, to: wanted, by, reason, mode, revision: 0, scope });
+            let (by, scope, votes) = (by.clone(), scope.clone(), self.agreement.clone());
+            self.remember(Decision { switch, at: now, from, to: wanted, by, reason, mode, revision: 0, scope, votes });
         }
         let record = self.records.get_mut(name)?;
         let expected = record.revision;
@@ -416,12 +409,13 @@ impl Switches {
             let from = std::mem::replace(&mut record.level, to.clone());
             record.since = now;
             let (switch, mode, revision) = (name.to_string(), Mode::Enforce, record.revision);
-            let decision = Decision { switch, at: now, from, to, by, reason, mode, revision, scope };
+            let votes = self.agreement.clone();
+            let decision = Decision { switch, at: now, from, to, by, reason, mode, revision, scope, votes };
             record.decision = Some(decision.clone());
             self.remember(decision);
         }
         let record = self.records.get(name)?.clone();
-        Some(Write::here(name.clone(), record, expected))
+        Some(Write::at(self.role.place(), name.clone(), record, expected))
     }
 
     fn degraded_by_rules(&self, but: &SwitchName) -> usize {
@@ -484,8 +478,16 @@ impl Switches {
     }
 
     fn remember(&mut self, decision: Decision) {
+        if self.role.is_desk() && decision.mode == Mode::Enforce {
+            // It is one when the store has it: see `adopt`.
+            return;
+        }
+        self.audit.push(audited(&decision));
+        self.note(decision);
+    }
+
+    fn note(&mut self, decision: Decision) {
         self.decided += 1;
-        self.audit.push(Audited::Decision { decision: decision.clone(), votes: (1, 1) });
         if self.decisions.len() >= limits::DECISIONS_KEPT {
             self.decisions.pop_front();
         }
@@ -509,7 +511,8 @@ impl Switches {
             Some(declaration.depth_of(&declaration.value(self.records.get(name))) > 0)
         };
         let beside = &self.scales.get(rule)?.settings().beside;
-        let degraded = beside.iter().any(|name| degraded(name).unwrap_or(false));
+        let degraded =
+            beside.iter().any(|name| self.degraded_in_fleet.contains(name) || degraded(name).unwrap_or(false));
         let scale = self.scales.get_mut(rule)?;
         let before = scale.memory().clone();
         scale.verify(now, found);
@@ -531,6 +534,7 @@ impl Switches {
             mode: call.mode,
             revision: call.generation,
             scope: "fleet".into(),
+            votes: None,
         });
         Some(call).filter(|call| call.mode == Mode::Enforce)
     }
@@ -649,7 +653,8 @@ impl Switches {
         for name in due {
             self.unwritten.insert(name.clone(), now + WRITE_RETRY);
             let expected = self.stored.get(&name).copied().unwrap_or(0);
-            writes.extend(self.records.get(&name).map(|r| Write::here(name.clone(), r.clone(), expected)));
+            let place = self.role.place();
+            writes.extend(self.records.get(&name).map(|r| Write::at(place, name.clone(), r.clone(), expected)));
         }
         self.retry_held_back(now, writes);
         let frozen = self.freezes.now().is_some();
@@ -739,15 +744,17 @@ impl Switches {
 }
 
 impl Arm {
-    /// With `on_silence: restore`, a rung up for every such time without any data.
-    fn restore_after_silence(&mut self, now: Timestamp, on_silence: OnSilence) -> bool {
-        let OnSilence::Restore(after) = on_silence else { return false };
-        let long = self.silent_since.is_some_and(|since| now.since(since) >= after);
-        if !long || self.ladder.memory().depth == 0 {
+    /// With `on_silence: restore`, a rung up for every such time without any data; with `degrade`, all the way down.
+    fn after_silence(&mut self, now: Timestamp, on_silence: OnSilence) -> bool {
+        let (OnSilence::Restore(after) | OnSilence::Degrade(after)) = on_silence else { return false };
+        let deepest = self.rule.ladder.levels.iter().map(|level| level.depth).max().unwrap_or(0);
+        let depth = self.ladder.memory().depth;
+        let to = if matches!(on_silence, OnSilence::Degrade(_)) { deepest } else { depth.saturating_sub(1) };
+        if to == depth || self.silent_since.is_none_or(|since| now.since(since) < after) {
             return false;
         }
         let mut memory = self.ladder.memory().clone();
-        memory.depth -= 1;
+        memory.depth = to;
         (memory.moved, memory.quiet_since) = (now, None);
         self.ladder = Ladder::restored(self.rule.ladder.clone(), memory);
         self.silent_since = Some(now);
@@ -783,5 +790,6 @@ mod dial_tests;
 mod dials;
 #[cfg(test)]
 mod random_tests;
+mod shared;
 #[cfg(test)]
 mod tests;

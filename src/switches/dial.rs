@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::control::{ControlMemory, ControlSettings, ControlView, Controller, Published, Sample};
+use super::fleet::Quorum;
 use super::state::Mode;
 use super::value::{percent, short};
 use crate::model::SwitchName;
@@ -29,6 +30,7 @@ pub struct DialRule {
     pub mode: Mode,
     /// `host`, `zone` or `fleet`.
     pub scope: String,
+    pub quorum: Quorum,
 }
 
 /// Where the value comes from.

@@ -14,6 +14,7 @@ mod arbiter;
 mod audit;
 mod control;
 mod dial;
+mod fleet;
 mod freeze;
 mod guards;
 mod ladder;
@@ -27,11 +28,15 @@ pub use arbiter::{FreezeRequest, Judged, LadderJudged, LadderRule, PinRequest, R
 pub use audit::Audited;
 pub use control::{ControlMemory, ControlSettings, ControlView, Law, Published};
 pub use dial::{Dial, DialRule, DialSource, Measured};
+pub use fleet::{
+    Asked, DECISION_LIFE, Fleet, FleetPicture, HostPicture, Quorum, RulePicture, Told, VotePicture, ZonesNeeded,
+    share_out,
+};
 pub use freeze::{Freeze, Freezes};
 pub use guards::{Guards, HeldBack};
 pub use ladder::{Clear, Ladder, LadderMemory, LadderSettings, Level, Move, Said, Truth};
 pub use rollout::{Compare, Evidence, Rollout, RolloutMemory, RolloutRule, RolloutWord};
 pub use scale::{ScaleCall, ScaleMemory, ScaleRule, ScaleSettings, ScaleVerdict};
-pub use state::{Actor, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
+pub use state::{Actor, Agreement, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
 pub use value::{LimitUnit, RolloutState, SwitchKind, SwitchValue, read_share};
-pub use votes::{Census, Member, Place, Term, Vote};
+pub use votes::{Census, FleetSettings, HandOver, Member, Place, Tables, Term, Vote};

@@ -78,6 +78,7 @@ fn ladder(rule: &str, switch: &str, mode: Mode) -> LadderRule {
         recover_expression: None,
         mode,
         scope: "fleet".into(),
+        quorum: Default::default(),
         min_samples: 0,
     }
 }
@@ -92,6 +93,7 @@ fn settings(guards: Guards) -> Settings {
         source,
         mode: Mode::Enforce,
         scope: "fleet".into(),
+        quorum: Default::default(),
     };
     let law = ControlSettings { floor: 0.1, ..ControlSettings::new(Law::FeedForwardArmed, 1.0) };
     Settings {

@@ -25,6 +25,7 @@ fn rule(rule: &str, depth: usize, mode: Mode) -> LadderRule {
         recover_expression: None,
         mode,
         scope: "fleet".into(),
+        quorum: Default::default(),
         min_samples: 0,
     }
 }
