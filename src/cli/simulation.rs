@@ -156,7 +156,13 @@ impl Simulation {
             self.alerts.insert(alert.labels.clone(), (alert.state, alert.value));
             if from != alert.state {
                 let (labels, annotations) = (alert.labels, alert.annotations);
-                self.note(Happening::Alert { labels, annotations: Arc::unwrap_or_clone(annotations), from, to: alert.state, value: alert.value });
+                self.note(Happening::Alert {
+                    labels,
+                    annotations: Arc::unwrap_or_clone(annotations),
+                    from,
+                    to: alert.state,
+                    value: alert.value,
+                });
             }
         }
         for (labels, (from, value)) in before {

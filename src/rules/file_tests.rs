@@ -59,9 +59,9 @@ groups:
     assert_eq!(labels, [("severity", "none"), ("team", "a")], "the rule's own label wins");
     let RuleSpec::Alert(alert) = &group.rules[1] else { panic!("{:?}", group.rules) };
     assert_eq!((alert.hold, alert.keep_firing_for), (Duration::from_secs(300), Duration::from_secs(60)));
-    assert_eq!(&*alert.labels["severity"].source, "{{ $labels.x }}");
-    assert_eq!(&*alert.labels["team"].source, "a");
-    assert_eq!(&*alert.annotations["summary"].source, "is {{ $value }}");
+    assert_eq!(&*alert.labels.get("severity").unwrap().source, "{{ $labels.x }}");
+    assert_eq!(&*alert.labels.get("team").unwrap().source, "a");
+    assert_eq!(&*alert.annotations.get("summary").unwrap().source, "is {{ $value }}");
 }
 
 #[test]

@@ -184,7 +184,6 @@ fn rule_status(rule: &Rule) -> RuleStatus {
         spec: rule.spec.clone(),
     };
     match &rule.spec {
-        
         RuleSpec::Alert(spec) => {
             status.query = spec.expr.text.to_string();
             status.duration = spec.hold;

@@ -49,7 +49,8 @@ impl TemplateText {
 
     /// Whether it gives the same for the same labels, whatever the value is. Where that is hard to see it says no.
     pub(crate) fn is_of_labels(&self) -> bool {
-        let rest = || ["$labels.", ".Labels."].iter().fold(self.source.to_string(), |text, known| text.replace(known, " "));
+        let rest =
+            || ["$labels.", ".Labels."].iter().fold(self.source.to_string(), |text, known| text.replace(known, " "));
         self.template.is_none() || self.is_steady() && !rest().contains(['$', '.'])
     }
 }

@@ -11,6 +11,7 @@ mod plots;
 mod remotes;
 mod render;
 mod shell;
+mod snapshots;
 mod start;
 mod supervise;
 mod systemd;
