@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::arbiter::{LadderRule, PinRequest, Settings, Switches};
-use super::super::ladder::{LadderSettings, Level, Truth};
+use super::super::ladder::{Clear, LadderSettings, Level, Truth};
 use super::super::state::{Declaration, Mode, OnSilence, Record, Write};
 use super::super::value::SwitchKind;
 use super::super::votes::{Census, FleetSettings, Member, Place, Tables, Term, Vote};
-use super::super::{Judged, Refused};
+use super::super::{Judged, LadderJudged, Refused};
 use super::{Asked, DECISION_LIFE, Fleet, Quorum};
 use crate::model::SwitchName;
 use crate::time::Timestamp;
@@ -22,7 +22,7 @@ fn name() -> SwitchName {
 }
 
 fn settings(on_silence: OnSilence) -> Settings {
-    let level = |depth| Level { depth, hold: Duration::ZERO };
+    let level = |depth| Level { depth, hold: Duration::ZERO, clear: Clear::default() };
     let declaration = Declaration {
         name: name(),
         description: String::new(),
@@ -41,6 +41,7 @@ fn settings(on_silence: OnSilence) -> Settings {
             min_hold: Duration::from_secs(5),
         },
         expressions: vec!["x > 1".into(), "x > 2".into()],
+        clear_expressions: vec![None; 2],
         recover_expression: None,
         mode: Mode::Enforce,
         scope: "fleet".into(),
@@ -216,8 +217,9 @@ fn a_rule_of_the_fleet_votes_instead_of_asking_and_renews_and_withdraws_its_vote
     let mut world = World::elected(4, OnSilence::Hold);
     world.asked = Asked::default();
     let judged = |truth| Judged { truth, value: Some(1.5) };
-    let sick = [judged(Truth::True), judged(Truth::False)];
-    assert_eq!(world.own.judge(world.now, "file/g/recs", &sick, None), None, "it asks nothing of this host");
+    let said = |truth, other| LadderJudged { levels: vec![judged(truth), judged(other)], ..LadderJudged::default() };
+    let sick = said(Truth::True, Truth::False);
+    assert_eq!(world.own.judge(world.now, "file/g/recs", &sick), None, "it asks nothing of this host");
     world.run(1);
     let votes = std::mem::take(&mut world.asked.votes);
     let [(key, Some(vote))] = &votes[..] else { panic!("{votes:?}") };
@@ -226,8 +228,7 @@ fn a_rule_of_the_fleet_votes_instead_of_asking_and_renews_and_withdraws_its_vote
     assert!(world.asked.votes.is_empty());
     world.run(20);
     assert_eq!(std::mem::take(&mut world.asked.votes).len(), 1, "it is renewed at half of its life");
-    let well = [judged(Truth::False), judged(Truth::False)];
-    world.own.judge(world.now, "file/g/recs", &well, None);
+    world.own.judge(world.now, "file/g/recs", &said(Truth::False, Truth::False));
     world.run(1);
     assert_eq!(std::mem::take(&mut world.asked.votes), [(RULE.to_owned(), None)]);
 }
