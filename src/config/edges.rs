@@ -3,6 +3,7 @@
 use super::client::{Client, SecretField};
 use super::delivery::{Agent, Limit};
 use super::values::{Entries, HostPort, HttpUrl, Interval, Pattern, SecretUrl, at_most_one, refuse};
+use crate::notify::CallFormat;
 use crate::yaml::{At, Decode, Problem, Spanned};
 
 /// `serve`.
@@ -51,8 +52,19 @@ pub struct ScaleWebhook {
     pub url: Option<Spanned<SecretUrl>>,
     pub url_file: Option<Spanned<String>>,
     pub secret: SecretField,
+    pub format: CallFormat,
     pub timeout: Option<Interval>,
     pub http_config: Option<Client>,
+}
+
+impl Decode for CallFormat {
+    fn decode(at: &mut At<'_>) -> Option<CallFormat> {
+        at.one_of(&[
+            ("json", CallFormat::Json),
+            ("cloudevents", CallFormat::CloudEvents),
+            ("cloudevents-binary", CallFormat::CloudEventsBinary),
+        ])
+    }
 }
 
 impl Decode for ScaleWebhook {
@@ -68,10 +80,16 @@ impl Decode for ScaleWebhook {
         }
         let docs = ["the key that signs the request: `whsec_` and base64", "a file that holds the key"];
         let secret = SecretField::read(&mut fields, "secret", "secret_file", docs);
+        let format = fields.or(
+            "format",
+            "json",
+            "`cloudevents`: the wish is the data of a CloudEvent 1.0 in the body; `cloudevents-binary`: its attributes are \
+             `ce-` headers; the signature is over the body in each form",
+        );
         let timeout = fields.optional("timeout", "how long a request may take; if missing 30s");
         let http_config = fields.optional("http_config", "how the request is made");
         fields.finish();
-        Some(ScaleWebhook { url, url_file, secret, timeout, http_config })
+        Some(ScaleWebhook { url, url_file, secret, format, timeout, http_config })
     }
 }
 

@@ -14,8 +14,8 @@ use super::picture::{DialPicture, LadderPicture, OutboxPicture, Picture, Rollout
 use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
 use crate::model::{Batch, MetricMeta};
 use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, RuleType, Rules, Truth};
-use crate::series::{self, Store};
-use crate::switches::{self, Fleet, FleetSettings, Judged, ScaleVerdict, Switches, Write};
+use crate::series::{self, Progress, Store};
+use crate::switches::{self, Fleet, FleetSettings, Judged, LadderJudged, ScaleVerdict, Switches, Write};
 use crate::time::Timestamp;
 
 /// How often series that nobody needs any more are dropped.
@@ -256,10 +256,21 @@ impl Engine {
             let truth = if enough { dials::truth(&condition.truth) } else { switches::Truth::Unknown };
             Judged { truth, value: condition.value }
         };
-        let is_level = |condition: &&rules::Condition| matches!(condition.part, Part::Level(_));
-        let levels: Vec<Judged> = judgement.conditions.iter().filter(is_level).map(judged).collect();
-        let recover = judgement.conditions.iter().find(|condition| condition.part == Part::Recover).map(judged);
-        let write = self.switches.judge(now, &rule, &levels, recover);
+        let mut said = LadderJudged::default();
+        for condition in &judgement.conditions {
+            match &condition.part {
+                Part::Level(_) => said.levels.push(judged(condition)),
+                Part::Clear(level) => {
+                    said.clears.resize(said.levels.len(), None);
+                    if let Some(place) = said.clears.get_mut(level.index) {
+                        *place = Some(judged(condition));
+                    }
+                }
+                Part::Recover => said.recover = Some(judged(condition)),
+                _ => {}
+            }
+        }
+        let write = self.switches.judge(now, &rule, &said);
         self.write(write, out);
     }
 
@@ -418,9 +429,14 @@ impl Engine {
         self.store.series_count()
     }
 
-    /// The series as bytes, for the next start.
-    pub fn series_snapshot(&self) -> Vec<u8> {
-        self.store.snapshot()
+    /// Begins to give the series as bytes, for the next start; gives the first piece.
+    pub fn begin_series_snapshot(&self) -> (series::SnapshotRun, Vec<u8>) {
+        self.store.begin_snapshot()
+    }
+
+    /// The next piece, of so many series at the most; put behind `out`.
+    pub fn series_snapshot_piece(&self, run: &mut series::SnapshotRun, most: usize, out: &mut Vec<u8>) -> Progress {
+        self.store.snapshot_piece(run, most, out)
     }
 }
 

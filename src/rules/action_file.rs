@@ -7,9 +7,11 @@ use super::file::{RawRule, missing, refuse_unkept};
 use super::query::Query;
 use super::rollout::RolloutSpec;
 use super::spec::{
-    ClearSpec, DegradeSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecoverSpec, ScaleSpec, Scope, ZonesSpec,
+    ClearSpec, DegradeSpec, LevelSpec, Mode, OnUnknown, QuorumClearSpec, QuorumSpec, RecoverSpec, ScaleSpec, Scope,
+    ZonesSpec,
 };
 use crate::model::SwitchName;
+use crate::promql::{Expr, Kind};
 use crate::yaml::{At, Decode, Fields, Spanned};
 
 impl Decode for LevelSpec {
@@ -18,9 +20,40 @@ impl Decode for LevelSpec {
         let level = fields.required("level", "a level of the switch's ladder, other than the first");
         let when = fields.required("when", "PromQL; it holds when its result is not empty");
         let hold = fields.or("for", "0s", "how long it must hold");
+        let clear: Option<ClearSpec> = fields
+            .optional("clear", "when to go back from this level; what it does not say comes from the rule's `recover`");
         check_condition(when.as_ref(), &mut fields);
+        if let (Some(trip), Some(clear)) = (&when, clear.as_ref().and_then(|clear| clear.when.as_ref()))
+            && bare(&trip.expr).to_string() == bare(&clear.expr).to_string()
+        {
+            let help = "write the condition for the way back, with a gap: `when: x > 0.9`, `clear: {when: x < 0.5}`";
+            fields.push(clear.place.error("`clear` is the level's own `when`: it never goes back", Some(help.into())));
+        }
         fields.finish();
-        Some(LevelSpec { level: level?, when: when?, hold })
+        Some(LevelSpec { level: level?, when: when?, hold, clear })
+    }
+}
+
+/// An expression without the brackets around it.
+fn bare(expr: &Expr) -> &Expr {
+    match &expr.kind {
+        Kind::Paren(inner) => bare(inner),
+        _ => expr,
+    }
+}
+
+impl Decode for ClearSpec {
+    fn decode(at: &mut At<'_>) -> Option<ClearSpec> {
+        let mut fields = at.record("clear", "When a degrade rule goes back from one level.")?;
+        let when = fields.optional("when", "PromQL; default: recover.when, or that the level's own `when` is false");
+        let hold = fields.optional("for", "how long it must be quiet before the step back; default: recover.for");
+        check_condition(when.as_ref(), &mut fields);
+        if when.is_none() && !fields.has("when") && hold.is_none() && !fields.has("for") {
+            let help = "add `when: <PromQL>`, `for: 5m` or both; or leave `clear` out, and `recover` speaks";
+            fields.problem("", "this `clear` says nothing", Some(help.to_owned()));
+        }
+        fields.finish();
+        Some(ClearSpec { when, hold })
     }
 }
 
@@ -40,7 +73,7 @@ impl Decode for QuorumSpec {
         let mut fields = at.record("quorum", "How many hosts must agree before a switch changes.")?;
         let share = fields.optional::<Share>("share", "of the hosts that run the rule; default: 50% without at_least");
         let at_least = fields.optional("at_least", "and never fewer than so many hosts; default: 1");
-        let clear: Option<ClearSpec> =
+        let clear: Option<QuorumClearSpec> =
             fields.optional("clear", "when it goes back; default: fewer than half of `share` still vote for it");
         let zones = fields.optional(
             "zones",
@@ -62,14 +95,15 @@ impl Decode for QuorumSpec {
     }
 }
 
-impl Decode for ClearSpec {
-    fn decode(at: &mut At<'_>) -> Option<ClearSpec> {
-        let mut fields = at.record("clear", "When a switch that hosts have agreed on goes back by one level.")?;
+impl Decode for QuorumClearSpec {
+    fn decode(at: &mut At<'_>) -> Option<QuorumClearSpec> {
+        let mut fields =
+            at.record("clear of a quorum", "When a switch that hosts have agreed on goes back by one level.")?;
         let share: Option<Share> =
             fields.optional("share", "fewer than this share still vote for it; default: half of the quorum's");
         let hold = fields.or("for", "0s", "for this long");
         fields.finish();
-        Some(ClearSpec { share: share.map(|share| share.0), hold })
+        Some(QuorumClearSpec { share: share.map(|share| share.0), hold })
     }
 }
 

@@ -1,6 +1,5 @@
 //! The state machine of alerts, as tables: one line an evaluation.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::alerting::{AlertContext, AlertRule};
@@ -21,8 +20,8 @@ fn rule(hold: u64, keep_firing_for: u64) -> AlertRule {
         name: "A".into(),
         hold: Duration::from_secs(hold),
         keep_firing_for: Duration::from_secs(keep_firing_for),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
+        labels: Texts::default(),
+        annotations: Texts::default(),
         generator_url: "".into(),
         on_unknown: OnUnknown::Resolve,
         unknown_for: Duration::from_secs(100),
@@ -288,6 +287,8 @@ fn two_elements_that_become_one_alert_are_an_error_and_change_nothing() {
     evaluate(&mut rule, &[reading("a", 1.0)], at(0), 0).expect("samples");
     let before = rule.active.clone();
     rule.labels = texts(&[("l", "same")]);
+    // Other texts come with a reload, and a reload makes a new rule.
+    rule.expanded = Expanded::default();
     let error = evaluate(&mut rule, &[reading("a", 1.0), reading("b", 1.0)], at(1), 0).expect_err("an error");
     assert_eq!(error, "vector contains metrics with the same labelset after applying alert labels");
     assert_eq!(rule.active, before);

@@ -486,7 +486,7 @@ mod tests {
             Some("1 - sum(rate(d_bucket{le=~\"1|1\\\\.0\"}[2s])) / sum(rate(d_count[2s]))")
         );
         assert!(text(Input::Latency).is_some_and(|text| text.starts_with("histogram_quantile(0.95, ")));
-        assert_eq!((rule.limit, rule.control.law), (None, LawName::Klein));
+        assert_eq!((rule.limit.clone(), rule.control.law), (None, LawName::Klein));
     }
 
     #[test]

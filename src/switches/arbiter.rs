@@ -15,7 +15,7 @@ use super::dial::{Dial, DialRule};
 use super::fleet::Quorum;
 use super::freeze::{Freeze, Freezes};
 use super::guards::{Guards, HOUR, HeldBack};
-use super::ladder::{Ladder, LadderMemory, LadderSettings, Move, Truth};
+use super::ladder::{Ladder, LadderMemory, LadderSettings, Move, Said, Truth};
 use super::rollout::{Rollout, RolloutRule};
 use super::scale::{ScaleCall, ScaleRule, ScaleSettings, ScaleVerdict};
 use super::state::{Actor, Agreement, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
@@ -43,6 +43,8 @@ pub struct LadderRule {
     pub ladder: LadderSettings,
     /// One a level, in the order of the rule.
     pub expressions: Vec<String>,
+    /// The same of the levels' `clear.when`.
+    pub clear_expressions: Vec<Option<String>>,
     pub recover_expression: Option<String>,
     pub mode: Mode,
     /// `host`, `zone` or `fleet`.
@@ -68,6 +70,17 @@ pub struct Settings {
 pub struct Judged {
     pub truth: Truth,
     pub value: Option<f64>,
+}
+
+/// The conditions of a `degrade` rule as they were judged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LadderJudged {
+    /// In the order of the rule.
+    pub levels: Vec<Judged>,
+    /// The levels' `clear.when`, as many as there are levels; `None` where a level has none.
+    pub clears: Vec<Option<Judged>>,
+    /// `recover.when`, where the rule has one.
+    pub recover: Option<Judged>,
 }
 
 /// The state of all switches, and of the rules that move them.
@@ -231,15 +244,18 @@ impl Switches {
         self.unwritten.insert(name.clone(), now + WRITE_RETRY);
     }
 
-    /// Takes the judgement of a `degrade` rule: its levels in order, then `recover.when` when it has one.
-    pub fn judge(&mut self, now: Timestamp, rule: &str, levels: &[Judged], recover: Option<Judged>) -> Option<Write> {
+    /// Takes the judgement of a `degrade` rule.
+    pub fn judge(&mut self, now: Timestamp, rule: &str, judged: &LadderJudged) -> Option<Write> {
+        let (levels, recover) = (&judged.levels, judged.recover);
         let arm = self.ladders.get_mut(rule)?;
         let declaration = self.declarations.get(&arm.rule.switch)?;
         let truths: Vec<Truth> = levels.iter().map(|judged| judged.truth).collect();
-        let recover_truth = recover.map_or(Truth::Unknown, |judged| judged.truth);
-        let before = arm.ladder.memory().clone();
-        let step = arm.ladder.judge(now, &truths, recover_truth);
-        let blind = truths.iter().chain(recover.map(|_| &recover_truth)).all(|truth| *truth == Truth::Unknown);
+        let said = |judged: &Option<Judged>| judged.map_or(Truth::Unknown, |judged| judged.truth);
+        let clears: Vec<Truth> = judged.clears.iter().map(said).collect();
+        let (before, quiet_needed) = (arm.ladder.memory().clone(), arm.ladder.quiet_needed());
+        let step = arm.ladder.judge(now, Said { levels: &truths, clears: &clears, recover: said(&recover) });
+        let others = judged.clears.iter().flatten().chain(&recover).map(|judged| judged.truth);
+        let blind = truths.iter().copied().chain(others).all(|truth| truth == Truth::Unknown);
         arm.silent_since = if blind { arm.silent_since.or(Some(now)) } else { None };
         arm.values = levels.iter().map(|judged| judged.value).collect();
         let restored = step.is_none() && arm.after_silence(now, declaration.on_silence);
@@ -255,12 +271,15 @@ impl Switches {
                 (to, expression, levels[level].value, why)
             }
             Some(Move::Up { to }) => {
-                let expression = match &arm.rule.recover_expression {
-                    Some(expression) => expression.clone(),
-                    None => "no level's condition is true".to_owned(),
+                let left = arm.rule.ladder.levels.iter().position(|level| level.depth == before.depth);
+                let own = left.and_then(|at| Some((at, arm.rule.clear_expressions.get(at)?.as_ref()?)));
+                let (expression, by) = match (own, &arm.rule.recover_expression) {
+                    (Some((at, expression)), _) => (expression.clone(), judged.clears.get(at).copied().flatten()),
+                    (None, Some(expression)) => (expression.clone(), recover),
+                    (None, None) => ("no level's condition is true".to_owned(), None),
                 };
-                let quiet = format_duration(arm.rule.ladder.recover_for);
-                let value = recover.and_then(|judged| judged.value);
+                let quiet = format_duration(quiet_needed);
+                let value = by.and_then(|judged| judged.value);
                 let why = format!("quiet for {quiet}: {expression}{}", value_words(value));
                 (to, expression, value, why)
             }

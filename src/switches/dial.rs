@@ -109,6 +109,17 @@ impl Dial {
         self.law.as_ref().map(Controller::view)
     }
 
+    /// What the law steers and what it aims for: the use of the capacity and its target, or the latency and its set point
+    /// in seconds. Without a sample the measure is unknown; where an expression gives the value there is no law.
+    pub fn steers(&self) -> Option<(Option<f64>, f64)> {
+        let (view, settings) = (self.view()?, self.law.as_ref()?.settings());
+        let (measure, set_point) = match settings.law.by_latency() {
+            true => (self.measured.latency, settings.set_point),
+            false => (Some(view.used), view.target),
+        };
+        Some((measure.filter(|_| view.silent <= 0.0), set_point))
+    }
+
     /// What the inputs gave last.
     pub fn measured(&self) -> &Measured {
         &self.measured

@@ -24,7 +24,7 @@ mod state;
 mod value;
 mod votes;
 
-pub use arbiter::{FreezeRequest, Judged, LadderRule, PinRequest, Refused, Settings, Switches};
+pub use arbiter::{FreezeRequest, Judged, LadderJudged, LadderRule, PinRequest, Refused, Settings, Switches};
 pub use audit::Audited;
 pub use control::{ControlMemory, ControlSettings, ControlView, Law, Published};
 pub use dial::{Dial, DialRule, DialSource, Measured};
@@ -34,7 +34,7 @@ pub use fleet::{
 };
 pub use freeze::{Freeze, Freezes};
 pub use guards::{Guards, HeldBack};
-pub use ladder::{Ladder, LadderMemory, LadderSettings, Level, Move, Truth};
+pub use ladder::{Clear, Ladder, LadderMemory, LadderSettings, Level, Move, Said, Truth};
 pub use rollout::{Compare, Evidence, Rollout, RolloutMemory, RolloutRule, RolloutWord};
 pub use scale::{ScaleCall, ScaleMemory, ScaleRule, ScaleSettings, ScaleVerdict};
 pub use state::{Actor, Agreement, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};

@@ -40,6 +40,8 @@ run dashboards.py
 run clients.py --trials 10
 run closed_loop.py --short
 run evaluations.py --check
+run guards.py
+run acts.py
 run query.py
 run remote.py
 if command -v etcd > /dev/null; then run fleet.py --injections 20; else echo "-- fleet.py: skipped, there is no etcd"; fi

@@ -292,6 +292,12 @@ class Agent:
         from urllib.parse import quote
         return self.get("/api/v1/query?query=" + quote(expression))["data"]["result"]
 
+    def push(self, rules):
+        """A rule file is pushed: written, and taken into use."""
+        (self.folder / "rules.yaml").write_text(rules)
+        request = urllib.request.Request(self.url + "/-/reload", method="POST", data=b"")
+        assert urllib.request.urlopen(request, timeout=10).status == 200
+
     def post(self, path, body=None, method="POST"):
         request = urllib.request.Request(self.url + path, method=method, data=json.dumps(body).encode() if body is not None else b"", headers={"content-type": "application/json"})
         try:

@@ -86,7 +86,7 @@ impl Fleet {
         }
         if !worse {
             let since = *self.clearing.entry(clearing.clone()).or_insert(now);
-            let moved = ask.as_ref().map_or(now, |ask| ask.since);
+            let moved = ask.as_ref().map_or(now, |ask| self.moved(now, place, key, ask));
             if now.since(since) < rule.quorum.clear_for || now.since(moved) < rule.min_hold {
                 return;
             }
@@ -97,6 +97,17 @@ impl Fleet {
         let to = value_of(&declaration, &in_force, agreed, worse);
         let tallied = Tallied { bodies, named, worse, number: parts(&to)[0] };
         self.decide(now, place, (key, rule), to, &tallied, out);
+    }
+
+    /// When an ask last changed: by our own clock where we saw it, for that of who wrote it may be wrong.
+    fn moved(&self, now: Timestamp, place: &Place, key: &str, ask: &Ask) -> Timestamp {
+        let seen = self.moves.get(&(place.clone(), key.to_owned()));
+        match seen.filter(|(since, _)| *since == ask.since) {
+            Some((_, Some(at))) => *at,
+            // In the future nothing changed: that clock was wrong, and it was before we looked.
+            _ if ask.since > now => self.since,
+            _ => ask.since,
+        }
     }
 
     fn decide(
