@@ -115,6 +115,8 @@ pub const CONNECT_TIME: Duration = Duration::from_secs(10);
 pub const SYSTEM_ROOTS_AGE: Duration = Duration::from_secs(300);
 /// How old a receiver's HTTP client is before it is built anew after a failure.
 pub const CLIENT_AGE: Duration = Duration::from_secs(20);
+/// The same for one whose settings name no file: only the system's authorities could be others.
+pub const CLIENT_AGE_WITHOUT_FILES: Duration = Duration::from_secs(600);
 /// One delivery to a receiver, all in all.
 pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
 /// Name lookups of one client or job that may hang at one time.

@@ -44,4 +44,5 @@ run guards.py
 run acts.py
 run query.py
 run remote.py
+if command -v etcd > /dev/null; then run fleet.py --injections 20; else echo "-- fleet.py: skipped, there is no etcd"; fi
 exit "$failed"

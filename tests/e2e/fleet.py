@@ -1,20 +1,23 @@
 """A fleet of real agents on a real etcd of three members, under injected faults.
 
 First the simplest truth: one agent pins a switch and every agent serves it within a second; without a quorum the value stays and is
-marked as stale; the return changes nothing. Then faults, at random, one after the other:
+known to be stale; the return changes nothing. Then votes: one sick host cannot flip the switch of a rule, half of them can, once. Then
+faults, at random, one after the other:
 
   leader or follower killed with -9 | leader or follower stopped (SIGSTOP) | a member that others do not reach, one way or both |
   an agent cut off, both ways, only there or only back | half a second of delay for an agent | a compaction while an agent is cut off |
-  an agent stopped for longer than its lease | quorum lost | a member that lost its disk
+  an agent stopped for longer than its lease | the agent that counts killed with -9 | quorum lost | a member that lost its disk
 
-While a fault lasts somebody pins the switch to another level, or nobody does. Checked against a model: an agent's values follow each other
-as the switch was written, never back; nobody sees a value that was not written; no value changes because of a fault or its end;
-every agent answers applications within a second all the time; all agree within ten seconds after the fault.
+While a fault lasts somebody pins one switch to another level, or nobody does; of the other switch all hosts are sick, or none. Checked
+against a model: an agent's values follow each other as the switch was written, never back; nobody sees a value that was not written; no
+value changes because of a fault or its end; every agent answers applications within a second all the time; all agree within ten
+seconds after the fault.
 
 usage: fleet.py [--injections N] [--agents N] [--seed N]
 """
 import argparse
 import http.client
+import http.server
 import json
 import random
 import signal
@@ -28,9 +31,24 @@ from peers import Checks, wait_for
 CONFIG = """
 system: {{enabled: false}}
 shipped_rules: false
-switches: {{recs: {{feature: [full, cached, "off"]}}}}
+rule_files: [rules.yaml]
+scrape_configs:
+  - {{job_name: app, scrape_interval: 1s, metrics_path: /h{number}, static_configs: [{{targets: ["127.0.0.1:{signals}"]}}]}}
+switches: {{recs: {{feature: [full, cached, "off"]}}, search: {{feature: ["on", "off"]}}}}
 store:
   etcd: {{endpoints: [{endpoints}], prefix: /fleet, host: h{number}, zone: z{zone}, lease: {lease}s}}
+"""
+RULES = """
+groups:
+  - name: fleet
+    interval: 1s
+    rules:
+      - degrade: search
+        mode: enforce
+        scope: fleet
+        levels: [{level: "off", when: 'sick == 1'}]
+        recover: {for: 1s}
+        min_hold: 1s
 """
 LEVELS = ["full", "cached", "off"]
 LEASE = 5
@@ -38,12 +56,37 @@ LEASE = 5
 AGREE = 10.0
 
 
+class Signals:
+    """What each host measures of its application: whether it is sick."""
+
+    def __init__(self):
+        self.sick = set()
+        signals = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = f"# TYPE sick gauge\nsick {int(self.path[2:] in signals.sick)}\n".encode()
+                self.send_response(200)
+                self.send_header("content-type", "text/plain; version=0.0.4")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
 class Watcher(threading.Thread):
-    """An application beside one agent: asks for the switch over and over and keeps every value with its time."""
+    """An application beside one agent: asks for all switches over and over and keeps every value with its time."""
 
     def __init__(self, agent):
         super().__init__(daemon=True)
-        self.agent, self.seen, self.slow, self.failed, self.slowest = agent, [], 0, [], 0.0
+        self.agent, self.slow, self.failed, self.slowest = agent, 0, [], 0.0
+        self.seen = {"recs": [], "search": []}
         self.paused, self.asked = False, 0
         self.start()
 
@@ -58,9 +101,9 @@ class Watcher(threading.Thread):
             try:
                 if connection is None:
                     connection = http.client.HTTPConnection("127.0.0.1", self.agent.port, timeout=5)
-                connection.request("POST", "/ofrep/v1/evaluate/flags/recs", "{}", {"content-type": "application/json"})
+                connection.request("POST", "/ofrep/v1/evaluate/flags", "{}", {"content-type": "application/json"})
                 answer = json.loads(connection.getresponse().read())
-                value = answer["variant"]
+                values = {flag["key"]: flag["variant"] for flag in answer["flags"]}
             except (OSError, http.client.HTTPException, KeyError, ValueError) as error:
                 connection = None
                 if not self.paused:
@@ -72,24 +115,25 @@ class Watcher(threading.Thread):
                 self.asked += 1
                 self.slowest = max(self.slowest, took)
                 self.slow += took > 1.0
-            if not self.seen or self.seen[-1][1] != value:
-                self.seen.append((time.monotonic(), value))
-            time.sleep(0.05)
+            for name, seen in self.seen.items():
+                if not seen or seen[-1][1] != values.get(name):
+                    seen.append((time.monotonic(), values.get(name)))
+            time.sleep(0.08)
 
-    def value(self):
-        return self.seen[-1][1] if self.seen else None
+    def value(self, name="recs"):
+        return self.seen[name][-1][1] if self.seen[name] else None
 
-    def since(self, at):
-        return [value for when, value in self.seen if when >= at]
+    def since(self, at, name="recs"):
+        return [value for when, value in self.seen[name] if when >= at]
 
 
 class Host:
     """An agent with its own ways to the members."""
 
-    def __init__(self, cluster, number):
+    def __init__(self, cluster, number, signals):
         self.number, self.ways = number, cluster.way_in()
         endpoints = ", ".join(f'"http://127.0.0.1:{way.port}"' for way in self.ways)
-        self.agent = peers.Agent(CONFIG.format(endpoints=endpoints, number=number, zone=number % 2 + 1, lease=LEASE))
+        self.agent = peers.Agent(CONFIG.format(endpoints=endpoints, number=number, zone=number % 2 + 1, lease=LEASE, signals=signals.port), RULES)
         self.watcher = Watcher(self.agent)
 
     def cut(self, there=False, back=False):
@@ -130,8 +174,8 @@ class Host:
 
 class Fleet:
     def __init__(self, agents):
-        self.cluster = Cluster()
-        self.hosts = [Host(self.cluster, number + 1) for number in range(agents)]
+        self.cluster, self.signals = Cluster(), Signals()
+        self.hosts = [Host(self.cluster, number + 1, self.signals) for number in range(agents)]
         self.level, self.written = "full", ["full"]
 
     def pin(self, host, level, sure=True):
@@ -145,12 +189,22 @@ class Fleet:
             raise AssertionError(f"the pin was refused: {answer}")
         return taken
 
-    def agree(self, level=None, timeout=AGREE):
+    def agree(self, level=None, timeout=AGREE, name="recs"):
         wanted = level or self.level
         began = time.monotonic()
-        wait_for(f"agreement on {wanted}: {[host.watcher.value() for host in self.hosts]}",
-                 lambda: all(host.watcher.value() == wanted for host in self.hosts), timeout)
+        try:
+            wait_for(f"agreement on {wanted}", lambda: all(host.watcher.value(name) == wanted for host in self.hosts), timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {[host.watcher.value(name) for host in self.hosts]}") from None
         return time.monotonic() - began
+
+    def counting(self):
+        """The host that is elected: the oldest key below `counter/`."""
+        listed = self.cluster.ctl("get", "--prefix", "/fleet/counter/", "--sort-by=CREATE", "--keys-only", "--limit=1").split()
+        return next(host for host in self.hosts if listed == [f"/fleet/counter/h{host.number}"])
+
+    def decided(self, name):
+        return [key for key in self.cluster.ctl("get", "--prefix", f"/fleet/decisions/fleet/{name}/", "--keys-only").split()]
 
     def connected(self):
         wait_for("everybody in reach", lambda: all(host.connected() for host in self.hosts), timeout=30, pause=0.2)
@@ -177,6 +231,48 @@ def simplest(checks, fleet):
     fleet.connected()
     print(f"    everybody in reach {time.monotonic() - began:.1f} s after the quorum began to come back", flush=True)
     checks.check("the return changes nothing", all(host.watcher.since(began) == [] for host in fleet.hosts))
+
+
+def voting(checks, fleet):
+    everybody = {str(host.number) for host in fleet.hosts}
+    fleet.agree("on", name="search", timeout=30)
+    fleet.signals.sick = {"1"}
+    time.sleep(6)
+    served = [host.watcher.value("search") for host in fleet.hosts]
+    checks.check("one sick host does not flip the fleet", set(served) == {"on"}, served)
+    before = len(fleet.decided("search"))
+    fleet.signals.sick = {str(number + 1) for number in range((len(fleet.hosts) + 1) // 2)}
+    try:
+        took = fleet.agree("off", name="search", timeout=20)
+        checks.check(f"half of the hosts do, {took:.1f} s after the sickness (scraped and judged once a second)", took < 10, took)
+    except AssertionError as error:
+        checks.check("half of the hosts do", False, error)
+    decided = len(fleet.decided("search")) - before
+    checks.check("it was decided once", decided == 1, decided)
+    fleet.signals.sick = set()
+    try:
+        took = fleet.agree("on", name="search", timeout=60)
+        checks.check(f"all well again: {took:.1f} s later it is given back", True)
+    except AssertionError as error:
+        checks.check("all well again: it is given back", False, error)
+    fleet.signals.sick = everybody
+    fleet.agree("off", name="search", timeout=20)
+    began, host = time.monotonic(), fleet.counting()
+    restart(host)
+    fleet.agree("off", name="search", timeout=10)
+    checks.check("the host that counts is killed: nothing flips", all(host.watcher.since(began, "search") == [] for host in fleet.hosts),
+                 [host.watcher.since(began, "search") for host in fleet.hosts])
+    fleet.signals.sick = set()
+    fleet.agree("on", name="search", timeout=60)
+
+
+def restart(host):
+    """kill -9 and a new start; the application asks again as soon as the new one answers."""
+    host.watcher.paused = True
+    time.sleep(0.2)
+    host.agent.kill()
+    host.agent.start()
+    host.watcher.paused = False
 
 
 # ---- faults: each gives how to end it
@@ -240,6 +336,11 @@ def agent_frozen(fleet):
     return host.thaw
 
 
+def counter_killed(fleet):
+    restart(fleet.counting())
+    return lambda: None
+
+
 def quorum_lost(fleet):
     members = random.sample(fleet.cluster.members, 2)
     for member in members:
@@ -266,6 +367,7 @@ FAULTS = {
     "half a second of delay": delayed,
     "compacted while cut off": compacted,
     "agent stopped beyond its lease": agent_frozen,
+    "counting agent killed": counter_killed,
     "quorum lost": quorum_lost,
     "member wiped": wiped,
 }
@@ -273,8 +375,16 @@ FAULTS = {
 
 def inject(fleet, name, seconds):
     """One fault with its end; gives what is wrong, and the time to agreement."""
-    began, before, known = time.monotonic(), fleet.level, len(fleet.written)
     wrong = []
+    if random.random() < 0.3:
+        # Of the other switch all hosts are sick, or none; it follows before the fault begins.
+        sick = not fleet.signals.sick
+        fleet.signals.sick = {str(host.number) for host in fleet.hosts} if sick else set()
+        try:
+            fleet.agree("off" if sick else "on", name="search", timeout=60)
+        except AssertionError as error:
+            wrong.append(str(error))
+    began, before, known = time.monotonic(), fleet.level, len(fleet.written)
     heal = FAULTS[name](fleet)
     in_doubt = None
     if random.random() < 0.5:
@@ -305,6 +415,8 @@ def inject(fleet, name, seconds):
     for host in fleet.hosts:
         if not in_order(host.watcher.since(began), allowed):
             wrong.append(f"h{host.number} saw {host.watcher.since(began)} while {allowed} were written")
+        if host.watcher.since(began, "search"):
+            wrong.append(f"h{host.number} saw {host.watcher.since(began, 'search')} of search although nothing changed")
     return wrong, took
 
 
@@ -325,6 +437,18 @@ def in_order(seen, written):
     return True
 
 
+def cost(fleet, seconds=20):
+    """What etcd and an agent use while nothing happens."""
+    processes = [member.process for member in fleet.cluster.members] + [fleet.hosts[0].agent.process]
+    ticks = lambda process: sum(map(int, open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()[11:13]))
+    resident = lambda process: int(open(f"/proc/{process.pid}/statm").read().split()[1]) * 4096 / 1e6
+    before = [ticks(process) for process in processes]
+    time.sleep(seconds)
+    used = [(ticks(process) - old) / seconds for process, old in zip(processes, before)]
+    print(f"    at rest with {len(fleet.hosts)} agents: etcd {sum(used[:3]):.1f} % of a processor, "
+          f"{'/'.join(f'{resident(process):.0f}' for process in processes[:3])} MB; an agent {used[3]:.1f} %, {resident(processes[3]):.0f} MB", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--injections", type=int, default=20)
@@ -338,6 +462,8 @@ def main():
     fleet = Fleet(arguments.agents)
     fleet.connected()
     simplest(checks, fleet)
+    voting(checks, fleet)
+    cost(fleet)
     names, times = [], []
     for number in range(arguments.injections):
         if not names:
