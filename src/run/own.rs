@@ -59,7 +59,8 @@ impl OwnMetrics {
 
     /// Brings the engine's counters into the table and the table into a batch.
     pub(super) fn batch(&mut self, now: Timestamp, engine: &Engine, telemetry: &Telemetry) -> Batch {
-        self.count(now, engine, telemetry);
+        self.count(engine, telemetry);
+        self.count_fleet(now, engine, telemetry);
         let mut samples: Vec<(Labels, f64)> = Vec::with_capacity(self.named.len() + 8);
         for (labels, value) in telemetry.observe() {
             let instance = &self.instance;
@@ -109,7 +110,6 @@ impl OwnMetrics {
         self.outbox = after;
         self.count_process(telemetry);
         self.count_switches(engine, telemetry);
-        self.count_fleet(now, engine, telemetry);
     }
 
     /// What the fleet's hosts do. The host that counts speaks of the others, so that an alert about one is raised once.

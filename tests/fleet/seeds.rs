@@ -94,7 +94,7 @@ fn run(history: &History) -> String {
                 heal(&mut fleet, *fault, down[index]);
             }
         }
-        if let Some((_, host)) = history.pin.filter(|(at, _)| *at == second) {
+        if let Some((_, host)) = history.pin.filter(|(at, host)| *at == second && fleet.hosts[*host].clock == 0) {
             let at = fleet.at;
             fleet.hosts[host].pin(at, "cached", Duration::from_secs(5));
         }

@@ -227,7 +227,8 @@ impl Fleet {
             .declarations()
             .filter(|declaration| {
                 let Some(record) = desk.record(&declaration.name) else { return false };
-                let watched = matches!(declaration.on_silence, OnSilence::Degrade(_)) && self.is_ruled(declaration);
+                let watched =
+                    matches!(declaration.on_silence, OnSilence::Degrade(_)) && self.is_ruled(place, declaration);
                 let late = record.expires_at.is_none_or(|end| end.since(now) < DECISION_LIFE / 2);
                 (watched || !record.asks.is_empty()) && late
             })
@@ -242,8 +243,9 @@ impl Fleet {
         }
     }
 
-    fn is_ruled(&self, declaration: &Declaration) -> bool {
-        self.rules.values().any(|rule| rule.switch == declaration.name && rule.scope == "fleet")
+    fn is_ruled(&self, place: &Place, declaration: &Declaration) -> bool {
+        let scope = if *place == Place::Fleet { "fleet" } else { "zone" };
+        self.rules.values().any(|rule| rule.switch == declaration.name && rule.scope == scope)
     }
 
     /// Takes a judgement of a rollout's rule: the host that counts leads it, on what it sees itself.
@@ -273,7 +275,7 @@ impl Fleet {
         let Some(term) = self.term.clone() else { return };
         let watched = self.desks.get(place).and_then(|desk| desk.declarations().find(|d| d.name == write.name));
         let watched = watched.is_some_and(|declaration| {
-            matches!(declaration.on_silence, OnSilence::Degrade(_)) && self.is_ruled(declaration)
+            matches!(declaration.on_silence, OnSilence::Degrade(_)) && self.is_ruled(place, declaration)
         });
         let end = (watched || !write.record.asks.is_empty()).then(|| now + DECISION_LIFE);
         self.desk(now, place).expire_at(&mut write, end);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::arbiter::{LadderRule, PinRequest, Settings, Switches};
-use super::super::ladder::{Clear, LadderSettings, Level, Truth};
+use super::super::ladder::{LadderSettings, Level, Truth};
 use super::super::state::{Declaration, Mode, OnSilence, Record, Write};
 use super::super::value::SwitchKind;
 use super::super::votes::{Census, FleetSettings, Member, Place, Tables, Term, Vote};
@@ -22,7 +22,7 @@ fn name() -> SwitchName {
 }
 
 fn settings(on_silence: OnSilence) -> Settings {
-    let level = |depth| Level { depth, hold: Duration::ZERO, clear: Clear::default() };
+    let level = |depth| Level { depth, hold: Duration::ZERO, clear: Default::default() };
     let declaration = Declaration {
         name: name(),
         description: String::new(),
@@ -41,7 +41,7 @@ fn settings(on_silence: OnSilence) -> Settings {
             min_hold: Duration::from_secs(5),
         },
         expressions: vec!["x > 1".into(), "x > 2".into()],
-        clear_expressions: vec![None; 2],
+        clear_expressions: vec![None, None],
         recover_expression: None,
         mode: Mode::Enforce,
         scope: "fleet".into(),
@@ -184,15 +184,21 @@ fn a_decision_is_renewed_before_its_end_and_not_more_often() {
 
 #[test]
 fn votes_that_expired_or_whose_host_is_gone_do_not_count() {
-    let mut world = World::elected(2, OnSilence::Hold);
+    let mut world = World::elected(4, OnSilence::Hold);
     world.vote(1, Some("cached"));
+    world.hear();
+    assert!(world.run(1).is_empty(), "one of four");
     world.now = world.now + Duration::from_secs(181);
+    world.vote(2, Some("cached"));
     world.hear();
-    assert!(world.run(3).is_empty());
-    world.census.members.remove("h1");
+    assert!(world.run(3).is_empty(), "the first has expired");
+    world.census.members.remove("h2");
     world.vote(1, Some("cached"));
     world.hear();
-    assert!(world.run(3).is_empty());
+    assert!(world.run(3).is_empty(), "the second is gone");
+    world.join(2);
+    world.hear();
+    assert_eq!(world.run(1).len(), 1);
 }
 
 #[test]
@@ -217,9 +223,12 @@ fn a_rule_of_the_fleet_votes_instead_of_asking_and_renews_and_withdraws_its_vote
     let mut world = World::elected(4, OnSilence::Hold);
     world.asked = Asked::default();
     let judged = |truth| Judged { truth, value: Some(1.5) };
-    let said = |truth, other| LadderJudged { levels: vec![judged(truth), judged(other)], ..LadderJudged::default() };
-    let sick = said(Truth::True, Truth::False);
-    assert_eq!(world.own.judge(world.now, "file/g/recs", &sick), None, "it asks nothing of this host");
+    let said = |first| LadderJudged {
+        levels: vec![judged(first), judged(Truth::False)],
+        clears: vec![None, None],
+        recover: None,
+    };
+    assert_eq!(world.own.judge(world.now, "file/g/recs", &said(Truth::True)), None, "it asks nothing of this host");
     world.run(1);
     let votes = std::mem::take(&mut world.asked.votes);
     let [(key, Some(vote))] = &votes[..] else { panic!("{votes:?}") };
@@ -228,7 +237,7 @@ fn a_rule_of_the_fleet_votes_instead_of_asking_and_renews_and_withdraws_its_vote
     assert!(world.asked.votes.is_empty());
     world.run(20);
     assert_eq!(std::mem::take(&mut world.asked.votes).len(), 1, "it is renewed at half of its life");
-    world.own.judge(world.now, "file/g/recs", &said(Truth::False, Truth::False));
+    world.own.judge(world.now, "file/g/recs", &said(Truth::False));
     world.run(1);
     assert_eq!(std::mem::take(&mut world.asked.votes), [(RULE.to_owned(), None)]);
 }
