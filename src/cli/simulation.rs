@@ -4,13 +4,14 @@
 //! written, messages delivered, scale calls accepted. Nothing leaves the process.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alerts::Notification;
 use crate::engine::{DeliveryOutcome, Effects, Engine, Event, Restored, Settings};
 use crate::model::{Batch, Labels, SwitchName};
 use crate::rules::AlertState;
-use crate::switches::{Decision, Record, ScaleCall};
+use crate::switches::{Decision, Record, ScaleCall, Tables};
 use crate::time::Timestamp;
 
 /// Deadlines at one instant after which time is moved on by a millisecond.
@@ -123,7 +124,7 @@ impl Simulation {
         if !effects.writes.is_empty() {
             let written = effects.writes.into_iter().map(|write| (write.name, write.record));
             self.table.extend(written);
-            events.push_back(Event::StoreChanged(self.table.clone()));
+            events.push_back(Event::StoreChanged(Tables::of_one(0, self.table.clone())));
         }
         for notification in effects.notifications {
             events.push_back(Event::Delivered(notification.id.clone(), DeliveryOutcome::Accepted));
@@ -155,7 +156,13 @@ impl Simulation {
             self.alerts.insert(alert.labels.clone(), (alert.state, alert.value));
             if from != alert.state {
                 let (labels, annotations) = (alert.labels, alert.annotations);
-                self.note(Happening::Alert { labels, annotations, from, to: alert.state, value: alert.value });
+                self.note(Happening::Alert {
+                    labels,
+                    annotations: Arc::unwrap_or_clone(annotations),
+                    from,
+                    to: alert.state,
+                    value: alert.value,
+                });
             }
         }
         for (labels, (from, value)) in before {

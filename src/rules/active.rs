@@ -1,6 +1,7 @@
 //! One alert and its steps: Prometheus' `rules/alerting.go` for a single label set. See `alerting.rs` for the table.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::alerting::RESOLVED_RETENTION;
@@ -12,7 +13,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Active {
     pub labels: Labels,
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Arc<BTreeMap<String, String>>,
     pub value: f64,
     pub state: AlertState,
     pub active_at: Timestamp,
@@ -66,7 +67,7 @@ impl Active {
         Active {
             series: Series::of(&labels),
             labels,
-            annotations: BTreeMap::new(),
+            annotations: Arc::default(),
             value: 0.0,
             state: AlertState::Pending,
             active_at: at,

@@ -36,15 +36,15 @@ use std::time::Duration;
 
 use super::active::Active;
 use super::evaluate::Reading;
+use super::expand::Expanded;
 use super::id::RuleId;
 use super::outcome::{AlertEvent, AlertState};
 use super::spec::OnUnknown;
-use super::text::TemplateText;
+use super::text::{TemplateText, Texts};
 use super::witness::Witness;
 use crate::limits;
 use crate::model::{Labels, LabelsMap, NAME};
-use crate::promql::SampleValue;
-use crate::template::{QueryFn, RuleVars};
+use crate::template::QueryFn;
 use crate::time::Timestamp;
 
 /// How long a resolved alert is kept, so that its end is told again (Prometheus' `resolvedRetention`).
@@ -56,14 +56,16 @@ pub(crate) struct AlertRule {
     pub name: Arc<str>,
     pub hold: Duration,
     pub keep_firing_for: Duration,
-    pub labels: BTreeMap<String, TemplateText>,
-    pub annotations: BTreeMap<String, TemplateText>,
+    pub labels: Texts,
+    pub annotations: Texts,
     pub generator_url: Arc<str>,
     pub on_unknown: OnUnknown,
     pub unknown_for: Duration,
     /// Whether there is a `resolve_when`.
     pub resolves_when: bool,
     pub active: LabelsMap<Active>,
+    /// What became of the elements of the last result.
+    pub expanded: Expanded,
     /// Alerts that left `active` since the journal was last told.
     pub gone: Vec<Labels>,
     /// How often an alert's inputs went away under it, since the last time that somebody asked.
@@ -99,9 +101,9 @@ enum Stays {
 }
 
 /// One alert of a result, before it meets what is known.
-struct Found {
-    annotations: BTreeMap<String, String>,
-    value: f64,
+pub(super) struct Found {
+    pub annotations: Arc<BTreeMap<String, String>>,
+    pub value: f64,
 }
 
 impl AlertRule {
@@ -122,7 +124,7 @@ impl AlertRule {
                 limits::ALERTS_PER_RULE
             ));
         }
-        let mut found = self.expand(result, at, context)?;
+        let mut found = self.expanded.expand(&self.name, (&self.labels, &self.annotations), result, at, context)?;
         let staying = self.staying(&found, at, context);
         self.raise_companions(&mut found, &staying, context);
         for (labels, found) in &found {
@@ -132,7 +134,7 @@ impl AlertRule {
             }
             if let Some(active) = self.active.get_mut(labels) {
                 active.value = found.value;
-                active.annotations.clone_from(&found.annotations);
+                active.annotations = Arc::clone(&found.annotations);
             }
         }
         let count = self.advance(&found, &staying, at);
@@ -146,43 +148,6 @@ impl AlertRule {
     /// Whether there is anything that the journal was not told.
     pub fn has_changes(&self) -> bool {
         !self.gone.is_empty() || self.active.values().any(|alert| alert.changed)
-    }
-
-    /// Carries out the templates of every element.
-    fn expand(
-        &self,
-        result: &[Reading],
-        at: Timestamp,
-        context: &AlertContext<'_>,
-    ) -> Result<LabelsMap<Found>, String> {
-        let mut found = LabelsMap::default();
-        for reading in result {
-            let histogram = match &reading.value {
-                SampleValue::Float(_) => None,
-                SampleValue::Histogram(histogram) => Some(histogram.to_string()),
-            };
-            let vars = RuleVars {
-                histogram: histogram.as_deref(),
-                labels: &reading.labels,
-                external_labels: context.external_labels,
-                external_url: context.external_url,
-                value: reading.float(),
-                now: at,
-                query: context.query,
-            };
-            let mut builder = reading.labels.to_builder();
-            builder.remove(NAME);
-            for (name, text) in &self.labels {
-                builder.set(name, &text.render(&vars));
-            }
-            builder.set("alertname", &self.name);
-            let annotations = self.annotations.iter().map(|(name, text)| (name.clone(), text.render(&vars))).collect();
-            let alert = Found { annotations, value: reading.float() };
-            if found.insert(builder.build(), alert).is_some() {
-                return Err("vector contains metrics with the same labelset after applying alert labels".into());
-            }
-        }
-        Ok(found)
     }
 
     /// Which alerts stay although the result does not have them.
@@ -213,7 +178,7 @@ impl AlertRule {
             }
             alert.changed |= alert.unknown_since.take().is_some();
             let labels = &self.labels;
-            let ends = |element: &Reading| ends(element, &alert.labels, &|name| labels.contains_key(name));
+            let ends = |element: &Reading| ends(element, &alert.labels, &|name| labels.get(name).is_some());
             if self.resolves_when && alert.state == AlertState::Firing && !context.resolving.iter().any(ends) {
                 staying.insert(alert.labels.clone(), Stays::NotResolved);
             }
@@ -246,6 +211,7 @@ impl AlertRule {
             let text =
                 format!("{} cannot be judged: the series that it reads are gone, or their target is down", self.name);
             let annotations = BTreeMap::from([("summary".to_owned(), text)]);
+            let annotations = Arc::new(annotations);
             found.insert(labels.with("alertname", &companion), Found { annotations, value: 1.0 });
         }
     }
@@ -291,7 +257,7 @@ impl AlertRule {
             events.push(AlertEvent {
                 rule: id.clone(),
                 labels: with_external(&alert.labels, external_labels),
-                annotations: alert.annotations.clone(),
+                annotations: BTreeMap::clone(&alert.annotations),
                 state: alert.state,
                 value: alert.value,
                 active_at: alert.active_at,

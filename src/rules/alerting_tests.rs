@@ -1,14 +1,14 @@
 //! The state machine of alerts, as tables: one line an evaluation.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::alerting::{AlertContext, AlertRule};
 use super::evaluate::Reading;
+use super::expand::Expanded;
 use super::id::{RuleId, RuleType};
 use super::outcome::AlertState;
 use super::spec::OnUnknown;
-use super::text::TemplateText;
+use super::text::{TemplateText, Texts};
 use super::witness::Witness;
 use crate::model::{Labels, LabelsMap, NAME};
 use crate::promql::SampleValue;
@@ -20,13 +20,14 @@ fn rule(hold: u64, keep_firing_for: u64) -> AlertRule {
         name: "A".into(),
         hold: Duration::from_secs(hold),
         keep_firing_for: Duration::from_secs(keep_firing_for),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
+        labels: Texts::default(),
+        annotations: Texts::default(),
         generator_url: "".into(),
         on_unknown: OnUnknown::Resolve,
         unknown_for: Duration::from_secs(100),
         resolves_when: false,
         active: LabelsMap::default(),
+        expanded: Expanded::default(),
         gone: Vec::new(),
         unknown_count: 0,
         inputs_seen: false,
@@ -38,7 +39,7 @@ fn text(source: &str) -> TemplateText {
     TemplateText::parse(source, &place).expect("a template")
 }
 
-fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, TemplateText> {
+fn texts(pairs: &[(&str, &str)]) -> Texts {
     pairs.iter().map(|(name, source)| ((*name).to_owned(), text(source))).collect()
 }
 

@@ -3,7 +3,7 @@
 //! Every problem of a file is found at once, each with its place. A file with only `record` and `alert` rules is
 //! accepted exactly when promtool accepts it (label and annotation names of the UTF-8 scheme).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::rollout::RawRollout;
 use super::spec::{
     AlertSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecordSpec, RecoverSpec, RuleFile, RuleSpec, Scope,
 };
-use super::text::TemplateText;
+use super::text::{TemplateText, Texts};
 use crate::model::NAME;
 use crate::yaml::{At, Decode, Fields, Problem, SourceFile, Spanned, Value, decode_text};
 
@@ -98,11 +98,12 @@ fn with_group_labels(mut rule: RuleSpec, labels: &Pairs, fields: &mut Fields<'_>
     for (name, value) in &labels.0 {
         match &mut rule {
             RuleSpec::Record(rule) => {
-                rule.labels.entry(name.value.clone()).or_insert_with(|| value.value.clone());
+                let labels = &mut Arc::make_mut(rule).labels;
+                labels.entry(name.value.clone()).or_insert_with(|| value.value.clone());
             }
-            RuleSpec::Alert(rule) if !rule.labels.contains_key(&name.value) => {
+            RuleSpec::Alert(rule) if rule.labels.get(&name.value).is_none() => {
                 match TemplateText::parse(value, &value.place) {
-                    Ok(text) => drop(rule.labels.insert(name.value.clone(), text)),
+                    Ok(text) => Arc::make_mut(rule).labels = rule.labels.with(&name.value, text),
                     Err(problem) => fields.push(problem),
                 }
             }
@@ -185,7 +186,7 @@ const BELONGS: [(&str, &[Kind]); 51] = [
     ("recover", &[Kind::Degrade]),
     ("min_hold", &[Kind::Degrade]),
     ("scope", &[Kind::Degrade, Kind::Dim, Kind::Limit]),
-    ("quorum", &[Kind::Degrade]),
+    ("quorum", &[Kind::Degrade, Kind::Dim, Kind::Limit]),
     ("mode", &[Kind::Degrade, Kind::Scale, Kind::Dim, Kind::Limit, Kind::Rollout]),
     ("desired", &[Kind::Scale]),
     ("min", &[Kind::Scale]),
@@ -308,7 +309,7 @@ impl RawRule {
             min_hold: fields.or("min_hold", "30s", "the shortest stay on a level before a step back (degrade)"),
             scope: fields.or("scope", "fleet", "whom the decision speaks for (degrade, dim, limit)"),
             quorum: fields
-                .optional("quorum", "how many hosts must agree; default: half of those that run the rule (degrade)"),
+                .optional("quorum", "how many hosts must agree; default: half of those that run the rule (degrade, dim, limit)"),
             mode: fields
                 .optional("mode", "observe: decide and show, change nothing; default: actions.mode (all that act)"),
             desired: fields.optional("desired", "PromQL that gives the wanted number, rounded up (scale)"),
@@ -377,13 +378,13 @@ impl Decode for RuleSpec {
             refuse_strangers(kind, &raw, &mut fields);
         }
         let rule = match kind {
-            Some(Kind::Record) => read_record(raw, &mut fields).map(RuleSpec::Record),
-            Some(Kind::Alert) => read_alert(raw, &mut fields).map(RuleSpec::Alert),
-            Some(Kind::Degrade) => read_degrade(raw, &mut fields).map(RuleSpec::Degrade),
-            Some(Kind::Scale) => read_scale(raw, &mut fields).map(RuleSpec::Scale),
-            Some(Kind::Dim) => read_dim(raw, &mut fields).map(RuleSpec::Dim),
-            Some(Kind::Limit) => read_limit(raw, &mut fields).map(RuleSpec::Limit),
-            Some(Kind::Rollout) => read_rollout(raw, &mut fields).map(RuleSpec::Rollout),
+            Some(Kind::Record) => read_record(raw, &mut fields).map(Arc::new).map(RuleSpec::Record),
+            Some(Kind::Alert) => read_alert(raw, &mut fields).map(Arc::new).map(RuleSpec::Alert),
+            Some(Kind::Degrade) => read_degrade(raw, &mut fields).map(Arc::new).map(RuleSpec::Degrade),
+            Some(Kind::Scale) => read_scale(raw, &mut fields).map(Arc::new).map(RuleSpec::Scale),
+            Some(Kind::Dim) => read_dim(raw, &mut fields).map(Arc::new).map(RuleSpec::Dim),
+            Some(Kind::Limit) => read_limit(raw, &mut fields).map(Arc::new).map(RuleSpec::Limit),
+            Some(Kind::Rollout) => read_rollout(raw, &mut fields).map(Arc::new).map(RuleSpec::Rollout),
             None => None,
         };
         fields.finish();
@@ -483,13 +484,13 @@ fn read_alert(raw: RawRule, fields: &mut Fields<'_>) -> Option<AlertSpec> {
     })
 }
 
-fn templates(pairs: Pairs, fields: &mut Fields<'_>) -> BTreeMap<String, TemplateText> {
-    let mut texts = BTreeMap::new();
-    for (name, value) in pairs.0 {
-        match TemplateText::parse(&value, &value.place) {
-            Ok(text) => drop(texts.insert(name.value, text)),
-            Err(problem) => fields.push(problem),
+fn templates(pairs: Pairs, fields: &mut Fields<'_>) -> Texts {
+    let parsed = pairs.0.into_iter().filter_map(|(name, value)| match TemplateText::parse(&value, &value.place) {
+        Ok(text) => Some((name.value, text)),
+        Err(problem) => {
+            fields.push(problem);
+            None
         }
-    }
-    texts
+    });
+    parsed.collect()
 }

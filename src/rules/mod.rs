@@ -14,6 +14,7 @@ mod dim;
 mod durable;
 mod evaluate;
 mod evaluations;
+mod expand;
 mod file;
 #[cfg(test)]
 mod file_tests;
@@ -51,17 +52,17 @@ pub use evaluations::Evaluation;
 pub use file::parse_file;
 pub use findings::Finding;
 pub use id::{ActionRuleId, RuleId, RuleType};
-pub use outcome::{AlertEvent, AlertState, Condition, Judgement, Outcome, Part, Truth};
+pub use outcome::{AlertEvent, AlertState, ClearOf, Condition, Judgement, Outcome, Part, Truth};
 pub use query::Query;
 pub use rollout::{CompareSpec, RolloutSpec, StepSpec};
 pub use rule::Health;
 pub use ruler::{Counters, Meter, Rules, Settings};
 pub use spec::{
-    AlertSpec, DegradeSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecordSpec, RecoverSpec, RuleFile,
-    RuleSpec, ScaleSpec, Scope,
+    AlertSpec, ClearSpec, DegradeSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumClearSpec, QuorumSpec, RecordSpec,
+    RecoverSpec, RuleFile, RuleSpec, ScaleSpec, Scope, ZonesSpec,
 };
 pub use status::{ActiveAlert, ConditionStatus, GroupStatus, RuleStatus};
-pub use text::TemplateText;
+pub use text::{TemplateText, Texts};
 pub use unit_test::{Covered, Failure, Loader, Report, TestReport, UnitTestOptions, run_unit_tests};
 pub(crate) use unit_test::{Suite, is_part, pair_up};
 pub(crate) use unit_test_file::{ExpectedMessage, NotificationTest, SwitchExpected, SwitchTest, UnitTest};

@@ -7,6 +7,7 @@ use super::action::{ActionRule, Asked};
 use super::alerting::{AlertContext, AlertRule};
 use super::evaluate::{Evaluate, Reading};
 use super::evaluations::{Evaluation, Ring};
+use super::expand::Expanded;
 use super::findings::Missing;
 use super::id::{RuleId, RuleType};
 use super::inputs::{Input, Inputs};
@@ -246,7 +247,7 @@ impl Rule {
             _ => Vec::new(),
         };
         let query = |text: &str| ask_for_template(evaluator, view, text, at);
-        let own: Vec<String> = rule.labels.keys().cloned().collect();
+        let own: Vec<String> = rule.labels.iter().map(|(name, _)| name.clone()).collect();
         let upstream = self.upstream.as_ref();
         let witness = StoreWitness {
             view,
@@ -369,6 +370,7 @@ fn alert_rule(spec: &AlertSpec, shared: &Shared) -> AlertRule {
         unknown_for: spec.unknown_for,
         resolves_when: spec.resolve_when.is_some(),
         active: LabelsMap::default(),
+        expanded: Expanded::default(),
         gone: Vec::new(),
         unknown_count: 0,
         inputs_seen: false,

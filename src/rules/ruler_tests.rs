@@ -576,7 +576,7 @@ fn the_status_has_what_the_api_shows() {
     let alert = &group.rules[0];
     assert_eq!((alert.query.as_str(), alert.state_str(), alert.last_error()), ("a > 0", "pending", ""));
     assert_eq!((alert.duration, alert.keep_firing_for), (Duration::from_secs(60), Duration::from_secs(120)));
-    assert_eq!((alert.labels["severity"].as_str(), alert.annotations["s"].as_str()), ("page", "{{ $value }}"));
+    assert_eq!((alert.spec.labels()["severity"], alert.spec.annotations()["s"]), ("page", "{{ $value }}"));
     assert_eq!(alert.alerts[0].annotations["s"], "1.5");
     let condition = group.rules[2].conditions[0].condition.as_ref().expect("a condition");
     assert_eq!((condition.value, &condition.part), (Some(1.5), &Part::Desired));

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dim::{ControlSpec, DimSpec, LimitSource, LimitSpec};
-use super::outcome::Part;
+use super::outcome::{ClearOf, Part};
 use super::query::Query;
 use super::rollout::RolloutSpec;
-use super::text::TemplateText;
+use super::text::Texts;
 use crate::model::SwitchName;
 use crate::yaml::Spanned;
 
@@ -34,16 +34,16 @@ pub struct GroupSpec {
     pub rules: Vec<RuleSpec>,
 }
 
-/// One rule.
+/// One rule; cheap to clone, as the configuration, the rule at work and every picture of it have one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RuleSpec {
-    Record(RecordSpec),
-    Alert(AlertSpec),
-    Degrade(DegradeSpec),
-    Scale(ScaleSpec),
-    Dim(DimSpec),
-    Limit(LimitSpec),
-    Rollout(RolloutSpec),
+    Record(Arc<RecordSpec>),
+    Alert(Arc<AlertSpec>),
+    Degrade(Arc<DegradeSpec>),
+    Scale(Arc<ScaleSpec>),
+    Dim(Arc<DimSpec>),
+    Limit(Arc<LimitSpec>),
+    Rollout(Arc<RolloutSpec>),
 }
 
 impl RuleSpec {
@@ -57,6 +57,23 @@ impl RuleSpec {
             RuleSpec::Dim(rule) => rule.switch.as_str(),
             RuleSpec::Limit(rule) => rule.switch.as_str(),
             RuleSpec::Rollout(rule) => rule.switch.as_str(),
+        }
+    }
+
+    /// The labels that it sets, as they stand in the file.
+    pub fn labels(&self) -> BTreeMap<&str, &str> {
+        match self {
+            RuleSpec::Record(rule) => rule.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            RuleSpec::Alert(rule) => sources(&rule.labels),
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// The annotations of an alert, as they stand in the file.
+    pub fn annotations(&self) -> BTreeMap<&str, &str> {
+        match self {
+            RuleSpec::Alert(rule) => sources(&rule.annotations),
+            _ => BTreeMap::new(),
         }
     }
 
@@ -75,16 +92,26 @@ impl RuleSpec {
             RuleSpec::Record(_) | RuleSpec::Alert(_) => Vec::new(),
             RuleSpec::Degrade(rule) => {
                 let levels = rule.levels.iter().map(|l| (Part::Level(l.level.as_str().into()), &l.when));
+                let clears = rule.levels.iter().enumerate().filter_map(|(index, level)| {
+                    let name = format!("clear {}", level.level.value).into();
+                    Some((Part::Clear(ClearOf { index, name }), level.clear.as_ref()?.when.as_ref()?))
+                });
                 let recover = rule.recover.when.iter().map(|when| (Part::Recover, when));
-                levels.chain(recover).chain(rule.samples.iter().map(|samples| (Part::Samples, samples))).collect()
+                levels
+                    .chain(clears)
+                    .chain(recover)
+                    .chain(rule.samples.iter().map(|samples| (Part::Samples, samples)))
+                    .collect()
             }
             RuleSpec::Scale(rule) => {
                 let verify = rule.verify.iter().map(|verify| (Part::Verify, verify));
                 std::iter::once((Part::Desired, &rule.desired)).chain(verify).collect()
             }
             RuleSpec::Dim(rule) => inputs(&rule.control),
-            RuleSpec::Limit(LimitSpec { source: LimitSource::Law(control), .. }) => inputs(control),
-            RuleSpec::Limit(LimitSpec { source: LimitSource::Value(value), .. }) => vec![(Part::Value, value)],
+            RuleSpec::Limit(rule) => match &rule.source {
+                LimitSource::Law(control) => inputs(control),
+                LimitSource::Value(value) => vec![(Part::Value, value)],
+            },
             RuleSpec::Rollout(rule) => {
                 let abort = rule.abort_when.iter().map(|when| (Part::Abort, when));
                 let advance = rule.advance_when.iter().map(|when| (Part::Advance, when));
@@ -95,6 +122,10 @@ impl RuleSpec {
             }
         }
     }
+}
+
+fn sources(texts: &Texts) -> BTreeMap<&str, &str> {
+    texts.iter().map(|(name, text)| (name.as_str(), &*text.source)).collect()
 }
 
 fn inputs(control: &ControlSpec) -> Vec<(Part, &Query)> {
@@ -126,8 +157,8 @@ pub struct AlertSpec {
     /// How long an alert is kept at the most while its inputs are gone.
     pub unknown_for: Duration,
     /// Templates; the group's labels are in it.
-    pub labels: BTreeMap<String, TemplateText>,
-    pub annotations: BTreeMap<String, TemplateText>,
+    pub labels: Texts,
+    pub annotations: Texts,
 }
 
 /// What becomes of an alert whose inputs are gone or whose target is down.
@@ -179,6 +210,15 @@ pub struct LevelSpec {
     pub when: Query,
     /// How long `when` must hold.
     pub hold: Duration,
+    /// What stands in place of `recover` for the step back from this level.
+    pub clear: Option<ClearSpec>,
+}
+
+/// When a degrade rule goes back from one level. What is missing comes from `recover`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClearSpec {
+    pub when: Option<Query>,
+    pub hold: Option<Duration>,
 }
 
 /// When a degrade rule goes back.
@@ -196,6 +236,28 @@ pub struct QuorumSpec {
     /// Of the hosts that run the rule, 0 to 1.
     pub share: Option<f64>,
     pub at_least: Option<u32>,
+    /// A recovery needs fewer votes than this share, for this time. `None`: half of `share`, at once.
+    pub clear: Option<QuorumClearSpec>,
+    /// `None`: all hosts are counted together.
+    pub zones: Option<ZonesSpec>,
+    /// With fewer hosts nothing changes.
+    pub min_members: u32,
+    /// Of scope `host` and `zone`: the largest share of the hosts that the rule may have degraded at one time.
+    pub max_degraded_share: Option<f64>,
+}
+
+/// When a switch that hosts have agreed on goes back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuorumClearSpec {
+    pub share: Option<f64>,
+    pub hold: Duration,
+}
+
+/// How many zones must agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZonesSpec {
+    All,
+    AtLeast(u32),
 }
 
 /// Whom a decision speaks for.

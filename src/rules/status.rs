@@ -46,9 +46,6 @@ pub struct RuleStatus {
     /// `for` of an alert.
     pub duration: Duration,
     pub keep_firing_for: Duration,
-    /// As they stand in the file.
-    pub labels: BTreeMap<String, String>,
-    pub annotations: BTreeMap<String, String>,
     pub health: Health,
     pub last_evaluation: Option<Timestamp>,
     /// How long the last evaluation took; 0 before.
@@ -84,7 +81,7 @@ impl RuleStatus {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActiveAlert {
     pub labels: Labels,
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Arc<BTreeMap<String, String>>,
     pub state: AlertState,
     pub active_at: Timestamp,
     pub keep_firing_since: Option<Timestamp>,
@@ -177,8 +174,6 @@ fn rule_status(rule: &Rule) -> RuleStatus {
         query: rule.asked.iter().map(|asked| &*asked.query.text).collect::<Vec<_>>().join("\n"),
         duration: Duration::ZERO,
         keep_firing_for: Duration::ZERO,
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
         health: rule.health.clone(),
         last_evaluation: rule.last_at,
         evaluation_seconds: rule.ring.last().map_or(0.0, |last| last.took.as_secs_f64()),
@@ -189,19 +184,15 @@ fn rule_status(rule: &Rule) -> RuleStatus {
         spec: rule.spec.clone(),
     };
     match &rule.spec {
-        RuleSpec::Record(spec) => status.labels.clone_from(&spec.labels),
         RuleSpec::Alert(spec) => {
-            let source = |(name, text): (&String, &super::text::TemplateText)| (name.clone(), text.source.to_string());
             status.query = spec.expr.text.to_string();
             status.duration = spec.hold;
             status.keep_firing_for = spec.keep_firing_for;
-            status.labels = spec.labels.iter().map(source).collect();
-            status.annotations = spec.annotations.iter().map(source).collect();
             let worst = status.alerts.iter().map(|alert| alert.state).max().unwrap_or(AlertState::Inactive);
             status.state = (rule.last_at.is_some() || worst > AlertState::Inactive).then_some(worst);
         }
         RuleSpec::Scale(spec) => status.duration = spec.hold,
-        RuleSpec::Degrade(_) | RuleSpec::Dim(_) | RuleSpec::Limit(_) | RuleSpec::Rollout(_) => {}
+        _ => {}
     }
     status
 }

@@ -315,7 +315,7 @@ impl Run<'_> {
                 && *alerts.name == *test.alertname
             {
                 let firing = alerts.active.values().filter(|alert| alert.state == AlertState::Firing);
-                found.extend(firing.map(|alert| (alert.labels.clone(), alert.annotations.clone())));
+                found.extend(firing.map(|alert| (alert.labels.clone(), BTreeMap::clone(&alert.annotations))));
             }
         }
         expected.sort();

@@ -1,8 +1,9 @@
 //! Our own metrics as a source like any other, so that rules can read them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::alerts::OutboxCounts;
 use crate::engine::Engine;
 use crate::limits;
 use crate::model::{Batch, Completeness, Labels, LabelsMap, Source};
@@ -24,10 +25,12 @@ pub(super) struct OwnMetrics {
     told_meta: bool,
     counted: Counters,
     decided: usize,
-    dropped: u64,
+    outbox: OutboxCounts,
     cpu_seconds: f64,
     /// Who had samples refused so far: only so many are named.
     refused: BTreeSet<Source>,
+    /// Hosts of the fleet of which something is told.
+    members: BTreeSet<(Metric, String)>,
 }
 
 impl OwnMetrics {
@@ -38,9 +41,10 @@ impl OwnMetrics {
             told_meta: false,
             counted: Counters::default(),
             decided: 0,
-            dropped: 0,
+            outbox: OutboxCounts::default(),
             cpu_seconds: 0.0,
             refused: BTreeSet::new(),
+            members: BTreeSet::new(),
         }
     }
 
@@ -55,7 +59,7 @@ impl OwnMetrics {
 
     /// Brings the engine's counters into the table and the table into a batch.
     pub(super) fn batch(&mut self, now: Timestamp, engine: &Engine, telemetry: &Telemetry) -> Batch {
-        self.count(engine, telemetry);
+        self.count(now, engine, telemetry);
         let mut samples: Vec<(Labels, f64)> = Vec::with_capacity(self.named.len() + 8);
         for (labels, value) in telemetry.observe() {
             let instance = &self.instance;
@@ -98,11 +102,49 @@ impl OwnMetrics {
         for state in [crate::rules::AlertState::Pending, crate::rules::AlertState::Firing] {
             telemetry.set(Metric::AlertsFiring, &[("state", state.as_str())], engine.rules().alerts_in(state) as f64);
         }
-        let dropped = engine.alerts().outbox_counts().repeats_dropped;
-        telemetry.add(Metric::NotificationsDropped, &[], (dropped - self.dropped) as f64);
-        self.dropped = dropped;
+        let (now, before) = (engine.alerts().outbox_counts(), self.outbox);
+        let step = |metric, now: u64, before: u64| telemetry.add(metric, &[], (now - before) as f64);
+        step(Metric::NotificationsDropped, now.repeats_dropped, before.repeats_dropped);
+        step(Metric::NotificationsHeldBack, now.held_back, before.held_back);
+        step(Metric::NotificationsMerged, now.replaced, before.replaced);
+        self.outbox = now;
         self.count_process(telemetry);
         self.count_switches(engine, telemetry);
+        self.count_fleet(now, engine, telemetry);
+    }
+
+    /// What the fleet's hosts do. The host that counts speaks of the others, so that an alert about one is raised once.
+    fn count_fleet(&mut self, now: Timestamp, engine: &Engine, telemetry: &Telemetry) {
+        let Some(fleet) = engine.fleet() else { return };
+        let counting = fleet.counts(now);
+        telemetry.set(Metric::FleetMembers, &[], fleet.members() as f64);
+        telemetry.set(Metric::FleetCounting, &[], f64::from(u8::from(counting)));
+        let mut told = BTreeMap::new();
+        let (mut wrong, own) = fleet.wrong_clocks();
+        if !counting {
+            wrong.clear();
+        }
+        wrong.extend(own.map(|ahead| (fleet.host().to_owned(), ahead)));
+        for (member, ahead) in wrong {
+            told.insert((Metric::FleetClockAhead, member), ahead as f64 / 1000.0);
+        }
+        if counting {
+            for member in fleet.lost(now) {
+                told.insert((Metric::FleetMemberUp, member.to_owned()), 0.0);
+            }
+            for (rule, switch, votes) in fleet.votes(now) {
+                telemetry.set(Metric::FleetVotes, &[("rule", &rule), ("switch", &switch)], votes as f64);
+            }
+        }
+        for (metric, member) in std::mem::take(&mut self.members) {
+            if !told.contains_key(&(metric, member.clone())) {
+                telemetry.forget(metric, "member", &member);
+            }
+        }
+        for ((metric, member), value) in told {
+            telemetry.set(metric, &[("member", &member)], value);
+            self.members.insert((metric, member));
+        }
     }
 
     /// What this process costs, from `/proc/self`; nothing where there is none.
@@ -120,19 +162,28 @@ impl OwnMetrics {
 
     fn count_switches(&mut self, engine: &Engine, telemetry: &Telemetry) {
         let switches = engine.switches();
+        telemetry.set(Metric::Frozen, &[], f64::from(u8::from(switches.frozen().is_some())));
         for (declaration, (name, record)) in switches.declarations().zip(switches.records()) {
             let name = name.as_str();
             for level in &declaration.ladder {
                 let here = f64::from(u8::from(*level == record.level));
                 telemetry.set(Metric::SwitchLevel, &[("switch", name), ("level", level)], here);
             }
-            let depth = declaration.depth(&record.level).unwrap_or(0);
-            telemetry.set(Metric::SwitchValue, &[("switch", name)], depth as f64);
+            let value = declaration.value(Some(record)).number();
+            telemetry.set(Metric::SwitchValue, &[("switch", name)], value);
             telemetry.set(Metric::SwitchPinned, &[("switch", name)], f64::from(u8::from(record.pin.is_some())));
             let held = switches.held_back().any(|(held, _)| held.as_str() == name);
             telemetry.set(Metric::SwitchHeldBack, &[("switch", name)], f64::from(u8::from(held)));
             let blind = switches.blind_rules(name) > 0;
             telemetry.set(Metric::RuleNoData, &[("switch", name)], f64::from(u8::from(blind)));
+        }
+        for dial in switches.dials() {
+            let (Some(view), Some((measure, set_point))) = (dial.view(), dial.steers()) else { continue };
+            let labels = [("rule", dial.rule().title.as_str()), ("switch", dial.rule().switch.as_str())];
+            telemetry.set(Metric::ControlMeasure, &labels, measure.unwrap_or(f64::NAN));
+            telemetry.set(Metric::ControlSetPoint, &labels, set_point);
+            telemetry.set(Metric::ControlFits, &labels, view.fits.unwrap_or(f64::NAN));
+            telemetry.set(Metric::ControlRate, &labels, view.rate);
         }
         let total = switches.decided();
         let new = total.saturating_sub(self.decided as u64) as usize;

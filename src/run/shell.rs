@@ -15,14 +15,14 @@ use super::remotes::Remotes;
 use super::start::SetLogLevel;
 use super::systemd::Systemd;
 use crate::alerts::LinkKey;
-use crate::config::{Checked, ForwardSettings, Loaded, load};
+use crate::config::{Checked, FleetStore, ForwardSettings, Loaded, load};
 use crate::engine::{Effects, Engine, Event, Reply};
 use crate::model::Batch;
 use crate::notify::{HeartbeatSettings, Plots};
 use crate::project::Projection;
 use crate::serve::{About, Agents, Ask, Delivery, Switchboard};
 use crate::store::Table;
-use crate::switches::Declaration;
+use crate::switches::{Declaration, Told};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Timestamp, millis};
 use crate::yaml::{Severity, render_problems};
@@ -92,6 +92,11 @@ pub(super) struct Shell {
     pub declarations: Vec<Declaration>,
     pub switchboard: watch::Sender<Arc<Switchboard>>,
     pub table: Arc<Table>,
+    /// In a fleet: what applications are told, which is more than the store's table.
+    pub told: Arc<Told>,
+    pub told_revision: u64,
+    /// The fleet's store as it was configured at the start.
+    pub store: Option<FleetStore>,
     pub about: watch::Sender<Arc<About>>,
     pub delivery: watch::Sender<Arc<Delivery>>,
     pub projections: watch::Sender<Arc<Vec<Projection>>>,
@@ -136,7 +141,14 @@ impl Shell {
                 let entries = output.checkpoint.map(|checkpoint| (output.key, Some(checkpoint))).into_iter().collect();
                 self.handle(Event::Samples(output.batch), entries).await;
             }
-            Input::Event(event) => self.handle(event, Vec::new()).await,
+            Input::Event(event) => {
+                let is_back = matches!(event, Event::StoreReach(true));
+                self.handle(event, Vec::new()).await;
+                if is_back {
+                    // What it has now, be it the same as before.
+                    self.table_changed(Arc::clone(&self.table)).await;
+                }
+            }
             Input::Table(table) => self.table_changed(table).await,
             Input::Ask(ask) => self.answer(ask).await,
             Input::Deadline => self.deadline().await,
@@ -150,6 +162,11 @@ impl Shell {
     async fn handle(&mut self, event: Event, entries: Vec<crate::engine::Entry>) {
         let mut effects = Effects { journal: entries, ..Effects::default() };
         self.engine.handle(self.clock.now(), event, &mut effects);
+        let told = self.engine.fleet().map(|fleet| Arc::clone(fleet.told()));
+        if let Some(told) = told.filter(|told| !Arc::ptr_eq(told, &self.told)) {
+            self.told = told;
+            self.show_switches();
+        }
         self.perform(effects).await;
     }
 
@@ -259,12 +276,22 @@ impl Shell {
 
     async fn table_changed(&mut self, table: Arc<Table>) {
         self.table = Arc::clone(&table);
-        self.show_switches();
-        self.handle(Event::StoreChanged(table.switches.clone()), Vec::new()).await;
+        if self.store.is_none() {
+            self.show_switches();
+        }
+        self.handle(Event::StoreChanged(table.tables()), Vec::new()).await;
     }
 
-    fn show_switches(&self) {
-        let board = Switchboard::new(&self.declarations, &self.table, self.generation, self.clock.now());
+    fn show_switches(&mut self) {
+        let now = self.clock.now();
+        let board = match &self.store {
+            None => Switchboard::new(&self.declarations, &self.table, self.generation, now),
+            Some(_) => {
+                self.told_revision = told_revision(now, self.told_revision);
+                let table = told_table(&self.told, self.told_revision);
+                Switchboard::new(&self.declarations, &table, self.generation, now)
+            }
+        };
         self.switchboard.send_replace(Arc::new(board));
     }
 
@@ -299,6 +326,12 @@ impl Shell {
             }
         }
         let answer = match loaded.checked {
+            Some(checked) if checked.store != self.store => {
+                let text =
+                    "`store` is another one than the daemon runs with: restart it to change the store".to_owned();
+                self.not_taken(&text);
+                Err(text)
+            }
             Some(checked) => {
                 let text = loaded.sources.first().map(|source| source.text.clone()).unwrap_or_default();
                 self.adopt(&checked, receivers, text).await;
@@ -307,9 +340,7 @@ impl Shell {
             None => {
                 let errors: Vec<_> = loaded.problems.into_iter().filter(|p| p.severity == Severity::Error).collect();
                 let text = render_problems(&errors);
-                self.telemetry.set(Metric::ConfigLastReloadSuccessful, &[], 0.0);
-                self.about.send_modify(|about| Arc::make_mut(about).config_problem = Some(text.clone()));
-                tracing::error!(errors = errors.len(), "the configuration was not taken; the one before stays in use");
+                self.not_taken(&text);
                 Err(text)
             }
         };
@@ -317,6 +348,12 @@ impl Shell {
         if let Some(reply) = reply {
             drop(reply.send(answer));
         }
+    }
+
+    fn not_taken(&self, text: &str) {
+        self.telemetry.set(Metric::ConfigLastReloadSuccessful, &[], 0.0);
+        self.about.send_modify(|about| Arc::make_mut(about).config_problem = Some(text.to_owned()));
+        tracing::error!("the configuration was not taken; the one before stays in use");
     }
 
     async fn adopt(&mut self, checked: &Checked, receivers: Receivers, config_text: String) {
@@ -393,6 +430,16 @@ async fn next(inputs: &mut Inputs, clock: Clock, deadline: Timestamp) -> Input {
         Some(batch) = inputs.batches.recv() => Input::Batch(batch),
         Some(()) = inputs.reloads.recv() => Input::Reload,
     }
+}
+
+/// What a host of a fleet tells its applications, as a table.
+pub(super) fn told_table(told: &Told, revision: u64) -> Table {
+    Table { revision, switches: told.switches.clone(), ..Table::default() }
+}
+
+/// The revision of what is told now: it grows over restarts too, which the fleet's own count does not.
+pub(super) fn told_revision(now: Timestamp, before: u64) -> u64 {
+    now.as_millis().unsigned_abs().max(before + 1)
 }
 
 /// A configuration was taken into use.

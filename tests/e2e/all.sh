@@ -29,6 +29,9 @@ run() {
 run loop.py --trials 5
 run logline.py --lines 25
 run crash.py --kills 8
+run patience.py --prometheus
+run kills.py --kills 12
+run crashes_compared.py --times 3
 run reload.py
 run amtool.py
 run forward.py
@@ -37,6 +40,9 @@ run dashboards.py
 run clients.py --trials 10
 run closed_loop.py --short
 run evaluations.py --check
+run guards.py
+run acts.py
 run query.py
 run remote.py
+if command -v etcd > /dev/null; then run fleet.py --injections 20; else echo "-- fleet.py: skipped, there is no etcd"; fi
 exit "$failed"

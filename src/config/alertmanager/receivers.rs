@@ -1,7 +1,9 @@
 //! Alertmanager's `receivers`: email, webhook and our own exec here, the services by their table.
 
+use std::time::Duration;
+
 use super::global::{Smtp, host_port, text};
-use super::service_values::{self, ServiceConfig};
+use super::service_values::{self, ServiceConfig, Tree};
 use crate::config::client::{Client, SecretField};
 use crate::config::values::{Entries, GoDuration, SecretUrl, at_most_one, refuse};
 use crate::yaml::{At, Decode, Problem, Spanned};
@@ -14,6 +16,7 @@ pub struct Receiver {
     pub webhook_configs: Vec<Spanned<Webhook>>,
     pub services: Vec<ServiceConfig>,
     pub exec_configs: Vec<Spanned<Exec>>,
+    pub rate_limit: Option<RateLimit>,
     pub refused: Vec<Problem>,
 }
 
@@ -28,6 +31,8 @@ impl Decode for Receiver {
         let webhook_configs = fields.or("webhook_configs", "[]", "requests in Alertmanager's webhook format");
         let services = service_values::read_all(&mut fields);
         let exec_configs = fields.or("exec_configs", "[]", "programs of one's own; only with `allow_exec: true`");
+        let rate_limit = fields
+            .optional("rate_limit", "how often each of its integrations is called at most; if missing at any time");
         let mut refused = Vec::new();
         refuse(
             &mut fields,
@@ -37,7 +42,33 @@ impl Decode for Receiver {
             &mut refused,
         );
         fields.finish();
-        Some(Receiver { name: name?, email_configs, webhook_configs, services, exec_configs, refused })
+        Some(Receiver { name: name?, email_configs, webhook_configs, services, exec_configs, rate_limit, refused })
+    }
+}
+
+/// `rate_limit`.
+#[derive(Clone, Debug)]
+pub struct RateLimit {
+    pub notifications: Spanned<u64>,
+    pub every: Spanned<Duration>,
+}
+
+impl Decode for RateLimit {
+    fn decode(at: &mut At<'_>) -> Option<RateLimit> {
+        let doc = "Not in Alertmanager. How often each integration of a receiver is called at most, tries that fail included. What is \
+                   over the limit waits, changes of state before repeats; a newer message of the same group takes the place of one \
+                   that waits, so nothing that changed is lost.";
+        let mut fields = at.record("rate limit", doc)?;
+        let notifications: Option<Spanned<u64>> = fields.required("notifications", "so many within `every`; 1 to 1000");
+        let every: Spanned<Duration> = fields.or("every", "1m", "the span of time; any such span has no more of them");
+        if let Some(most) = notifications.as_ref().filter(|most| !(1..=1000).contains(&most.value)) {
+            fields.push(most.place.error("`notifications` is from 1 to 1000", None));
+        }
+        if every.value.is_zero() || every.value > Duration::from_secs(86_400) {
+            fields.push(every.place.error("`every` is longer than zero and at most a day", None));
+        }
+        fields.finish();
+        Some(RateLimit { notifications: notifications?, every })
     }
 }
 
@@ -50,6 +81,7 @@ pub struct Email {
     pub headers: Entries<Spanned<String>>,
     pub html: Option<Spanned<String>>,
     pub text: Option<Spanned<String>>,
+    pub threading: Option<Threads>,
     pub refused: Vec<Problem>,
 }
 
@@ -98,9 +130,33 @@ impl Decode for Email {
         let text = fields.optional("text", "the message as plain text, a template; if missing our own, if empty none");
         let mut refused = Vec::new();
         let message = "`{}` is not supported in this version";
-        refuse(&mut fields, &["threading", "attachments"], message, "remove it", &mut refused);
+        let threading = fields.optional("threading", "which mails form a thread; if missing none do");
+        refuse(&mut fields, &["attachments"], message, "remove it", &mut refused);
         fields.finish();
-        Some(Email { send_resolved, to: to?, smtp, headers, html, text, refused })
+        Some(Email { send_resolved, to: to?, smtp, headers, html, text, threading, refused })
+    }
+}
+
+/// `threading` of a mail.
+#[derive(Clone, Debug)]
+pub struct Threads {
+    pub enabled: bool,
+    pub thread_by_date: Spanned<String>,
+}
+
+impl Decode for Threads {
+    fn decode(at: &mut At<'_>) -> Option<Threads> {
+        let doc = "Mails about the same group form a thread in the reader; as in Alertmanager.";
+        let mut fields = at.record("email threading", doc)?;
+        let enabled = fields.or("enabled", "false", "whether they do");
+        let thread_by_date: Spanned<String> =
+            fields.or("thread_by_date", "daily", "`daily`: a thread a day (UTC); `none`: one for ever");
+        if !matches!(thread_by_date.value.as_str(), "daily" | "none") {
+            let help = Some("write `daily` or `none`".to_owned());
+            fields.push(thread_by_date.place.error(format!("`{}` is no way to thread", thread_by_date.value), help));
+        }
+        fields.finish();
+        Some(Threads { enabled, thread_by_date })
     }
 }
 
@@ -114,7 +170,7 @@ pub struct Webhook {
     pub http_config: Option<Client>,
     pub max_alerts: u64,
     pub timeout: GoDuration,
-    pub refused: Vec<Problem>,
+    pub payload: Option<serde_json::Value>,
 }
 
 impl Decode for Webhook {
@@ -136,11 +192,11 @@ impl Decode for Webhook {
         let http_config = fields.optional("http_config", "how the request is made");
         let max_alerts = fields.or("max_alerts", "0", "the most alerts in one request, the rest is counted; 0 for all");
         let timeout = fields.or("timeout", "0s", "how long a request may take; 0 for the house's own limit");
-        let mut refused = Vec::new();
-        let help = "remove it: the request has Alertmanager's own format";
-        refuse(&mut fields, &["payload"], "`{}` is not supported in this version", help, &mut refused);
+        let doc = "the request's body as JSON, in the place of our own; texts are templates, and one that ends in `toJson` gives a \
+                   value of its kind";
+        let payload = fields.optional::<Tree>("payload", doc).map(|tree| tree.0);
         fields.finish();
-        Some(Webhook { send_resolved, url, url_file, secret, http_config, max_alerts, timeout, refused })
+        Some(Webhook { send_resolved, url, url_file, secret, http_config, max_alerts, timeout, payload })
     }
 }
 

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use super::client::{client, secret, tls};
 use super::edges::address;
 use crate::alerts::{
-    DigestSettings, FlapSettings, GroupBy, InhibitRule, IntegrationSpec, LinkKey, LinkSettings, ReceiverSpec,
-    ReminderSettings, Route, Settings, TimeInterval,
+    DigestSettings, FlapSettings, GroupBy, InhibitRule, IntegrationSpec, LinkKey, LinkSettings, RateLimit,
+    ReceiverSpec, ReminderSettings, Route, Settings, TimeInterval,
 };
 use crate::config::alertmanager as written;
 use crate::config::alertmanager::Alertmanager;
 use crate::config::checker::Checker;
 use crate::config::files::is_pattern;
-use crate::notify::{EmailSettings, Integration, Kind, Receiver, Smarthost, WebhookSettings};
+use crate::notify::{EmailSettings, Integration, Kind, Receiver, Smarthost, Threading, WebhookSettings};
 use crate::yaml::Spanned;
 
 /// What the section gives.
@@ -43,7 +43,12 @@ pub fn settings(check: &mut Checker<'_>, external_url: &str, section: Option<&Al
     let usual = Settings::default();
     let alerts = Settings {
         route: route(check, &section.route),
-        receivers: receivers.iter().map(spec).collect(),
+        receivers: section
+            .receivers
+            .iter()
+            .zip(&receivers)
+            .map(|(written, receiver)| spec(written, receiver))
+            .collect(),
         inhibit_rules: section.inhibit_rules.iter().map(|rule| inhibit(check, rule)).collect(),
         time_intervals: intervals
             .map(|named| TimeInterval { name: named.name.value.clone(), entries: named.entries.clone() })
@@ -111,7 +116,11 @@ fn inhibit(check: &mut Checker<'_>, rule: &written::InhibitRule) -> InhibitRule 
     }
 }
 
-fn spec(receiver: &Receiver) -> ReceiverSpec {
+fn spec(written: &written::Receiver, receiver: &Receiver) -> ReceiverSpec {
+    let rate_limit = written.rate_limit.as_ref().map(|limit| RateLimit {
+        notifications: usize::try_from(limit.notifications.value).unwrap_or(usize::MAX),
+        every: limit.every.value,
+    });
     let integration = |integration: &Integration| IntegrationSpec {
         name: integration.name.clone(),
         send_resolved: integration.send_resolved,
@@ -121,6 +130,7 @@ fn spec(receiver: &Receiver) -> ReceiverSpec {
             Kind::Exec(exec) => usize::try_from(exec.max_alerts).unwrap_or(usize::MAX),
             Kind::Email(_) => 0,
         },
+        rate_limit,
     };
     ReceiverSpec { name: receiver.name.clone(), integrations: receiver.integrations.iter().map(integration).collect() }
 }
@@ -171,11 +181,13 @@ fn one_email(check: &mut Checker<'_>, section: &Alertmanager, email: &written::E
     settings.headers = email.headers.0.iter().map(|(name, text)| (name.value.clone(), text.value.clone())).collect();
     settings.html = email.html.as_ref().map(|text| text.value.clone());
     settings.text = email.text.as_ref().map(|text| text.value.clone());
+    settings.threading = email.threading.as_ref().filter(|threading| threading.enabled).map(|threading| {
+        if threading.thread_by_date.value == "none" { Threading::Group } else { Threading::GroupAndDay }
+    });
     settings
 }
 
 fn one_webhook(check: &mut Checker<'_>, section: &Alertmanager, webhook: &written::Webhook) -> Option<WebhookSettings> {
-    check.refused(&webhook.refused);
     let url = address(check, &webhook.url, &webhook.url_file)?;
     let mut settings = WebhookSettings::new(url);
     let global = section.global.as_ref().and_then(|global| global.http_config.as_ref());
@@ -186,6 +198,7 @@ fn one_webhook(check: &mut Checker<'_>, section: &Alertmanager, webhook: &writte
     }
     settings.signing_secrets.extend(secret(check, &webhook.secret));
     settings.max_alerts = webhook.max_alerts;
+    settings.payload = webhook.payload.clone();
     settings.timeout = Some(webhook.timeout.0).filter(|span| !span.is_zero());
     Some(settings)
 }

@@ -102,44 +102,13 @@ $("pin-do").addEventListener("click", pinNow);
 $("pin-cancel").addEventListener("click", () => $("pin").close());
 $("pin").addEventListener("keydown", (event) => { if (event.key === "Enter" && event.target.tagName === "INPUT") pinNow(); });
 
-function conditionRow(condition, now) {
-  const held = condition.since ? ` for ${ago(now, condition.since)}` : "";
-  // A true condition degrades, unless it is the one that lets the switch climb back.
-  const kinds = condition.part === "recover" ? { true: "good", false: "" } : { true: "bad", false: "good" };
-  const value = condition.value === null || condition.value === undefined ? null : el("span", { class: "soft" }, `value ${number(condition.value)}`);
-  return el("div", { class: "rule" },
-    el("div", { class: "row" }, el("span", { class: "name" }, condition.part), value,
-      el("span", { class: `tag end ${kinds[condition.truth] ?? "warn"}` }, `${condition.truth}${held}`)),
-    el("code", {}, condition.expression));
-}
-
-function switchCard(item, now) {
-  const rungs = item.ladder.map((level, depth) =>
-    el("button", { class: `rung${depth === item.depth ? (depth ? " now deep" : " now") : ""}`, type: "button", title: `pin to ${level}`, "data-key": `${item.name} ${level}`, "aria-current": depth === item.depth && "true", onclick: () => pinDialog(item, level) }, level));
-  const rules = item.rules.map((rule) => {
-    const next = rule.next_climb ? `; next rung up in ${span(Date.parse(rule.next_climb) / 1000 - now)} if it stays quiet` : "";
-    return el("details", {},
-      el("summary", { class: "soft", "data-key": rule.rule || rule.title }, `rule ${rule.title} (${rule.mode}) asks for ${rule.level}${next}`),
-      ...rule.conditions.map((condition) => conditionRow(condition, now)));
-  });
-  return el("div", { class: `item ${item.depth ? "bad" : "good"}` },
-    el("div", { class: "row" }, el("span", { class: "name" }, item.name), el("span", { class: "soft" }, item.description),
-      el("span", { class: "soft end" }, `for ${ago(now, item.since)}`)),
-    el("div", { class: "ladder" }, ...rungs),
-    item.why && !item.pin ? el("div", { class: "soft clamp", title: item.why }, item.why) : null,
-    item.pin ? el("div", { class: "row" },
-      el("span", { class: "tag warn" }, `pinned by ${item.pin.by} for another ${span(Date.parse(item.pin.until) / 1000 - now)}: ${item.pin.reason}`),
-      el("button", { type: "button", "data-key": `${item.name} unpin`, onclick: () => change("DELETE", item.name) }, "unpin")) : null,
-    ...rules);
-}
-
 function switches(state) {
   const scales = state.scales.map((scale) => el("div", { class: "item" },
     el("div", { class: "row" }, el("span", { class: "name" }, `scale ${scale.target}`), el("span", { class: "tag" }, scale.mode),
       el("span", { class: "soft end" }, `asked for ${scale.desired === null ? "nothing yet" : scale.desired} (${scale.min} to ${scale.max})`)),
     scale.in_flight ? el("div", { class: "soft" }, `a call for ${scale.in_flight} is on its way`) : null,
     scale.failures ? el("div", { class: "tag warn" }, `${scale.failures} calls failed in a row`) : null));
-  const cards = state.switches.map((item) => switchCard(item, state.now));
+  const cards = state.switches.map((item) => switchCard(item, state));
   put("switches", ...(cards.length + scales.length ? [...cards, ...scales] : [el("div", { class: "soft" }, "No switch is declared. Declare one under switches: in brownout.yaml, and a degrade rule that moves it.")]));
 }
 
@@ -168,6 +137,34 @@ function decisions(state) {
         el("time", { class: "soft end", datetime: d.at, title: d.at }, `${ago(state.now, d.at)} ago`)),
       el("div", { class: "soft clamp", title: d.reason }, `${who}: ${d.reason}`));
   }) : [el("li", { class: "soft" }, "Nothing has been decided yet.")]));
+}
+
+function fleet(state) {
+  const fleet = state.fleet;
+  $("fleet-section").hidden = !fleet;
+  if (!fleet) return;
+  const there = fleet.hosts.filter((host) => !host.gone_since);
+  const head = el("div", { class: "row" }, el("span", { class: "name" }, `${there.length} hosts`),
+    fleet.counter ? el("span", { class: "soft" }, `${fleet.counter} counts`) : el("span", { class: "tag bad" }, "nobody counts"),
+    fleet.stale_since ? el("span", { class: "tag bad end" }, `store out of reach for ${ago(state.now, fleet.stale_since)}`) : null);
+  const clock = fleet.own_clock_ahead_seconds === null ? null : el("div", { class: "tag warn" }, `this host's clock is ${number(fleet.own_clock_ahead_seconds)} s ahead of most others'`);
+  const rows = fleet.rules.map((rule) => {
+    const led = Object.entries(rule.asks).map(([place, level]) => rule.scope === "fleet" ? level : `${place}: ${level}`).join(", ");
+    return el("div", { class: "rule" }, el("div", { class: "row" }, el("span", { class: "name" }, rule.rule),
+      el("span", { class: "soft" }, `${rule.votes} votes, ${rule.needed} of ${number(rule.known)} needed`),
+      el("span", { class: `tag end ${led ? "bad" : "good"}` }, led || "healthy")));
+  });
+  // In a large fleet only those that stand out are named one by one.
+  const notable = fleet.hosts.filter((host) => host.gone_since || host.clock_ahead_seconds !== null || host.votes.length);
+  const shown = (fleet.hosts.length > 30 ? notable : fleet.hosts).slice(0, 100);
+  const hosts = shown.map((host) => {
+    const votes = host.votes.map((vote) => `${vote.switch}: ${vote.level}`).join(", ");
+    const tag = host.gone_since ? el("span", { class: "tag bad end" }, `vanished ${ago(state.now, host.gone_since)} ago`)
+      : host.clock_ahead_seconds !== null ? el("span", { class: "tag warn end" }, `clock ${number(host.clock_ahead_seconds)} s ahead`)
+      : votes ? el("span", { class: "tag bad end" }, votes) : el("span", { class: "tag good end" }, "well");
+    return el("div", { class: "rule" }, el("div", { class: "row" }, el("span", { class: "name" }, host.name), el("span", { class: "soft" }, host.zone), tag));
+  });
+  put("fleet", el("div", { class: "item" }, head, clock, ...rows), el("details", {}, el("summary", { class: "soft", "data-key": "fleet hosts" }, `${shown.length} of ${fleet.hosts.length} hosts`), ...hosts));
 }
 
 function rules(state) {
@@ -266,12 +263,18 @@ function keep(draw) {
   }
 }
 
-let round = 0;
+let round = 0, latest = null;
+watchScrolling(() => latest);
 async function refresh() {
   try {
-    const state = await ask("/api/v1/status/overview");
-    keep(() => { verdict(state); header(state); switches(state); alertsList(state); decisions(state); rules(state); losses(state); });
-    if (round % 3 === 0) { await charts(state.now); await sources(state); }
+    const state = latest = await ask("/api/v1/status/overview");
+    keep(() => { verdict(state); header(state); switches(state); alertsList(state); decisions(state); fleet(state); rules(state); losses(state); });
+    if (round % 3 === 0) {
+      await readSwitches(state);
+      keep(() => switches(state));
+      await charts(state.now);
+      await sources(state);
+    }
     round += 1;
   } catch (error) {
     $("verdict").className = "bad";
