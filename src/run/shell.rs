@@ -12,6 +12,7 @@ use super::own::OwnMetrics;
 use super::perform::{Receivers, Work};
 use super::plan::{Plan, plan, receivers};
 use super::remotes::Remotes;
+use super::snapshots::Snapshots;
 use super::start::SetLogLevel;
 use super::systemd::Systemd;
 use crate::alerts::LinkKey;
@@ -29,8 +30,6 @@ use crate::yaml::{Severity, render_problems};
 
 /// How often our own metrics become samples, and the watchdog is fed.
 const OWN_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the series are written to the disk.
-const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(60);
 /// The clocks may drift apart by this much before it counts as a step.
 const STEP_MILLIS: i64 = 2_000;
 
@@ -108,8 +107,7 @@ pub(super) struct Shell {
     pub waiting: BTreeMap<u64, oneshot::Sender<Reply>>,
     pub questions: u64,
     pub own_due: Timestamp,
-    pub snapshot_due: Timestamp,
-    pub snapshot_path: PathBuf,
+    pub snapshots: Snapshots,
     /// While this file is there, no rule moves anything.
     pub freeze_path: PathBuf,
     pub freeze_there: bool,
@@ -206,10 +204,7 @@ impl Shell {
                 self.ready.send_replace(true);
                 self.systemd.tell("READY=1\nSTATUS=watching");
             }
-            if now >= self.snapshot_due {
-                self.snapshot_due = now + SNAPSHOT_INTERVAL;
-                self.snapshot_series();
-            }
+            self.snapshots.tick(now, &self.engine);
         } else {
             self.handle(Event::Tick, Vec::new()).await;
         }
@@ -236,7 +231,7 @@ impl Shell {
         let by_millis = self.clock.now().as_millis() - before.as_millis();
         self.own_due = self.clock.now();
         self.heartbeat_due = self.clock.now();
-        self.snapshot_due = self.clock.now() + SNAPSHOT_INTERVAL;
+        self.snapshots.put_off(self.clock.now());
         self.handle(Event::ClockStepped(by_millis), Vec::new()).await;
     }
 
@@ -249,12 +244,6 @@ impl Shell {
         let text = there.then(|| std::fs::read_to_string(&self.freeze_path).unwrap_or_default());
         tracing::warn!(path = %self.freeze_path.display(), frozen = there, "the file that freezes all switches changed");
         self.handle(Event::FreezeFile(text), Vec::new()).await;
-    }
-
-    /// Writes the series beside the journal; losing them costs only the rules' windows.
-    fn snapshot_series(&self) {
-        let (bytes, path) = (self.engine.series_snapshot(), self.snapshot_path.clone());
-        tokio::task::spawn_blocking(move || write_snapshot(&path, &bytes));
     }
 
     async fn answer(&mut self, ask: Ask) {
@@ -411,8 +400,7 @@ impl Shell {
         if self.work.send(last).await.is_ok() {
             drop(tokio::time::timeout(Duration::from_secs(5), done).await);
         }
-        let (bytes, path) = (self.engine.series_snapshot(), self.snapshot_path.clone());
-        drop(tokio::task::spawn_blocking(move || write_snapshot(&path, &bytes)).await);
+        self.snapshots.whole(&self.engine).await;
     }
 }
 
@@ -447,12 +435,4 @@ pub(super) fn tell_taken(telemetry: &Telemetry, now: Timestamp, generation: u64)
     telemetry.set(Metric::ConfigLastReloadSuccessful, &[], 1.0);
     telemetry.set(Metric::ConfigLastReloadSuccessTimestamp, &[], millis(now.since(Timestamp::ZERO)) as f64 / 1000.0);
     telemetry.set(Metric::ConfigGeneration, &[], generation as f64);
-}
-
-fn write_snapshot(path: &std::path::Path, bytes: &[u8]) {
-    let new_path = path.with_extension("new");
-    let written = std::fs::write(&new_path, bytes).and_then(|()| std::fs::rename(&new_path, path));
-    if let Err(error) = written {
-        tracing::warn!(path = %path.display(), %error, "the series were not written; a restart begins with empty windows");
-    }
 }

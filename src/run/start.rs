@@ -19,6 +19,7 @@ use super::plan::{Plan, fleet_host, plan, receivers};
 use super::plots::plots;
 use super::remotes::Remotes;
 use super::shell::{Inputs, Reading, Shell, tell_taken, told_revision, told_table};
+use super::snapshots::Snapshots;
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
 use crate::config::{Checked, Files, Loaded, default_data_dir};
@@ -308,8 +309,7 @@ impl Daemon {
             waiting: BTreeMap::new(),
             questions: 0,
             own_due: now,
-            snapshot_due: now + std::time::Duration::from_secs(60),
-            snapshot_path,
+            snapshots: Snapshots::new(snapshot_path, now),
             freeze_path: folder.join("freeze"),
             freeze_there: false,
             started: now,
