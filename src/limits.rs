@@ -194,6 +194,9 @@ pub const RECORDED_NAMES: usize = 100_000;
 
 // ---- alerts
 
+/// Messages to one integration that are in flight at one time: those that wait for others are not out of hand. Times
+/// [`DELIVERY_TIME`], divided by [`DELIVERIES_PER_INTEGRATION`], it is less than [`DELIVERY_SILENCE`].
+pub const ON_THEIR_WAY: usize = 16;
 /// Notifications in the outbox; past it repeats are dropped, never a change of state.
 pub const OUTBOX: usize = 10_000;
 /// The longest wait between two tries of one delivery.
@@ -228,15 +231,47 @@ pub const FORWARD_BATCH: usize = 64;
 
 /// A journal larger than this is rewritten from the state it leads to, in bytes.
 pub const JOURNAL_BYTES: u64 = 4 << 20;
-/// One record of the journal, in bytes.
-pub const JOURNAL_RECORD_BYTES: usize = 8 << 20;
+/// One value of the journal, in bytes, and one record: a larger one makes it be rewritten.
+pub const JOURNAL_RECORD_BYTES: usize = 32 << 20;
 /// Decisions kept for the page and the API.
 pub const DECISIONS_KEPT: usize = 1_000;
+
+// ---- the shared store
+
+/// One try of one call at one endpoint.
+pub const STORE_TRY: Duration = Duration::from_millis(1_500);
+/// How often a watch is asked for a sign of life.
+pub const STORE_HEARTBEAT: Duration = Duration::from_secs(2);
+/// A watch that has been silent for so long is opened at another endpoint.
+pub const STORE_SILENCE: Duration = Duration::from_secs(5);
+/// How often the whole table is read again, whatever the watch says.
+pub const STORE_RELIST: Duration = Duration::from_secs(60);
+/// The longest pause between two tries to reach the store.
+pub const STORE_PAUSE: Duration = Duration::from_secs(2);
+/// An answer of the store, in bytes.
+pub const STORE_ANSWER_BYTES: usize = 64 << 20;
+/// Changes in one transaction; etcd takes 128 unless it is told otherwise.
+pub const STORE_TXN: usize = 100;
+/// Hosts that stand for election at one time: the others wait until one of them is gone.
+pub const STORE_CANDIDATES: usize = 5;
+/// In a fleet of at most so many hosts each of them follows the votes of all; in a larger one only the one that counts.
+pub const STORE_CENSUS_FOR_ALL: u64 = 100;
+/// Decisions of one host between two looks at how many are kept.
+pub const STORE_PRUNE_EVERY: u64 = 50;
+/// Writes that wait for the shared store; more are refused, and the engine gives them again.
+pub const STORE_QUEUE: usize = 256;
+/// Side effects of decisions that are under way in a fleet.
+pub const STORE_OUTBOX: usize = 1_000;
 
 // ---- switches
 
 /// The longest that a pin may last.
 pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Hosts of a fleet that are remembered, those that vanished lately among them.
+pub const FLEET_HOSTS: usize = 20_000;
+/// Names of hosts that a decision carries.
+pub const FLEET_NAMES: usize = 5;
 
 /// Deliveries to one integration that are on their way at one time.
 pub const DELIVERIES_PER_INTEGRATION: usize = 4;

@@ -86,6 +86,8 @@ own_metrics! {
     NotificationsFailed Counter "brownout_notifications_failed_total" "Deliveries that failed and will be tried again, by receiver and integration.";
     NotificationsGivenUp Counter "brownout_notifications_given_up_total" "Notifications that a receiver refused for good, by receiver and integration.";
     NotificationsDropped Counter "brownout_notifications_dropped_total" "Repeated notifications that were dropped, because one was still on its way or the outbox was full.";
+    NotificationsHeldBack Counter "brownout_notifications_rate_limited_total" "Notifications that waited because of their receiver's rate_limit.";
+    NotificationsMerged Counter "brownout_notifications_merged_total" "Notifications that waited and were merged into a newer one of their group.";
     Forwarded Counter "brownout_forwarded_alerts_total" "Alerts that an Alertmanager accepted, by Alertmanager.";
     ForwardFailed Counter "brownout_forward_failures_total" "Requests to an Alertmanager that failed, by Alertmanager.";
     ForwardDropped Counter "brownout_forward_dropped_alerts_total" "Alerts that were not forwarded because the queue was full or they were refused, by Alertmanager.";
@@ -94,12 +96,21 @@ own_metrics! {
     NotificationsPending Gauge "brownout_notifications_pending" "Notifications in the outbox.";
     // switches and the store
     SwitchLevel Gauge "brownout_switch_level" "1 for the level that a feature switch is at, else 0, by switch and level.";
-    SwitchValue Gauge "brownout_switch_value" "The value of a dimmer, limit or rollout, by switch.";
+    SwitchValue Gauge "brownout_switch_value" "The value of a switch: the share of a dimmer or a rollout, the number of a limit (+Inf: none), the depth of a feature (0 is healthy), by switch.";
+    ControlMeasure Gauge "brownout_control_measure" "What a control law steers: the use of the capacity, 0 to 1; for klein and aimd the latency, in seconds; NaN without a sample. By switch and rule.";
+    ControlSetPoint Gauge "brownout_control_set_point" "What a control law aims for with it, by switch and rule.";
+    ControlFits Gauge "brownout_control_fits" "The share of full service that fits as a control law sees it, 0 to 2, by switch and rule.";
+    ControlRate Gauge "brownout_control_rate" "Requests a second that a control law sees, by switch and rule.";
     SwitchPinned Gauge "brownout_switch_pinned" "1 while a person's pin overrides the rules, by switch.";
     SwitchHeldBack Gauge "brownout_switch_held_back" "1 while a guard keeps a switch from where its rules want it, by switch.";
+    Frozen Gauge "brownout_frozen" "1 while a freeze holds every switch, a person's or the file's.";
     SwitchDecisions Counter "brownout_switch_decisions_total" "Changes of a switch, by switch and mode.";
     ScaleCalls Counter "brownout_scale_calls_total" "Scale webhooks, by rule and outcome.";
     StoreConnected Gauge "brownout_store_connected" "1 while the store answers, else 0.";
+    StoreLastSync Gauge "brownout_store_last_sync_seconds" "When the shared store last said that our table is its own, seconds since the epoch; absent without a shared store.";
+    StoreRetries Counter "brownout_store_retries_total" "Calls of the shared store that were made again at another endpoint, by the endpoint that failed.";
+    StoreRelists Counter "brownout_store_relists_total" "Times that the whole of the shared store was read, by reason: begin, minute, compacted or census.";
+    StoreLeasesLost Counter "brownout_store_leases_lost_total" "Leases of this host that ended although it was still there.";
     StoreWriteFailures Counter "brownout_store_write_failures_total" "Writes that the store did not take.";
     JournalWriteFailures Counter "brownout_journal_write_failures_total" "Records that the journal could not write.";
     JournalBytes Gauge "brownout_journal_bytes" "Size of the journal, in bytes.";

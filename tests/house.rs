@@ -29,7 +29,7 @@ const NEIGHBOURS: [(&str, &[&str]); 20] = [
     ("telemetry", &[]),
     ("net", &[]),
     ("journal", &[]),
-    ("store", &["journal"]),
+    ("store", &["journal", "net", "telemetry"]),
     ("notify", &["net", "telemetry"]),
     ("remote", &["net", "telemetry"]),
     ("signals", &["net", "telemetry"]),

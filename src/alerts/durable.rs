@@ -1,7 +1,7 @@
 //! What of the machine survives a restart, as records for the journal.
 //!
 //! Keys: `alert/<fingerprint>`, `group/<id>`, `log/<receiver>/<integration>/<group key>`, `silence/<id>`, `out/<id>`,
-//! `flap/<fingerprint>`, `noise/<alert name>`, `digest/next`, `link/<what>/<message id>`.
+//! `rate/<receiver>/<integration>`, `flap/<fingerprint>`, `noise/<alert name>`, `digest/next`, `link/<what>/<message id>`.
 //! A mere sign of life of a firing alert is not recorded, so an alert that fired when its record was written and whose
 //! end has passed meanwhile gets `resolve_timeout` to be heard of again.
 
@@ -79,6 +79,8 @@ impl Alerts {
             });
         }
         out.extend(self.outbox.take_changes().into_iter().map(|(id, value)| (format!("out/{id}"), value)));
+        let paces = self.outbox.take_pace_changes();
+        out.extend(paces.into_iter().map(|(name, value)| (format!("rate/{name}"), value)));
         out
     }
 
@@ -116,6 +118,7 @@ impl Alerts {
                 "link" => serde_json::from_value(value).map(|until| {
                     self.links_used.insert(name.to_owned(), until);
                 }),
+                "rate" => serde_json::from_value(value).map(|record| self.outbox.restore_pace(record)),
                 "out" => {
                     out.push((name.to_owned(), value));
                     Ok(())

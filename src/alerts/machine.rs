@@ -107,6 +107,8 @@ pub(super) struct Snapshot {
 impl Alerts {
     /// A machine without alerts. `seed` is for silences' ids and the jitter of retries: give another one each start.
     pub fn new(settings: Settings, seed: u64) -> Alerts {
+        let mut outbox = Outbox::new(seed ^ 0x006f_7574_626f_7800);
+        outbox.set_limits(settings.rate_limits());
         Alerts {
             tree: Tree::new(&settings.route),
             settings,
@@ -115,7 +117,7 @@ impl Alerts {
             queue: BTreeSet::new(),
             log: BTreeMap::new(),
             silences: Silences::default(),
-            outbox: Outbox::new(seed ^ 0x006f_7574_626f_7800),
+            outbox,
             changed: BTreeSet::new(),
             flaps: Flaps::default(),
             noise: Noise::new(),
@@ -160,6 +162,7 @@ impl Alerts {
             found.is_some_and(|r| r.integrations.iter().any(|i| i.name == integration))
         };
         self.outbox.keep_only(exists);
+        self.outbox.set_limits(self.settings.rate_limits());
         let gone = |key: &&LogKey| !exists(&key.receiver, &key.integration);
         let gone: Vec<LogKey> = self.log.keys().filter(gone).cloned().collect();
         gone.into_iter().for_each(|key| self.forget_log(key));
@@ -228,10 +231,21 @@ impl Alerts {
             let node = &self.tree.nodes[at];
             let text = label_set(&group_labels(node, labels));
             let group_key = format!("{}:{text}", node.key);
-            let told = |key: &LogKey, entry: &LogEntry| {
-                key.group_key == group_key && key.receiver == node.receiver && entry.firing.contains(&fingerprint)
-            };
-            !self.groups.contains_key(&format!("{}:{text}", node.id)) && !self.log.iter().any(|(k, e)| told(k, e))
+            let mut entries = self.log_of(&node.receiver, &group_key);
+            let told = entries.any(|(_, entry)| entry.firing.contains(&fingerprint));
+            !told && !self.groups.contains_key(&format!("{}:{text}", node.id))
+        })
+    }
+
+    /// What the integrations of a receiver were told of a group.
+    fn log_of(&self, receiver: &str, group_key: &str) -> impl Iterator<Item = (LogKey, &LogEntry)> {
+        let spec = self.settings.receivers.iter().find(|spec| spec.name == receiver);
+        let integrations = spec.map(|spec| spec.integrations.as_slice()).unwrap_or_default();
+        integrations.iter().filter_map(move |to| {
+            let (receiver, group_key) = (receiver.to_owned(), group_key.to_owned());
+            let key = LogKey { receiver, integration: to.name.clone(), group_key };
+            let entry = self.log.get(&key)?;
+            Some((key, entry))
         })
     }
 
@@ -405,10 +419,8 @@ impl Alerts {
 
     /// Of a group that is gone, only what still counts as firing need be remembered.
     fn forget_quiet_log(&mut self, receiver: &str, group_key: &str) {
-        let quiet = |(key, entry): &(&LogKey, &LogEntry)| {
-            key.receiver == receiver && key.group_key == group_key && entry.firing.is_empty()
-        };
-        let keys: Vec<LogKey> = self.log.iter().filter(quiet).map(|(key, _)| key.clone()).collect();
+        let quiet = self.log_of(receiver, group_key).filter(|(_, entry)| entry.firing.is_empty());
+        let keys: Vec<LogKey> = quiet.map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.forget_log(key));
     }
 

@@ -21,6 +21,7 @@ mod message;
 mod noise;
 mod notification;
 mod outbox;
+mod pace;
 mod recur;
 mod remind;
 mod route;
@@ -44,6 +45,7 @@ pub use matchers::{MatcherSyntaxError, parse_matchers};
 pub use noise::NoisyRule;
 pub use notification::{AlertStatus, DeliveryId, Notification, NotifiedAlert, NotifyReason};
 pub use outbox::{DeliveryView, Outbox, OutboxCounts, Outcome, Settled};
+pub use pace::RateLimit;
 pub use recur::RECURRING;
 pub use settings::{
     DigestSettings, FlapSettings, GroupBy, InhibitRule, IntegrationSpec, LinkSettings, ReceiverSpec, ReminderSettings,

@@ -7,22 +7,27 @@
 //!   one covers it: everything that fires in the head fires in the newer one too, or the head was refused. So when a
 //!   firing message may have been seen (it was tried), its resolved message is sent after it and never instead of it.
 //! * What takes the place of a message carries on what only that one told: alerts resolved there and absent in the
-//!   newer one are added to it. An alert whose firing was certainly never told and that is resolved meanwhile is left
-//!   out; a message that is empty then is dropped, as Alertmanager drops what fired and resolved between two flushes.
+//!   newer one are added to it. An alert whose firing was refused and that is resolved meanwhile is left out; a message
+//!   that is empty then is dropped, as Alertmanager drops what fired and resolved between two flushes.
 //! * A repeat is dropped when its lane is busy, or the outbox is full: it changes no state. Nothing else ever is, but
 //!   for messages older than the retention and those to integrations that no longer exist. All are counted.
 //! * A failed try is repeated after 1 s, 2 s, 4 s ... up to `limits::RETRY_WAIT`, half of it random, and never before
 //!   the receiver's `Retry-After` (bounded). A refused message is tried again after `limits::REFUSED_WAIT`, as
 //!   Alertmanager tries again at its next flush.
+//! * An integration is sent only so many messages at one time, and with a rate limit so many in a span of time
+//!   (`pace.rs`); the rest waits. A message that was never tried gives way to any newer one of its lane, in its place among
+//!   those that wait. What fired and ended meanwhile is told once, as resolved, with both times.
 //! * A message keeps its id over all tries and restarts. After a restart whatever was not accepted is due at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::message::{common, sort_firing_first};
 use super::notification::{AlertStatus, DeliveryId, Notification, NotifyReason};
+use super::pace::{Pace, PaceRecord, Place, RateLimit};
 use crate::limits;
 use crate::rng::Rng;
 use crate::time::Timestamp;
@@ -62,6 +67,8 @@ pub struct OutboxCounts {
     pub repeats_dropped: u64,
     /// Messages whose place a newer one took.
     pub replaced: u64,
+    /// Messages that waited because of their receiver's rate limit.
+    pub held_back: u64,
     /// Messages dropped because of their age.
     pub expired: u64,
     /// Messages to integrations that a reload took out.
@@ -84,7 +91,10 @@ pub struct DeliveryView {
     pub last_error: Option<String>,
 }
 
-type LaneKey = (String, String, String);
+/// Receiver, integration, group key.
+pub(super) type LaneKey = Arc<(String, String, String)>;
+/// Receiver, integration.
+type PaceKey = (String, String);
 
 /// A message as the journal keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -95,6 +105,9 @@ struct Record {
     attempted: bool,
     /// Fingerprints that fire in this message and of whose firing the receiver certainly was not told.
     untold: BTreeSet<String>,
+    /// It took the place of one that was tried.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    follows_a_try: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +117,8 @@ struct Message {
     next: Timestamp,
     in_flight: Option<Timestamp>,
     refused: bool,
+    /// It is counted among those that a rate limit held back.
+    limited: bool,
     last_error: Option<String>,
 }
 
@@ -111,13 +126,29 @@ struct Message {
 struct Lane {
     head: Message,
     waiting: Option<Message>,
+    stands: Stands,
+    /// Its head takes one of its pace's places in flight.
+    has_place: bool,
+}
+
+/// Where a lane is found when its time has come.
+#[derive(Clone, Copy, Debug)]
+enum Stands {
+    Nowhere,
+    Queued(Timestamp),
+    Held(Place),
 }
 
 /// The queue of all lanes.
 #[derive(Clone, Debug)]
 pub struct Outbox {
     lanes: BTreeMap<LaneKey, Lane>,
-    lane_of: BTreeMap<DeliveryId, LaneKey>,
+    lane_of: HashMap<DeliveryId, LaneKey>,
+    /// When each lane is looked at next, but for those that are held back.
+    queue: BTreeSet<(Timestamp, LaneKey)>,
+    paces: BTreeMap<PaceKey, Pace>,
+    /// Paces whose records changed since they were last taken.
+    paced: BTreeSet<PaceKey>,
     order: u64,
     rng: Rng,
     counts: OutboxCounts,
@@ -129,8 +160,8 @@ impl Message {
     fn new(notification: Notification, order: u64, now: Timestamp) -> Message {
         let news = |a: &&super::NotifiedAlert| a.status == AlertStatus::Firing && a.is_news;
         let untold = notification.alerts.iter().filter(news).map(|a| a.fingerprint.clone()).collect();
-        let record = Record { notification, order, attempted: false, untold };
-        Message { record, tries: 0, next: now, in_flight: None, refused: false, last_error: None }
+        let record = Record { notification, order, attempted: false, untold, follows_a_try: false };
+        Message { record, tries: 0, next: now, in_flight: None, refused: false, limited: false, last_error: None }
     }
 
     fn id(&self) -> &DeliveryId {
@@ -144,25 +175,40 @@ impl Message {
 
     /// Whether this message may take the place of `head`.
     fn covers(&self, head: &Message) -> bool {
-        head.in_flight.is_none() && (head.refused || head.firing().all(|alert| self.firing().any(|own| own == alert)))
+        if head.in_flight.is_some() {
+            return false;
+        }
+        let own: HashSet<&str> = self.firing().collect();
+        head.refused || head.was_never_tried() || head.firing().all(|alert| own.contains(alert))
+    }
+
+    /// Nothing that it tells as firing was ever tried to be told by the outbox.
+    fn was_never_tried(&self) -> bool {
+        !self.record.attempted && !self.record.follows_a_try
     }
 
     /// Takes over what only `older` told; false when nothing is left to tell.
     fn absorb(&mut self, older: &Message) -> bool {
-        for alert in &older.record.untold {
-            if self.firing().any(|own| own == alert) {
-                self.record.untold.insert(alert.clone());
-            } else {
-                self.record.notification.alerts.retain(|own| own.fingerprint != *alert);
-            }
-        }
+        let firing: HashSet<String> = self.firing().map(str::to_owned).collect();
+        let (still, ended): (Vec<&String>, Vec<&String>) =
+            older.record.untold.iter().partition(|alert| firing.contains(*alert));
+        self.record.untold.extend(still.into_iter().cloned());
+        let ended: HashSet<&String> = ended.into_iter().collect();
         let own = &mut self.record.notification;
+        self.record.order = older.record.order;
+        self.limited |= older.limited;
+        if !older.was_never_tried() {
+            self.record.follows_a_try = true;
+            own.alerts.retain(|alert| !ended.contains(&alert.fingerprint));
+        }
+        let places: HashMap<String, usize> =
+            own.alerts.iter().enumerate().map(|(at, alert)| (alert.fingerprint.clone(), at)).collect();
         for old in &older.record.notification.alerts {
             if old.status == AlertStatus::Resolved {
                 // Its end was not accepted, so the receiver may still know it as firing, from before.
                 self.record.untold.remove(&old.fingerprint);
             }
-            match own.alerts.iter_mut().find(|alert| alert.fingerprint == old.fingerprint) {
+            match places.get(&old.fingerprint).and_then(|at| own.alerts.get_mut(*at)) {
                 Some(alert) => alert.is_news |= old.is_news && alert.status == old.status,
                 None if old.status == AlertStatus::Resolved => own.alerts.push(old.clone()),
                 None => {}
@@ -179,8 +225,13 @@ impl Message {
         !own.alerts.is_empty()
     }
 
-    fn is_idle_repeat(&self) -> bool {
-        self.in_flight.is_none() && self.record.notification.reason == NotifyReason::RepeatInterval
+    fn is_repeat(&self) -> bool {
+        self.record.notification.reason == NotifyReason::RepeatInterval
+    }
+
+    /// When it is looked at next: its next try, or when its silence has lasted too long.
+    fn looked_at(&self) -> Timestamp {
+        self.in_flight.map_or(self.next, |since| since + limits::DELIVERY_SILENCE)
     }
 
     fn view(&self, heads: bool) -> DeliveryView {
@@ -201,7 +252,17 @@ impl Message {
 }
 
 fn lane_key(notification: &Notification) -> LaneKey {
-    (notification.receiver.clone(), notification.integration.clone(), notification.group_key.clone())
+    Arc::new((notification.receiver.clone(), notification.integration.clone(), notification.group_key.clone()))
+}
+
+fn pace_of<'a>(paces: &'a mut BTreeMap<PaceKey, Pace>, key: &LaneKey) -> &'a mut Pace {
+    paces.entry((key.0.clone(), key.1.clone())).or_insert_with(|| Pace::new(None))
+}
+
+impl Lane {
+    fn of(head: Message) -> Lane {
+        Lane { head, waiting: None, stands: Stands::Nowhere, has_place: false }
+    }
 }
 
 impl Outbox {
@@ -209,7 +270,10 @@ impl Outbox {
     pub fn new(seed: u64) -> Outbox {
         Outbox {
             lanes: BTreeMap::new(),
-            lane_of: BTreeMap::new(),
+            lane_of: HashMap::new(),
+            queue: BTreeSet::new(),
+            paces: BTreeMap::new(),
+            paced: BTreeSet::new(),
             order: 0,
             rng: Rng::seeded(seed),
             counts: OutboxCounts::default(),
@@ -233,23 +297,87 @@ impl Outbox {
 
     /// The system's clock was set: waits get neither longer nor shorter.
     pub fn clock_stepped(&mut self, by_millis: i64) {
-        let messages =
-            self.lanes.values_mut().flat_map(|lane| std::iter::once(&mut lane.head).chain(&mut lane.waiting));
-        for message in messages {
-            message.next = message.next.shifted(by_millis);
-            message.in_flight = message.in_flight.map(|at| at.shifted(by_millis));
-            let created_at = &mut message.record.notification.created_at;
-            *created_at = created_at.shifted(by_millis);
-            self.changed.insert(message.record.notification.id.clone());
+        for key in self.lanes.keys().cloned().collect::<Vec<_>>() {
+            let Some(mut lane) = self.take(&key) else { continue };
+            for message in std::iter::once(&mut lane.head).chain(&mut lane.waiting) {
+                message.next = message.next.shifted(by_millis);
+                message.in_flight = message.in_flight.map(|at| at.shifted(by_millis));
+                let created_at = &mut message.record.notification.created_at;
+                *created_at = created_at.shifted(by_millis);
+                self.changed.insert(message.record.notification.id.clone());
+            }
+            self.put(key, lane);
         }
+        for (key, pace) in &mut self.paces {
+            pace.clock_stepped(by_millis);
+            if pace.limit.is_some() {
+                self.paced.insert(key.clone());
+            }
+        }
+    }
+
+    /// Sets what receivers may be called how often; the others may be called at any time.
+    pub(super) fn set_limits(&mut self, limits: impl IntoIterator<Item = (PaceKey, RateLimit)>) {
+        let mut before = std::mem::take(&mut self.paces);
+        for (key, limit) in limits {
+            let mut pace = Pace::new(Some(limit));
+            if let Some(old) = before.remove(&key) {
+                pace.go_on_from(old.sent().clone(), 0);
+            }
+            self.paces.insert(key, pace);
+        }
+        self.paced.extend(before.into_iter().filter(|(_, pace)| pace.limit.is_some()).map(|(key, _)| key));
+        for (key, lane) in &mut self.lanes {
+            if lane.has_place {
+                pace_of(&mut self.paces, key).depart();
+            }
+            // The paces that held them are gone: they are asked again.
+            if let Stands::Held(_) = lane.stands {
+                lane.stands = Stands::Nowhere;
+            }
+        }
+        for key in self.lanes.keys().cloned().collect::<Vec<_>>() {
+            if let Some(lane) = self.take(&key) {
+                self.put(key, lane);
+            }
+        }
+    }
+
+    /// Takes a lane out, also from where it waits.
+    fn take(&mut self, key: &LaneKey) -> Option<Lane> {
+        let mut lane = self.lanes.remove(key)?;
+        match std::mem::replace(&mut lane.stands, Stands::Nowhere) {
+            Stands::Queued(at) => drop(self.queue.remove(&(at, Arc::clone(key)))),
+            Stands::Held(place) => {
+                pace_of(&mut self.paces, key).release(place);
+            }
+            Stands::Nowhere => {}
+        }
+        Some(lane)
+    }
+
+    /// Puts a lane in, to be looked at when its head wants it.
+    fn put(&mut self, key: LaneKey, mut lane: Lane) {
+        let at = lane.head.looked_at();
+        lane.stands = Stands::Queued(at);
+        self.queue.insert((at, Arc::clone(&key)));
+        self.lanes.insert(key, lane);
     }
 
     /// Every message, lane by lane.
     pub fn deliveries(&self) -> Vec<DeliveryView> {
-        let lanes = self.lanes.values();
-        lanes
-            .flat_map(|lane| std::iter::once(lane.head.view(true)).chain(lane.waiting.as_ref().map(|m| m.view(false))))
-            .collect()
+        let lane = |(key, lane): (&LaneKey, &Lane)| {
+            let mut head = lane.head.view(true);
+            if let (Stands::Held(_), Some(next)) = (lane.stands, &mut head.next_try) {
+                let pace = self.paces.get(&(key.0.clone(), key.1.clone()));
+                if let Some(until) = pace.and_then(Pace::limited_until) {
+                    *next = until.max(*next);
+                    head.last_error.get_or_insert_with(|| "it waits for the receiver's rate_limit".to_owned());
+                }
+            }
+            std::iter::once(head).chain(lane.waiting.as_ref().map(|message| message.view(false)))
+        };
+        self.lanes.iter().flat_map(lane).collect()
     }
 
     /// Takes a message in; it is due at once unless its lane is busy.
@@ -266,9 +394,9 @@ impl Outbox {
         }
         self.order += 1;
         let mut message = Message::new(notification, self.order, now);
-        let Some(mut lane) = self.lanes.remove(&key) else {
+        let Some(mut lane) = self.take(&key) else {
             self.enlist(&message, &key);
-            self.lanes.insert(key, Lane { head: message, waiting: None });
+            self.put(key, Lane::of(message));
             return;
         };
         let mut tells = true;
@@ -282,7 +410,7 @@ impl Outbox {
             lane.waiting = Some(message);
         }
         if let Some(lane) = self.settle_lane(now, lane) {
-            self.lanes.insert(key, lane);
+            self.put(key, lane);
         }
     }
 
@@ -308,7 +436,7 @@ impl Outbox {
             newer.next = now;
         }
         self.changed.insert(newer.id().clone());
-        Some(Lane { head: newer, waiting: None })
+        Some(Lane::of(newer))
     }
 
     fn enlist(&mut self, message: &Message, key: &LaneKey) {
@@ -322,7 +450,7 @@ impl Outbox {
     }
 
     fn evict_a_repeat(&mut self) {
-        let idle = |lane: &Lane| lane.waiting.is_none() && lane.head.is_idle_repeat();
+        let idle = |lane: &Lane| lane.waiting.is_none() && lane.head.in_flight.is_none() && lane.head.is_repeat();
         let oldest = self.lanes.iter().filter(|(_, lane)| idle(lane)).min_by_key(|(_, lane)| lane.head.record.order);
         if let Some(key) = oldest.map(|(key, _)| key.clone()) {
             self.drop_lane(&key);
@@ -331,7 +459,10 @@ impl Outbox {
     }
 
     fn drop_lane(&mut self, key: &LaneKey) -> u64 {
-        let Some(lane) = self.lanes.remove(key) else { return 0 };
+        let Some(lane) = self.take(key) else { return 0 };
+        if lane.has_place {
+            pace_of(&mut self.paces, key).arrived();
+        }
         self.forget(&lane.head);
         lane.waiting.iter().for_each(|message| self.forget(message));
         1 + u64::from(lane.waiting.is_some())
@@ -340,32 +471,63 @@ impl Outbox {
     /// Gives the messages to be sent now, oldest first; they are in flight then. Their records must be in the journal
     /// before they are sent.
     pub fn due(&mut self, now: Timestamp, out: &mut Vec<Notification>) {
-        let mut due = Vec::new();
-        for lane in self.lanes.values_mut() {
-            let head = &mut lane.head;
-            let ready = match head.in_flight {
-                Some(since) => since + limits::DELIVERY_SILENCE <= now,
-                None => head.next <= now,
-            };
-            if ready {
-                if head.in_flight.replace(now).is_some() {
-                    // It may have been seen, although nothing was heard of it.
-                    head.record.untold.clear();
+        let mut asked = Vec::new();
+        while let Some((_, key)) = self.queue.first().filter(|(at, _)| *at <= now).cloned() {
+            self.queue.pop_first();
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            let pace = pace_of(&mut self.paces, &key);
+            if std::mem::replace(&mut lane.has_place, false) {
+                pace.arrived();
+            }
+            let place = (lane.head.is_repeat(), lane.head.record.order);
+            pace.hold(place, Arc::clone(&key));
+            lane.stands = Stands::Held(place);
+            asked.push(key);
+        }
+        let mut ready = Vec::new();
+        for (name, pace) in &mut self.paces {
+            while let Some(key) = pace.take(now) {
+                if pace.limit.is_some() {
+                    self.paced.insert(name.clone());
                 }
-                if !std::mem::replace(&mut head.record.attempted, true) {
-                    self.changed.insert(head.id().clone());
-                }
-                due.push((head.record.order, head.record.notification.clone()));
+                ready.push(key);
             }
         }
+        let mut due: Vec<_> = ready.iter().filter_map(|key| self.depart(now, key)).collect();
         due.sort_by_key(|(order, _)| *order);
         out.extend(due.into_iter().map(|(_, notification)| notification));
+        for key in asked {
+            if let Some(lane) = self.lanes.get_mut(&key)
+                && let Stands::Held(_) = lane.stands
+                && pace_of(&mut self.paces, &key).limited_until().is_some()
+                && !std::mem::replace(&mut lane.head.limited, true)
+            {
+                self.counts.held_back += 1;
+            }
+        }
+    }
+
+    /// The head of a lane goes on its way.
+    fn depart(&mut self, now: Timestamp, key: &LaneKey) -> Option<(u64, Notification)> {
+        let lane = self.lanes.get_mut(key)?;
+        let head = &mut lane.head;
+        if head.in_flight.replace(now).is_some() {
+            // It may have been seen, although nothing was heard of it.
+            head.record.untold.clear();
+        }
+        if !std::mem::replace(&mut head.record.attempted, true) {
+            self.changed.insert(head.id().clone());
+        }
+        let at = head.looked_at();
+        (lane.stands, lane.has_place) = (Stands::Queued(at), true);
+        self.queue.insert((at, Arc::clone(key)));
+        Some((lane.head.record.order, lane.head.record.notification.clone()))
     }
 
     /// When [`Outbox::due`] has something to give next.
     pub fn next_due(&self) -> Option<Timestamp> {
-        let next = |head: &Message| head.in_flight.map_or(head.next, |since| since + limits::DELIVERY_SILENCE);
-        self.lanes.values().map(|lane| next(&lane.head)).min()
+        let next = self.queue.first().map(|(at, _)| *at);
+        next.into_iter().chain(self.paces.values().filter_map(Pace::next)).min()
     }
 
     /// Takes the outcome of a try.
@@ -375,7 +537,10 @@ impl Outbox {
         if !self.lanes.get(&key).is_some_and(in_flight) {
             return Settled::Unknown;
         }
-        let Some(mut lane) = self.lanes.remove(&key) else { return Settled::Unknown };
+        let Some(mut lane) = self.take(&key) else { return Settled::Unknown };
+        if std::mem::replace(&mut lane.has_place, false) {
+            pace_of(&mut self.paces, &key).arrived();
+        }
         lane.head.in_flight = None;
         lane.head.tries += 1;
         match outcome {
@@ -383,7 +548,7 @@ impl Outbox {
                 self.forget(&lane.head);
                 if let Some(mut head) = lane.waiting {
                     head.next = now;
-                    self.lanes.insert(key, Lane { head, waiting: None });
+                    self.put(key, Lane::of(head));
                 }
                 return Settled::Done;
             }
@@ -405,7 +570,7 @@ impl Outbox {
         match self.settle_lane(now, lane) {
             Some(lane) => {
                 let same = lane.head.id() == id;
-                self.lanes.insert(key, lane);
+                self.put(key, lane);
                 if same { Settled::WaitsUntil(next) } else { Settled::Replaced }
             }
             None => Settled::Replaced,
@@ -420,7 +585,7 @@ impl Outbox {
 
     /// Drops messages to integrations that no longer exist.
     pub fn keep_only(&mut self, exists: impl Fn(&str, &str) -> bool) {
-        let gone = |key: &&LaneKey| !exists(&key.0, &key.1);
+        let gone = |key: &&LaneKey| !exists(key.0.as_str(), key.1.as_str());
         for key in self.lanes.keys().filter(gone).cloned().collect::<Vec<_>>() {
             self.counts.orphaned += self.drop_lane(&key);
         }
@@ -476,11 +641,18 @@ impl Outbox {
             }
             self.order = self.order.max(record.order);
             let key = lane_key(&record.notification);
-            let mut message =
-                Message { record, tries: 0, next: now, in_flight: None, refused: false, last_error: None };
+            let mut message = Message {
+                record,
+                tries: 0,
+                next: now,
+                in_flight: None,
+                refused: false,
+                limited: false,
+                last_error: None,
+            };
             self.lane_of.insert(message.id().clone(), key.clone());
-            let Some(mut lane) = self.lanes.remove(&key) else {
-                self.lanes.insert(key, Lane { head: message, waiting: None });
+            let Some(mut lane) = self.take(&key) else {
+                self.put(key, Lane::of(message));
                 continue;
             };
             if let Some(older) = lane.waiting.take() {
@@ -488,8 +660,28 @@ impl Outbox {
                 self.forget(&older);
             }
             lane.waiting = Some(message);
-            self.lanes.insert(key, lane);
+            self.put(key, lane);
         }
         bad
+    }
+
+    /// The records of paces that changed since the last call, as [`Outbox::take_changes`].
+    pub(super) fn take_pace_changes(&mut self) -> Vec<(String, Option<serde_json::Value>)> {
+        let record = |(receiver, integration): PaceKey| {
+            let name = format!("{receiver}/{integration}");
+            let pace = self.paces.get(&(receiver.clone(), integration.clone())).filter(|pace| pace.limit.is_some());
+            let record = pace.map(|pace| PaceRecord { receiver, integration, sent: pace.sent().clone() });
+            (name, record.and_then(|record| serde_json::to_value(record).ok()))
+        };
+        std::mem::take(&mut self.paced).into_iter().map(record).collect()
+    }
+
+    /// Brings the tries of one integration back; those without a limit are forgotten.
+    pub(super) fn restore_pace(&mut self, record: PaceRecord) {
+        let key = (record.receiver, record.integration);
+        match self.paces.get_mut(&key).filter(|pace| pace.limit.is_some()) {
+            Some(pace) => pace.go_on_from(record.sent, 0),
+            None => drop(self.paced.insert(key)),
+        }
     }
 }

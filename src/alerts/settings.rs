@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::interval::TimeInterval;
 use super::links::LinkKey;
+use super::pace::RateLimit;
 use crate::model::Matcher;
 
 /// Everything the room needs to know.
@@ -64,6 +65,17 @@ pub struct ReminderSettings {
 pub struct DigestSettings {
     pub receiver: String,
     pub every: Duration,
+}
+
+impl Settings {
+    /// The rate limits, by receiver and integration.
+    pub(super) fn rate_limits(&self) -> Vec<((String, String), RateLimit)> {
+        let of = |receiver: &ReceiverSpec| {
+            let limited = receiver.integrations.iter().filter_map(|to| Some((to.name.clone(), to.rate_limit?)));
+            limited.map(|(to, limit)| ((receiver.name.clone(), to), limit)).collect::<Vec<_>>()
+        };
+        self.receivers.iter().flat_map(of).collect()
+    }
 }
 
 impl Default for Settings {
@@ -138,6 +150,8 @@ pub struct IntegrationSpec {
     pub send_resolved: bool,
     /// Alerts in one message at most; 0 is without limit.
     pub max_alerts: usize,
+    /// How often it may be called; an addition to Alertmanager. Default: at any time.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// While a source fires, targets with the same values of the `equal` labels are not notified.

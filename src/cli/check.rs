@@ -22,11 +22,14 @@ pub struct CheckArgs {
     /// Further files: configurations, rules, an Alertmanager's configuration
     #[arg(value_name = "FILES")]
     files: Vec<PathBuf>,
+    /// In rule files, only warn of fields that this version does not know
+    #[arg(long)]
+    ignore_unknown_fields: bool,
 }
 
 pub(super) fn run(args: &CheckArgs, out: &mut Out) -> Result<(), Failure> {
     let paths: Vec<PathBuf> = args.config.iter().chain(&args.files).cloned().collect();
-    let (report, code) = check(&paths, &DiskFiles);
+    let (report, code) = check_as(&paths, &DiskFiles, args.ignore_unknown_fields);
     out.paragraph(&report)?;
     if code == 0 { Ok(()) } else { Err(Failure::BadNews) }
 }
@@ -34,6 +37,10 @@ pub(super) fn run(args: &CheckArgs, out: &mut Out) -> Result<(), Failure> {
 /// Checks files of any kind (a configuration, rules, an Alertmanager's configuration), or the defaults when there is none.
 /// Gives the report and the exit code: 0 when all are good, 1 when any has an error.
 pub fn check(paths: &[PathBuf], files: &dyn Files) -> (String, u8) {
+    check_as(paths, files, false)
+}
+
+fn check_as(paths: &[PathBuf], files: &dyn Files, tolerant: bool) -> (String, u8) {
     let mut report = String::new();
     let mut bad = false;
     if paths.is_empty() {
@@ -42,7 +49,10 @@ pub fn check(paths: &[PathBuf], files: &dyn Files) -> (String, u8) {
     for path in paths {
         let kind = files.read(path).ok().map(|text| kind_of(path, &text));
         bad |= match kind {
-            Some((Kind::Rules, file)) => {
+            Some((Kind::Rules, mut file)) => {
+                if tolerant {
+                    file = SourceFile::tolerant(file.name.as_str(), file.text.as_str());
+                }
                 let (groups, problems) = parse_file(&file);
                 let summary = groups.map(|groups| rules_summary(&groups));
                 conclude(&mut report, path, &problems, summary)
@@ -224,6 +234,15 @@ mod tests {
             "serves   http://127.0.0.1:9797",
         ] {
             assert!(text.contains(line), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_of_rule_files_can_be_only_warned_of() {
+        let files = FilesInMemory::new([("r.yaml", "groups:\n- {name: g, rules: [], newer_field: 1}\n")]);
+        for (tolerant, expected, said) in [(false, 1, "error: unknown field"), (true, 0, "warning: unknown field")] {
+            let (text, code) = check_as(&["r.yaml".into()], &files, tolerant);
+            assert!(code == expected && text.contains(said), "{text}");
         }
     }
 

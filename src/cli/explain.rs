@@ -115,7 +115,7 @@ fn rule_lines(switch: &Switch, rule: &LadderRule, now: Timestamp, zone: &Zone) -
 }
 
 fn truth(condition: &Condition) -> Text {
-    let good_news = condition.part == "recover";
+    let good_news = clears(condition);
     let style = match condition.truth.as_str() {
         "true" if good_news => Style::Good,
         "true" => Style::Bad,
@@ -124,6 +124,11 @@ fn truth(condition: &Condition) -> Text {
     };
     let word = if condition.truth.is_empty() { "unknown" } else { &condition.truth };
     Text::styled(style, word)
+}
+
+/// Whether a condition lets the switch go back: the rule's `recover`, or a level's own `clear`.
+fn clears(condition: &Condition) -> bool {
+    condition.part == "recover" || condition.part.starts_with("clear ")
 }
 
 /// What happens next, and what holds it back.
@@ -135,7 +140,7 @@ fn next(switch: &Switch, rule: &LadderRule, depth: usize, now: Timestamp, zone: 
             condition.part
         ));
     }
-    let of_level = |condition: &&Condition| condition.part != "recover" && condition.truth == "true";
+    let of_level = |condition: &&Condition| !clears(condition) && condition.truth == "true";
     let deeper = |condition: &&Condition| switch.ladder.iter().position(|level| *level == condition.part) > Some(depth);
     for condition in rule.conditions.iter().filter(of_level).filter(deeper) {
         said.push(coming(rule, condition, now));
@@ -165,8 +170,11 @@ fn next(switch: &Switch, rule: &LadderRule, depth: usize, now: Timestamp, zone: 
             said.push(format!("held at `{}`: its condition is still true", rule.level));
         }
     }
-    if rule.conditions.iter().any(|condition| condition.part == "recover" && condition.truth == "false") {
-        said.push("held back: `recover` is not true yet".to_owned());
+    let own = format!("clear {}", rule.level);
+    let clear = rule.conditions.iter().find(|condition| condition.part == own);
+    let clear = clear.or_else(|| rule.conditions.iter().find(|condition| condition.part == "recover"));
+    if let Some(clear) = clear.filter(|clear| clear.truth == "false") {
+        said.push(format!("held back: `{}` is not true yet", clear.part));
     }
     said.push(format!("the step up to `{up}` needs {quiet_needed} of quiet, which has not begun"));
     said
@@ -229,6 +237,12 @@ mod tests {
         let text = shown(&switch);
         assert!(text.contains("held at `cached`: its condition is still true"), "{text}");
         assert!(text.contains("held back: `recover` is not true yet"), "{text}");
+        let mut own = switch.rules[0].conditions[2].clone();
+        (own.part, own.truth) = ("clear cached".into(), "false".into());
+        switch.rules[0].conditions.push(own);
+        let text = shown(&switch);
+        assert!(text.contains("held back: `clear cached` is not true yet"), "{text}");
+        assert!(!text.contains("`recover` is not true yet"), "a level's own condition stands in its place: {text}");
         switch.rules[0].conditions[1].truth = "true".into();
         assert!(shown(&switch).contains("`off` is coming: its condition is true"));
         switch.rules[0].level_for_seconds = vec![5.0, 120.0];

@@ -11,7 +11,7 @@ use crate::alerts::Notification;
 use crate::engine::{DeliveryOutcome, Effects, Engine, Event, Restored, Settings};
 use crate::model::{Batch, Labels, SwitchName};
 use crate::rules::AlertState;
-use crate::switches::{Decision, Record, ScaleCall};
+use crate::switches::{Decision, Record, ScaleCall, Tables};
 use crate::time::Timestamp;
 
 /// Deadlines at one instant after which time is moved on by a millisecond.
@@ -124,7 +124,7 @@ impl Simulation {
         if !effects.writes.is_empty() {
             let written = effects.writes.into_iter().map(|write| (write.name, write.record));
             self.table.extend(written);
-            events.push_back(Event::StoreChanged(self.table.clone()));
+            events.push_back(Event::StoreChanged(Tables::of_one(0, self.table.clone())));
         }
         for notification in effects.notifications {
             events.push_back(Event::Delivered(notification.id.clone(), DeliveryOutcome::Accepted));

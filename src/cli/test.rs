@@ -41,6 +41,9 @@ pub struct TestArgs {
     /// Show which rules no test covers
     #[arg(long)]
     coverage: bool,
+    /// In rule files, only warn of fields that this version does not know
+    #[arg(long)]
+    ignore_unknown_fields: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -61,7 +64,8 @@ pub(super) fn run(args: &TestArgs, out: &mut Out) -> Result<(), Failure> {
     let options = UnitTestOptions { select: Some(&select), subset: args.matching == Match::Subset };
     let mut all = Vec::new();
     for path in &args.files {
-        let tested = Tested { name: path.display().to_string(), report: test_file(path, &options) };
+        let tested =
+            Tested { name: path.display().to_string(), report: test_file(path, &options, args.ignore_unknown_fields) };
         tell(&tested, args, out)?;
         all.push(tested);
     }
@@ -83,7 +87,7 @@ fn pattern(text: &str) -> Result<regex::Regex, Failure> {
 }
 
 /// Runs one file.
-fn test_file(path: &Path, options: &UnitTestOptions<'_>) -> Report {
+fn test_file(path: &Path, options: &UnitTestOptions<'_>, tolerant: bool) -> Report {
     let name = path.display().to_string();
     let file = match DiskFiles.read(path) {
         Ok(text) => SourceFile::new(name, text),
@@ -99,20 +103,21 @@ fn test_file(path: &Path, options: &UnitTestOptions<'_>) -> Report {
         }
     };
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
-    let mut report = run_unit_tests(&file, options, &|pattern| rule_files(folder, pattern));
+    let mut report = run_unit_tests(&file, options, &|pattern| rule_files(folder, pattern, tolerant));
     engine_tests(&mut report, path, options.subset);
     report
 }
 
 /// The files that a pattern names; none is no error, as in promtool.
-fn rule_files(folder: &Path, pattern: &str) -> Result<Vec<Arc<SourceFile>>, String> {
+fn rule_files(folder: &Path, pattern: &str, tolerant: bool) -> Result<Vec<Arc<SourceFile>>, String> {
     let whole = folder.join(pattern);
     let paths = if whole.is_file() { vec![whole] } else { DiskFiles.glob(&whole) };
     let here = std::path::absolute("").unwrap_or_default();
     let read = |path: PathBuf| {
         let text = DiskFiles.read(&path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         let shown = path.strip_prefix(&here).unwrap_or(&path);
-        Ok(SourceFile::new(shown.display().to_string(), text))
+        let named = if tolerant { SourceFile::tolerant } else { SourceFile::new };
+        Ok(named(shown.display().to_string(), text))
     };
     paths.into_iter().map(read).collect()
 }

@@ -12,9 +12,11 @@ use super::root::Root;
 use super::settings::alertmanager::Template;
 use super::settings::edges::ServeSettings;
 use super::settings::forward::{self, ForwardSettings};
+use super::settings::store::FleetStore;
 use super::settings::switches::SwitchSettings;
 use super::settings::{
-    alertmanager, delivery, edges, logs, probes, remote_write, rules, scrape as scrapes, switches, system as host,
+    alertmanager, delivery, edges, logs, probes, remote_write, rules, scrape as scrapes, store, switches,
+    system as host,
 };
 use super::switches::Actions;
 use crate::alerts;
@@ -62,6 +64,8 @@ pub struct Checked {
     /// Protocols with settings of their own.
     pub delivery: Delivery,
     pub projections: Vec<Projection>,
+    /// The fleet's store; `None`: switches are kept on this host.
+    pub store: Option<FleetStore>,
     /// `None`: [`default_data_dir`].
     pub data_dir: Option<PathBuf>,
     pub log: Log,
@@ -84,7 +88,6 @@ impl Checked {
     pub(super) fn build(check: &mut Checker<'_>, root: &Root, groups: Vec<GroupSpec>) -> Checked {
         check.refused(&root.refused);
         check.refused(&root.global.refused);
-        check.refused(&root.store.refused);
         global_times(check, root);
         let switches = switches::settings(check, &root.switches);
         let webhooks = edges::webhooks(check, &root.webhooks);
@@ -97,6 +100,7 @@ impl Checked {
         let forwarding = forward::forwarding(check, &root.alertmanagers, root.alerting.as_ref());
         told.alerts.forward = !forwarding.is_empty();
         let external_labels = Labels::from_pairs(root.global.external_labels.0.iter().map(|(n, v)| (n, v)));
+        let store = store::settings(check, &external_labels, &root.store);
         let remotes = remote_write::settings(check, &external_labels, &root.remote_write);
         Checked {
             evaluation_interval: root.global.evaluation_interval.value.0,
@@ -119,6 +123,7 @@ impl Checked {
             serve,
             delivery,
             projections,
+            store,
             data_dir: root.data_dir.as_ref().map(|text| check.path(text)),
             log: root.log,
         }

@@ -1,8 +1,9 @@
-//! The sections about this daemon itself and its neighbours: `serve`, `store`, `webhooks`, `log`.
+//! The sections about this daemon itself and its neighbours: `serve`, `webhooks`, `log`.
 
 use super::client::{Client, SecretField};
 use super::delivery::{Agent, Limit};
 use super::values::{Entries, HostPort, HttpUrl, Interval, Pattern, SecretUrl, at_most_one, refuse};
+use crate::notify::CallFormat;
 use crate::yaml::{At, Decode, Problem, Spanned};
 
 /// `serve`.
@@ -45,48 +46,25 @@ impl Decode for Serve {
     }
 }
 
-/// `store`.
-#[derive(Clone, Debug, Default)]
-pub struct Store {
-    pub refused: Vec<Problem>,
-}
-
-impl Decode for Store {
-    fn decode(at: &mut At<'_>) -> Option<Store> {
-        let mut fields = at.record("store", "Where switches are kept.")?;
-        let embedded: Option<Embedded> = fields.optional("embedded", "on this host, in `data_dir`; the default");
-        let mut refused = Vec::new();
-        let help = "write `store: {embedded: {}}`, or remove the section";
-        refuse(
-            &mut fields,
-            &["etcd"],
-            "this version keeps switches on the host itself, not in `{}`",
-            help,
-            &mut refused,
-        );
-        let _ = embedded;
-        fields.finish();
-        Some(Store { refused })
-    }
-}
-
-struct Embedded;
-
-impl Decode for Embedded {
-    fn decode(at: &mut At<'_>) -> Option<Embedded> {
-        at.record("embedded store", "Nothing to set.")?.finish();
-        Some(Embedded)
-    }
-}
-
 /// One of `webhooks`: where scale rules post their wishes.
 #[derive(Clone, Debug)]
 pub struct ScaleWebhook {
     pub url: Option<Spanned<SecretUrl>>,
     pub url_file: Option<Spanned<String>>,
     pub secret: SecretField,
+    pub format: CallFormat,
     pub timeout: Option<Interval>,
     pub http_config: Option<Client>,
+}
+
+impl Decode for CallFormat {
+    fn decode(at: &mut At<'_>) -> Option<CallFormat> {
+        at.one_of(&[
+            ("json", CallFormat::Json),
+            ("cloudevents", CallFormat::CloudEvents),
+            ("cloudevents-binary", CallFormat::CloudEventsBinary),
+        ])
+    }
 }
 
 impl Decode for ScaleWebhook {
@@ -102,10 +80,16 @@ impl Decode for ScaleWebhook {
         }
         let docs = ["the key that signs the request: `whsec_` and base64", "a file that holds the key"];
         let secret = SecretField::read(&mut fields, "secret", "secret_file", docs);
+        let format = fields.or(
+            "format",
+            "json",
+            "`cloudevents`: the wish is the data of a CloudEvent 1.0 in the body; `cloudevents-binary`: its attributes are \
+             `ce-` headers; the signature is over the body in each form",
+        );
         let timeout = fields.optional("timeout", "how long a request may take; if missing 30s");
         let http_config = fields.optional("http_config", "how the request is made");
         fields.finish();
-        Some(ScaleWebhook { url, url_file, secret, timeout, http_config })
+        Some(ScaleWebhook { url, url_file, secret, format, timeout, http_config })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::alertmanager::Alertmanager;
 use super::delivery::Projection;
-use super::edges::{Log, ScaleWebhook, Serve, Store};
+use super::edges::{Log, ScaleWebhook, Serve};
 use super::forward::{Alerting, Alertmanagers, Heartbeat};
 use super::global::Global;
 use super::logs::LogJob;
@@ -10,6 +10,7 @@ use super::modules::Module;
 use super::probes::Probe;
 use super::remote_write::RemoteWrite;
 use super::scrape::Scrape;
+use super::store::Store;
 use super::switches::{Actions, Switches};
 use super::system::System;
 use super::values::{Entries, refuse};

@@ -1,6 +1,8 @@
 //! `switches`: the named values that applications obey.
 
 use super::values::{Entries, Interval};
+use std::time::Duration;
+
 use crate::switches::{LimitUnit, Mode, OnSilence, SwitchKind, read_share};
 use crate::yaml::{At, Decode, Fields, Spanned};
 
@@ -8,11 +10,12 @@ use crate::yaml::{At, Decode, Fields, Spanned};
 enum Silence {
     Hold,
     Restore,
+    Degrade,
 }
 
 impl Decode for Silence {
     fn decode(at: &mut At<'_>) -> Option<Silence> {
-        at.one_of(&[("hold", Silence::Hold), ("restore", Silence::Restore)])
+        at.one_of(&[("hold", Silence::Hold), ("restore", Silence::Restore), ("degrade", Silence::Degrade)])
     }
 }
 
@@ -48,31 +51,23 @@ impl Decode for Switch {
         let silence = fields.or(
             "on_silence",
             "hold",
-            "when nobody decides any more: hold the value, or restore the first level (feature)",
+            "when nobody decides any more: hold the value, restore the first level, or degrade to the last (feature)",
         );
         let restore_after: Option<Interval> =
-            fields.optional("restore_after", "for `restore`: how long nobody may decide before that");
+            fields.optional("restore_after", "for `restore`: how long nobody may decide before each step back");
+        let degrade_after: Option<Interval> =
+            fields.optional("degrade_after", "for `degrade`: how long nobody may decide before that");
         check_kind(&mut fields);
         if let Some(levels) = &feature {
             check_levels(&mut fields, levels);
         }
-        if silence == Silence::Restore && !fields.has("restore_after") {
-            let help = Some("add `restore_after: 10m`, or another time".to_owned());
-            fields.problem("on_silence", "`restore` needs `restore_after`", help);
-        }
-        if silence == Silence::Restore && feature.is_none() {
+        let (restore_after, degrade_after) = (restore_after.map(|span| span.0), degrade_after.map(|span| span.0));
+        let on_silence = on_silence(&mut fields, silence, restore_after, degrade_after);
+        if silence != Silence::Hold && feature.is_none() {
             let help = Some("remove it: a law that has no data holds, and never opens what may not be safe".to_owned());
-            fields.problem("on_silence", "only a feature can be restored after a silence", help);
-        }
-        if silence == Silence::Hold && fields.has("restore_after") {
-            let help = Some("write `on_silence: restore`, or remove `restore_after`".to_owned());
-            fields.problem("restore_after", "`restore_after` has no meaning with `on_silence: hold`", help);
+            fields.problem("on_silence", "only a feature can be moved after a silence", help);
         }
         fields.finish();
-        let on_silence = match (silence, restore_after) {
-            (Silence::Restore, Some(span)) => OnSilence::Restore(span.0),
-            _ => OnSilence::Hold,
-        };
         let kind = match (dimmer, limit, rollout) {
             (Some(dimmer), ..) => dimmer.0,
             (_, Some(limit), _) => limit.0,
@@ -80,6 +75,31 @@ impl Decode for Switch {
             _ => SwitchKind::Feature,
         };
         Some(Switch { kind, feature: feature.unwrap_or_default(), description, on_silence })
+    }
+}
+
+fn on_silence(
+    fields: &mut Fields<'_>,
+    silence: Silence,
+    restore_after: Option<Duration>,
+    degrade_after: Option<Duration>,
+) -> OnSilence {
+    for (key, word, wanted) in
+        [("restore_after", "restore", Silence::Restore), ("degrade_after", "degrade", Silence::Degrade)]
+    {
+        if silence == wanted && !fields.has(key) {
+            let help = Some(format!("add `{key}: 10m`, or another time"));
+            fields.problem("on_silence", format!("`{word}` needs `{key}`"), help);
+        }
+        if silence != wanted && fields.has(key) {
+            let help = Some(format!("write `on_silence: {word}`, or remove `{key}`"));
+            fields.problem(key, format!("`{key}` has no meaning without `on_silence: {word}`"), help);
+        }
+    }
+    match (silence, restore_after, degrade_after) {
+        (Silence::Restore, Some(span), _) => OnSilence::Restore(span),
+        (Silence::Degrade, _, Some(span)) => OnSilence::Degrade(span),
+        _ => OnSilence::Hold,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::dials;
 use crate::rules::{self, DegradeSpec, RuleSpec, RuleStatus, Rules, ScaleSpec, Scope};
-use crate::switches::{Declaration, Guards, LadderRule, LadderSettings, Level, Mode, ScaleSettings, Settings};
+use crate::switches::{Clear, Declaration, Guards, LadderRule, LadderSettings, Level, Mode, ScaleSettings, Settings};
 
 /// What the configuration says of switches beside its rule files.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,8 +60,15 @@ pub(super) fn title(status: &RuleStatus) -> String {
 
 fn ladder(actions: &ActionSettings, status: &RuleStatus, spec: &DegradeSpec) -> Option<LadderRule> {
     let declaration = actions.declarations.iter().find(|d| d.name == spec.switch.value)?;
-    let level =
-        |level: &rules::LevelSpec| Some(Level { depth: declaration.depth(&level.level.value)?, hold: level.hold });
+    let clear = |level: &rules::LevelSpec| {
+        let clear = level.clear.as_ref();
+        Clear { has_when: clear.is_some_and(|clear| clear.when.is_some()), hold: clear.and_then(|clear| clear.hold) }
+    };
+    let level = |level: &rules::LevelSpec| {
+        let depth = declaration.depth(&level.level.value)?;
+        Some(Level { depth, hold: level.hold, clear: clear(level) })
+    };
+    let cleared = |level: &rules::LevelSpec| Some(level.clear.as_ref()?.when.as_ref()?.text.to_string());
     let scope = match spec.scope {
         Scope::Host => "host",
         Scope::Zone => "zone",
@@ -78,9 +85,11 @@ fn ladder(actions: &ActionSettings, status: &RuleStatus, spec: &DegradeSpec) -> 
             min_hold: spec.min_hold,
         },
         expressions: spec.levels.iter().map(|level| level.when.text.to_string()).collect(),
+        clear_expressions: spec.levels.iter().map(cleared).collect(),
         recover_expression: spec.recover.when.as_ref().map(|when| when.text.to_string()),
         mode: mode(actions, spec.mode),
         scope: scope.to_owned(),
+        quorum: dials::quorum(spec.quorum.as_ref()),
         min_samples: spec.min_samples,
     })
 }

@@ -8,13 +8,14 @@ use super::actions::{self, ActionSettings};
 use super::dials;
 use super::durable::Restored;
 use super::event::{Command, DeliveryOutcome, Effects, Event, Reply};
+use super::fleet;
 use super::people;
 use super::picture::{DialPicture, LadderPicture, OutboxPicture, Picture, RolloutPicture, ScalePicture};
 use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
 use crate::model::{Batch, MetricMeta};
 use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, RuleType, Rules, Truth};
 use crate::series::{self, Progress, Store};
-use crate::switches::{self, Judged, ScaleVerdict, Switches};
+use crate::switches::{self, Fleet, FleetSettings, Judged, LadderJudged, ScaleVerdict, Switches, Write};
 use crate::time::Timestamp;
 
 /// How often series that nobody needs any more are dropped.
@@ -30,6 +31,8 @@ pub struct Settings {
     pub rules: rules::Settings,
     pub alerts: alerts::Settings,
     pub actions: ActionSettings,
+    /// This host's place in a fleet, with a shared store; `None`: the store is this host's own.
+    pub fleet: Option<FleetSettings>,
     /// Whether what the store takes is wanted in [`Effects::recorded`].
     pub record: bool,
 }
@@ -40,6 +43,8 @@ pub struct Engine {
     rules: Rules,
     alerts: Alerts,
     switches: Switches,
+    /// With a shared store: what the fleet knows and does; `switches` is then this host's part.
+    fleet: Option<Fleet>,
     meta: Arc<BTreeMap<String, MetricMeta>>,
     garbage_due: Timestamp,
     /// The last step of the system's clock.
@@ -66,9 +71,9 @@ const AHEAD: Duration = Duration::from_secs(15 * 60);
 impl Engine {
     /// Starts from what was kept. `seed` gives the jitter of retries. The effects are those of the start itself:
     /// deliveries and writes that were on their way when the process ended.
-    pub fn restore(now: Timestamp, settings: Settings, restored: Restored, seed: u64, out: &mut Effects) -> Engine {
+    pub fn restore(now: Timestamp, settings: Settings, mut restored: Restored, seed: u64, out: &mut Effects) -> Engine {
         // Without a snapshot that can be read the windows fill up again: nothing else depends on it.
-        let snapshot = restored.series.and_then(|bytes| Store::restore(&bytes, settings.series.clone()).ok());
+        let snapshot = restored.series.take().and_then(|bytes| Store::restore(&bytes, settings.series.clone()).ok());
         let mut store = snapshot.map_or_else(|| Store::new(settings.series), |(store, _)| store);
         store.record(settings.record);
         // When the clock was set back while nobody looked, the last moment that is known is where time goes on from.
@@ -82,14 +87,12 @@ impl Engine {
         let mut alerts = Alerts::new(settings.alerts, seed);
         let of_alerts = |(key, value): (String, _)| Some((key.strip_prefix(ALERTS)?.to_owned(), value));
         out.damaged = alerts.restore(entries().filter_map(of_alerts), resumed);
-        let mut switches = Switches::default();
-        switches.store_has(resumed, &restored.switches);
-        switches.remember_all(restored.decisions);
         let action_settings = actions::settings(&settings.actions, &rules);
-        out.writes.extend(switches.configure(resumed, action_settings, &restored.entries));
+        let (switches, fleet) = fleet::restore(resumed, settings.fleet, action_settings, &restored, seed, out);
         store.retain(&rules.needs());
         let (meta, outcomes) = (Arc::default(), Vec::new());
-        let mut engine = Engine { store, rules, alerts, switches, meta, garbage_due: resumed, step: None, outcomes };
+        let mut engine =
+            Engine { store, rules, alerts, switches, fleet, meta, garbage_due: resumed, step: None, outcomes };
         if resumed > now {
             engine.clock_stepped(now, now.as_millis() - resumed.as_millis());
         }
@@ -112,9 +115,16 @@ impl Engine {
                 out.replies.push((number, reply));
             }
             Event::Delivered(id, outcome) => self.delivered(now, &id, outcome),
-            Event::StoreChanged(records) => self.switches.store_has(now, &records),
+            Event::StoreChanged(tables) => match &mut self.fleet {
+                Some(fleet) => fleet.tables(now, tables),
+                None => self.switches.store_has(now, &tables.fleet),
+            },
+            Event::Census(_) | Event::Elected(_) | Event::StoreReach(_) | Event::Outbox(_) => self.of_fleet(now, event),
             Event::FreezeFile(text) => self.switches.freeze_file(now, text),
-            Event::StoreRefused(name) => self.switches.write_failed(now, &name),
+            Event::StoreRefused(place, name) => match &mut self.fleet {
+                Some(fleet) => fleet.refused(now, &place, &name),
+                None => self.switches.write_failed(now, &name),
+            },
             Event::ClockStepped(by_millis) => self.clock_stepped(now, by_millis),
             Event::Reloaded(settings) => self.reload(now, *settings, out),
         }
@@ -124,7 +134,8 @@ impl Engine {
 
     /// When [`Event::Tick`] is wanted next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        [self.rules.next_deadline(), self.alerts.next_deadline(), self.switches.next_deadline()]
+        let fleet = self.fleet.as_ref().and_then(Fleet::next_deadline);
+        [self.rules.next_deadline(), self.alerts.next_deadline(), self.switches.next_deadline(), fleet]
             .into_iter()
             .flatten()
             .min()
@@ -137,6 +148,7 @@ impl Engine {
         self.rules.clock_stepped(now, by_millis);
         self.alerts.clock_stepped(by_millis);
         self.switches.clock_stepped(by_millis);
+        self.fleet.iter_mut().for_each(|fleet| fleet.clock_stepped(by_millis));
         self.garbage_due = now;
     }
 
@@ -174,7 +186,10 @@ impl Engine {
         let mut outcomes = std::mem::take(&mut self.outcomes);
         self.rules.evaluate_due(now, &mut self.store, &mut outcomes);
         self.follow(now, outcomes, out);
-        self.switches.tick(now, &mut out.writes, &mut out.calls);
+        match &mut self.fleet {
+            Some(fleet) => fleet::tick(now, fleet, &mut self.switches, out),
+            None => self.switches.tick(now, &mut out.writes, &mut out.calls),
+        }
         if now >= self.garbage_due {
             self.store.collect_garbage(now);
             self.garbage_due = now + GARBAGE_INTERVAL;
@@ -205,24 +220,31 @@ impl Engine {
             let wanted = wish.value.filter(|_| wish.truth == Truth::True);
             let found = judgement.conditions.iter().find(|condition| condition.part == Part::Verify);
             let found = found.and_then(|condition| condition.value.filter(|_| condition.truth == Truth::True));
-            out.calls.extend(self.switches.judge_scale(now, &rule, wanted, found));
+            // Of a fleet one host calls.
+            if self.fleet.as_ref().is_none_or(|fleet| fleet.leads_calls(now)) {
+                out.calls.extend(self.switches.judge_scale(now, &rule, wanted, found));
+            }
             return;
         }
         match judgement.rule.kind {
             RuleType::Dim | RuleType::Limit => {
                 let value = judgement.conditions.iter().find(|condition| condition.part == Part::Value);
-                out.writes.extend(match value {
+                let writes = match value {
                     Some(condition) => {
                         let value = condition.value.filter(|_| condition.truth == Truth::True);
                         self.switches.judge_limit(now, &rule, value)
                     }
                     None => self.switches.judge_dial(now, &rule, dials::measured(&judgement.conditions)),
-                });
+                };
+                self.write(writes, out);
                 return;
             }
             RuleType::Rollout => {
                 let evidence = dials::evidence(&judgement.conditions);
-                out.writes.extend(self.switches.judge_rollout(now, &rule, evidence));
+                match &mut self.fleet {
+                    Some(fleet) => fleet::asked(out, |asked| fleet.judge_rollout(now, &rule, evidence, asked)),
+                    None => out.writes.extend(self.switches.judge_rollout(now, &rule, evidence)),
+                }
                 return;
             }
             _ => {}
@@ -234,13 +256,48 @@ impl Engine {
             let truth = if enough { dials::truth(&condition.truth) } else { switches::Truth::Unknown };
             Judged { truth, value: condition.value }
         };
-        let is_level = |condition: &&rules::Condition| matches!(condition.part, Part::Level(_));
-        let levels: Vec<Judged> = judgement.conditions.iter().filter(is_level).map(judged).collect();
-        let recover = judgement.conditions.iter().find(|condition| condition.part == Part::Recover).map(judged);
-        out.writes.extend(self.switches.judge(now, &rule, &levels, recover));
+        let mut said = LadderJudged::default();
+        for condition in &judgement.conditions {
+            match &condition.part {
+                Part::Level(_) => said.levels.push(judged(condition)),
+                Part::Clear(level) => {
+                    said.clears.resize(said.levels.len(), None);
+                    if let Some(place) = said.clears.get_mut(level.index) {
+                        *place = Some(judged(condition));
+                    }
+                }
+                Part::Recover => said.recover = Some(judged(condition)),
+                _ => {}
+            }
+        }
+        let write = self.switches.judge(now, &rule, &said);
+        self.write(write, out);
+    }
+
+    /// What a host of a fleet decides for itself is in no store: the journal remembers it.
+    fn write(&self, writes: impl IntoIterator<Item = Write>, out: &mut Effects) {
+        if self.fleet.is_none() {
+            out.writes.extend(writes);
+        }
+    }
+
+    fn of_fleet(&mut self, now: Timestamp, event: Event) {
+        let Some(fleet) = &mut self.fleet else { return };
+        match event {
+            Event::Census(census) => fleet.census(now, &census),
+            Event::Elected(term) => fleet.elected(now, &mut self.switches, term),
+            Event::StoreReach(reach) => fleet.reach(now, reach),
+            Event::Outbox(outbox) => fleet.outbox(now, &mut self.switches, outbox),
+            _ => {}
+        }
     }
 
     fn command(&mut self, now: Timestamp, command: Command, out: &mut Effects) -> Reply {
+        if let Some(fleet) = &mut self.fleet
+            && let Some(result) = fleet::command(now, fleet, &command, out)
+        {
+            return reply(result);
+        }
         let result = match command {
             Command::Pin(request) => self.switches.pin(now, request),
             Command::Unpin { switch, by } => self.switches.unpin(now, &switch, &by),
@@ -283,7 +340,11 @@ impl Engine {
         self.rules.reload(settings.rules, now);
         self.alerts.reload(now, settings.alerts);
         let action_settings = actions::settings(&settings.actions, &self.rules);
-        out.writes.extend(self.switches.configure(now, action_settings, &BTreeMap::new()));
+        match (&mut self.fleet, settings.fleet) {
+            (Some(fleet), Some(host)) => fleet::configure(now, fleet, &mut self.switches, host, action_settings),
+            // Another store needs another start: the configuration refuses it before.
+            _ => out.writes.extend(self.switches.configure(now, action_settings, &BTreeMap::new())),
+        }
         self.store.retain(&self.rules.needs());
     }
 
@@ -293,6 +354,9 @@ impl Engine {
         out.journal.extend(self.rules.take_changes());
         let of_alerts = |(key, value): (String, _)| (format!("{ALERTS}{key}"), value);
         out.journal.extend(self.alerts.take_changes().into_iter().map(of_alerts));
+        if let Some(fleet) = &mut self.fleet {
+            fleet::hand_over(fleet, &mut self.switches, out);
+        }
         out.journal.extend(self.switches.take_changes());
         out.audit.extend(self.switches.take_audit());
         out.recorded.extend(self.store.take_recorded());
@@ -327,9 +391,10 @@ impl Engine {
             scales: scales.collect(),
             dials: self.switches.dials().map(DialPicture::of).collect(),
             rollouts: self.switches.rollouts().map(RolloutPicture::of).collect(),
-            held_back: self.switches.held_back().map(|(name, held)| (name.clone(), held.words())).collect(),
+            held_back: fleet::held_back(&self.switches, self.fleet.as_ref()),
             freeze: self.switches.frozen().cloned(),
-            decisions: self.switches.decisions().cloned().collect(),
+            decisions: fleet::decisions(&self.switches, self.fleet.as_ref()),
+            fleet: self.fleet.as_ref().map(|fleet| fleet.picture(now)),
             outbox: outbox(&self.alerts),
         }
     }
@@ -339,7 +404,12 @@ impl Engine {
         self.store.view()
     }
 
-    /// The switches with their records and rules.
+    /// The fleet that this host is one of.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.as_ref()
+    }
+
+    /// The switches with their records and rules; of a host of a fleet, its own part.
     pub fn switches(&self) -> &Switches {
         &self.switches
     }

@@ -1,12 +1,12 @@
 //! From `dim`, `limit` and `rollout` rules to the arbiter's settings, and from their judgements to what it takes.
 
 use crate::rules::{
-    Condition, ControlSpec, DimSpec, Input, LawName, LimitSource, LimitSpec, Part, RolloutSpec, RuleStatus, Scope,
-    Truth,
+    Condition, ControlSpec, DimSpec, Input, LawName, LimitSource, LimitSpec, Part, QuorumSpec, RolloutSpec, RuleStatus,
+    Scope, Truth, ZonesSpec,
 };
 use crate::switches::{
-    self, Compare, ControlSettings, Declaration, DialRule, DialSource, Evidence, Law, Measured, Mode, RolloutRule,
-    SwitchKind,
+    self, Compare, ControlSettings, Declaration, DialRule, DialSource, Evidence, Law, Measured, Mode, Quorum,
+    RolloutRule, SwitchKind, ZonesNeeded,
 };
 
 pub(super) fn dim(
@@ -37,6 +37,7 @@ pub(super) fn dim(
         source: DialSource::Law(settings),
         mode,
         scope: scope(spec.scope).to_owned(),
+        quorum: quorum(spec.quorum.as_ref()),
     })
 }
 
@@ -57,6 +58,7 @@ pub(super) fn limit(status: &RuleStatus, spec: &LimitSpec, interval: f64, mode: 
         source,
         mode,
         scope: scope(spec.scope).to_owned(),
+        quorum: quorum(spec.quorum.as_ref()),
     }
 }
 
@@ -86,6 +88,26 @@ fn scope(scope: Scope) -> &'static str {
         Scope::Host => "host",
         Scope::Zone => "zone",
         Scope::Fleet => "fleet",
+    }
+}
+
+/// The agreement that a rule needs, where it says nothing half of the hosts.
+pub(super) fn quorum(spec: Option<&QuorumSpec>) -> Quorum {
+    let Some(spec) = spec else { return Quorum::default() };
+    // With `at_least` alone that number is enough.
+    let share = spec.share.unwrap_or(if spec.at_least.is_some() { 0.0 } else { 0.5 });
+    let clear = spec.clear.as_ref();
+    Quorum {
+        share,
+        at_least: spec.at_least.unwrap_or(1),
+        clear_share: clear.and_then(|clear| clear.share).unwrap_or(share / 2.0),
+        clear_for: clear.map_or(std::time::Duration::ZERO, |clear| clear.hold),
+        zones: spec.zones.map(|zones| match zones {
+            ZonesSpec::All => ZonesNeeded::All,
+            ZonesSpec::AtLeast(zones) => ZonesNeeded::AtLeast(zones),
+        }),
+        min_members: spec.min_members,
+        max_degraded_share: spec.max_degraded_share,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What goes into the engine and what comes out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,7 +10,10 @@ use super::core::Settings;
 use crate::alerts::{AlertIn, DeliveryId, Notification, SilenceIn};
 use crate::model::{Batch, Labels, Source, SwitchName};
 use crate::series::Refusal;
-use crate::switches::{Audited, FreezeRequest, PinRequest, Record, RolloutWord, ScaleCall, Write};
+use crate::switches::{
+    Audited, Census, FreezeRequest, HandOver, Member, PinRequest, Place, RolloutWord, ScaleCall, Tables, Term, Vote,
+    Write,
+};
 use crate::time::Timestamp;
 
 /// Everything that the world can tell the engine. Closed on purpose.
@@ -23,12 +27,20 @@ pub enum Event {
     Command(u64, Command),
     /// What became of a notification or a scale call.
     Delivered(DeliveryId, DeliveryOutcome),
-    /// The store's table changed, by us or by others.
-    StoreChanged(BTreeMap<SwitchName, Record>),
+    /// The store's tables changed, by us or by others.
+    StoreChanged(Tables),
+    /// Who is there in the fleet and what everybody thinks; whenever that changes.
+    Census(Arc<Census>),
+    /// This host is elected to count the votes, under this office; or it is not any more.
+    Elected(Option<Term>),
+    /// Whether the shared store answers. While it does not, what is known of it is stale.
+    StoreReach(bool),
+    /// What the outbox holds: told to a host with or after its election.
+    Outbox(BTreeMap<String, Value>),
     /// The file that freezes appeared, with its text, or is gone.
     FreezeFile(Option<String>),
     /// The store did not take a write.
-    StoreRefused(SwitchName),
+    StoreRefused(Place, SwitchName),
     /// The system's clock was set by so many milliseconds, back when below zero. The time of this event is the new one.
     ClockStepped(i64),
     /// The configuration was loaded again, and is good.
@@ -105,6 +117,13 @@ pub struct Effects {
     /// What our own rules say of their alerts, for real Alertmanagers.
     pub forward: Vec<AlertIn>,
     pub writes: Vec<Write>,
+    /// This host's votes that changed or must be renewed, by their keys; `None` withdraws one. They are put before
+    /// `presence`, so that a host that comes back is not counted as one that has no opinion.
+    pub votes: Vec<(String, Option<Vote>)>,
+    /// This host's presence, when it must be put.
+    pub presence: Option<Member>,
+    /// Keys of the outbox: put before `calls` are sent.
+    pub hand_over: Vec<HandOver>,
     pub calls: Vec<ScaleCall>,
     /// For the audit log.
     pub audit: Vec<Audited>,
@@ -128,6 +147,9 @@ impl Effects {
             && self.notifications.is_empty()
             && self.forward.is_empty()
             && self.writes.is_empty()
+            && self.votes.is_empty()
+            && self.presence.is_none()
+            && self.hand_over.is_empty()
             && self.calls.is_empty()
             && self.audit.is_empty()
             && self.replies.is_empty()

@@ -11,6 +11,7 @@ mod core;
 mod dials;
 mod durable;
 mod event;
+mod fleet;
 mod people;
 mod picture;
 #[cfg(test)]

@@ -7,8 +7,8 @@ use crate::model::{MetricMeta, SwitchName};
 use crate::rules::GroupStatus;
 use crate::series::View;
 use crate::switches::{
-    ControlView, Decision, Dial, DialRule, Evidence, Freeze, Ladder, LadderRule, Measured, Published, Rollout,
-    RolloutMemory, RolloutRule, ScaleMemory, ScaleSettings, SwitchValue,
+    ControlView, Decision, Dial, DialRule, Evidence, FleetPicture, Freeze, Ladder, LadderRule, Measured, Published,
+    Rollout, RolloutMemory, RolloutRule, ScaleMemory, ScaleSettings, SwitchValue,
 };
 use crate::time::Timestamp;
 
@@ -31,6 +31,8 @@ pub struct Picture {
     /// Oldest first.
     pub decisions: Vec<Decision>,
     pub outbox: OutboxPicture,
+    /// Of a host of a fleet.
+    pub fleet: Option<FleetPicture>,
 }
 
 /// A degrade rule and where its ladder stands.

@@ -23,7 +23,8 @@ groups:
 
 fn settings() -> Settings {
     let (groups, problems) = rules::parse_file(&SourceFile::new("r.yaml", RULES));
-    let integration = IntegrationSpec { name: "webhook[0]".into(), send_resolved: true, max_alerts: 0 };
+    let integration =
+        IntegrationSpec { name: "webhook[0]".into(), send_resolved: true, max_alerts: 0, rate_limit: None };
     let receivers = vec![ReceiverSpec { name: "all".into(), integrations: vec![integration] }];
     let mut alerts = alerts::Settings { receivers, ..Default::default() };
     alerts.route.receiver = Some("all".into());
@@ -35,6 +36,7 @@ fn settings() -> Settings {
         rules: rules::Settings { groups: groups.unwrap_or_else(|| panic!("{problems:?}")), ..Default::default() },
         alerts,
         actions: ActionSettings::default(),
+        fleet: None,
         record: false,
     }
 }

@@ -43,7 +43,8 @@ pub struct Journal {
     bytes: u64,
     /// The size right after the last rewrite: the next is due at twice that, past the limit.
     rewritten_bytes: u64,
-    state: BTreeMap<String, Value>,
+    /// Each value as its JSON: a tree takes ten times as much.
+    state: BTreeMap<String, Box<str>>,
     _lock: File,
 }
 
@@ -75,31 +76,47 @@ impl Journal {
         }
         sync_folder(folder).map_err(fail("sync its folder"))?;
         let size = good as u64;
-        let journal =
-            Journal { path, file: Some(file), bytes: size, rewritten_bytes: 0, state: state.clone(), _lock: lock };
+        let texts = state.iter().map(|(key, value)| (key.clone(), text(value))).collect();
+        let journal = Journal { path, file: Some(file), bytes: size, rewritten_bytes: 0, state: texts, _lock: lock };
         Ok(Opened { journal, state, torn_bytes: torn.len() as u64, last_written_millis })
     }
 
-    /// Writes one record and waits until it is on the disk. Past the size limit the file is rewritten from the state.
+    /// Writes one record and waits until it is on the disk. Past the size limit, and when the record is too large, the file is
+    /// rewritten from the state.
     ///
     /// After an error nothing more is written to the same file: the next append rewrites everything into a new one, so
     /// nothing that was handed in is lost once the disk is well again.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// When the disk does not take it. When a single value is too large: it is not kept, and everything else is.
     pub fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
+        let mut line = Line::new();
+        let mut too_large = None;
         for (key, value) in entries {
+            let value = value.as_ref().map(text);
+            if let Some(value) = value.as_ref().filter(|value| value.len() > limits::JOURNAL_RECORD_BYTES) {
+                too_large = Some(JournalError::TooLarge(value.len()));
+                line.push(key, None);
+                self.state.remove(key);
+                continue;
+            }
+            line.push(key, value.as_deref());
             match value {
-                Some(value) => drop(self.state.insert(key.clone(), value.clone())),
+                Some(value) => drop(self.state.insert(key.clone(), value)),
                 None => drop(self.state.remove(key)),
             }
         }
         let due = self.bytes > limits::JOURNAL_BYTES && self.bytes > 2 * self.rewritten_bytes;
-        if self.file.is_none() || due {
-            return self.rewrite();
-        }
-        let line = record(entries)?;
-        let result = self.write_line(&line);
+        let done = if self.file.is_none() || due || line.json.len() > limits::JOURNAL_RECORD_BYTES {
+            self.rewrite()
+        } else {
+            self.append_line(&line.finish())
+        };
+        done.and(too_large.map_or(Ok(()), Err))
+    }
+
+    fn append_line(&mut self, line: &[u8]) -> Result<(), JournalError> {
+        let result = self.write_line(line);
         match result {
             Ok(()) => {
                 self.bytes += line.len() as u64;
@@ -134,8 +151,9 @@ impl Journal {
     fn rewrite_into(&mut self, new_path: &Path) -> std::io::Result<()> {
         let mut text = Vec::new();
         for (key, value) in &self.state {
-            let line = record(&[(key.clone(), Some(value.clone()))]).map_err(std::io::Error::other)?;
-            text.extend_from_slice(&line);
+            let mut line = Line::new();
+            line.push(key, Some(value));
+            text.extend_from_slice(&line.finish());
         }
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(new_path)?;
         file.write_all(&text)?;
@@ -159,15 +177,38 @@ impl Journal {
     }
 }
 
-fn record(entries: &[Entry]) -> Result<Vec<u8>, JournalError> {
-    let json = serde_json::to_vec(entries).unwrap_or_default();
-    if json.len() > limits::JOURNAL_RECORD_BYTES {
-        return Err(JournalError::TooLarge(json.len()));
+fn text(value: &Value) -> Box<str> {
+    value.to_string().into_boxed_str()
+}
+
+/// A record that is being put together.
+struct Line {
+    json: Vec<u8>,
+}
+
+impl Line {
+    fn new() -> Line {
+        Line { json: b"[".to_vec() }
     }
-    let mut line = format!("{:08x} ", crc32fast::hash(&json)).into_bytes();
-    line.extend_from_slice(&json);
-    line.push(b'\n');
-    Ok(line)
+
+    fn push(&mut self, key: &str, value: Option<&str>) {
+        if self.json.len() > 1 {
+            self.json.push(b',');
+        }
+        self.json.push(b'[');
+        self.json.extend_from_slice(Value::from(key).to_string().as_bytes());
+        self.json.push(b',');
+        self.json.extend_from_slice(value.unwrap_or("null").as_bytes());
+        self.json.push(b']');
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.json.push(b']');
+        let mut line = format!("{:08x} ", crc32fast::hash(&self.json)).into_bytes();
+        line.extend_from_slice(&self.json);
+        line.push(b'\n');
+        line
+    }
 }
 
 /// The state that the whole records lead to, and where the first record that is not whole begins.
@@ -297,6 +338,21 @@ mod tests {
         drop(opened);
         let opened = Journal::open(&folder).expect("opens");
         assert!(opened.state["big"].as_str().is_some_and(|text| text.starts_with('7')));
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn what_is_too_large_for_a_record_is_kept_and_a_value_that_is_stops_nothing_else() {
+        let folder = folder("large");
+        let mut opened = Journal::open(&folder).expect("opens");
+        let text = |bytes: usize| Some(json!("x".repeat(bytes)));
+        let half = limits::JOURNAL_RECORD_BYTES / 2;
+        opened.journal.append(&[put("a", 1), ("b".into(), text(half)), ("c".into(), text(half))]).expect("rewritten");
+        let whole = [("b".into(), text(limits::JOURNAL_RECORD_BYTES)), ("c".into(), None), put("d", 2)];
+        assert!(matches!(opened.journal.append(&whole), Err(JournalError::TooLarge(_))));
+        opened.journal.append(&[put("e\"\n", 3)]).expect("writes");
+        drop(opened);
+        assert_eq!(keys(&Journal::open(&folder).expect("opens").state), "a=1 d=2 e\"\n=3 ");
         std::fs::remove_dir_all(&folder).expect("removed");
     }
 

@@ -1,9 +1,10 @@
-//! The one outbound HTTP and TLS set-up: deadlines, body caps, name lookups, redaction, webhook signatures.
+//! The one outbound HTTP, gRPC and TLS set-up: deadlines, body caps, name lookups, redaction, webhook signatures.
 //!
 //! Whoever talks to the world takes its client from here, so that no client is without a deadline, follows a redirect
 //! that nobody asked for, or writes a secret into a message.
 
 mod error;
+pub(crate) mod grpc;
 mod host;
 mod http;
 mod resolve;
@@ -11,6 +12,7 @@ mod secret;
 pub mod sign;
 pub mod sigv4;
 mod tls;
+pub(crate) mod wire;
 
 pub use error::{NetError, describe};
 pub use host::host_name;

@@ -120,7 +120,7 @@ pub async fn deliver(prepared: &Prepared, notification: &Notification, now: Time
                     Some(shorter) => render::webhook_json(&shorter),
                     None => render::webhook_json(notification),
                 };
-                poster.post(id, body, &[], now).await
+                poster.post(id, body, now).await
             }
             (Kind::Email(settings), _) => {
                 // Whoever writes the HTML part chooses what it shows.

@@ -4,6 +4,7 @@
 //! never tries again by itself. What labels and annotations say is foreign text: it never becomes a header, markup or a
 //! control sequence.
 
+mod cloud_events;
 mod deliver;
 mod email;
 mod exchange;
@@ -27,8 +28,8 @@ pub use outcome::Outcome;
 pub use render::{Drawn, Plot};
 pub use scale::{ScaleCall, ScaleTarget, call_scale};
 pub use settings::{
-    EmailSettings, ExecSettings, FieldValue, Integration, Kind, Receiver, Service, ServiceSettings, SettingsError,
-    Smarthost, WebhookSettings,
+    CallFormat, EmailSettings, ExecSettings, FieldValue, Integration, Kind, Receiver, Service, ServiceSettings,
+    SettingsError, Smarthost, WebhookSettings,
 };
 
 #[cfg(test)]

@@ -5,11 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cloud_events;
 use super::outcome::Outcome;
-use super::settings::{SettingsError, WebhookSettings};
+use super::settings::{CallFormat, SettingsError, WebhookSettings};
 use super::webhook::Poster;
 use crate::limits;
-use crate::net::{SecretSource, sign};
+use crate::net::{self, SecretSource, sign};
 use crate::time::Timestamp;
 
 /// One wish for capacity.
@@ -93,7 +94,12 @@ impl ScaleCall {
 
 /// A scale webhook that can be called.
 #[derive(Debug)]
-pub struct ScaleTarget(Poster);
+pub struct ScaleTarget {
+    poster: Poster,
+    format: CallFormat,
+    /// Who asks: the source of a CloudEvent.
+    host: String,
+}
 
 impl ScaleTarget {
     /// Checks what can be checked without reading files.
@@ -106,7 +112,7 @@ impl ScaleTarget {
                 sign::check_secret(secret).map_err(|error| SettingsError("secret", error.to_string()))?;
             }
         }
-        Ok(ScaleTarget(Poster::new(settings)))
+        Ok(ScaleTarget { poster: Poster::new(settings), format: settings.format, host: net::host_name() })
     }
 }
 
@@ -116,8 +122,11 @@ pub async fn call_scale(target: &ScaleTarget, call: &ScaleCall, now: Timestamp) 
     if left.is_zero() {
         return Outcome::refused("too late: the wish for capacity ended before it could be sent");
     }
-    let key = [("idempotency-key", call.idempotency_key.as_str())];
-    match tokio::time::timeout(left, target.0.post(&call.id, call.to_json(), &key, now)).await {
+    let envelope = cloud_events::envelope(target.format, call, &target.host);
+    let mut headers = vec![("idempotency-key", call.idempotency_key.as_str())];
+    headers.extend(envelope.headers.iter().map(|(name, value)| (*name, value.as_str())));
+    let posted = target.poster.post_as(envelope.content_type, &call.id, envelope.body, &headers, now);
+    match tokio::time::timeout(left, posted).await {
         Ok(outcome) => outcome,
         Err(_) => Outcome::retry(format!("no answer within {left:?}")),
     }

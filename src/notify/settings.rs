@@ -124,6 +124,18 @@ impl EmailSettings {
     }
 }
 
+/// The form of a scale call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallFormat {
+    /// The call as it is.
+    #[default]
+    Json,
+    /// A CloudEvent in the body (structured mode).
+    CloudEvents,
+    /// A CloudEvent whose attributes are headers (binary mode).
+    CloudEventsBinary,
+}
+
 /// `webhook_config`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WebhookSettings {
@@ -136,13 +148,16 @@ pub struct WebhookSettings {
     pub timeout: Option<Duration>,
     /// Secrets of Standard Webhooks (`whsec_...`): each one signs. Usually none or one.
     pub signing_secrets: Vec<SecretSource>,
+    /// Of scale calls alone: alerts go in Alertmanager's form.
+    pub format: CallFormat,
 }
 
 impl WebhookSettings {
     /// Alertmanager's defaults, but redirects are not followed and link-local destinations are refused.
     pub fn new(url: SecretSource) -> WebhookSettings {
         let http = HttpSettings { refuse_link_local: true, ..HttpSettings::default() };
-        WebhookSettings { url, http, max_alerts: 0, timeout: None, signing_secrets: Vec::new() }
+        let (timeout, signing_secrets, format) = (None, Vec::new(), CallFormat::Json);
+        WebhookSettings { url, http, max_alerts: 0, timeout, signing_secrets, format }
     }
 }
 

@@ -29,9 +29,21 @@ impl Poster {
         }
     }
 
+    /// One try with a JSON body.
+    pub async fn post(&self, id: &str, body: Vec<u8>, now: Timestamp) -> Outcome {
+        self.post_as("application/json", id, body, &[], now).await
+    }
+
     /// One try.
-    pub async fn post(&self, id: &str, body: Vec<u8>, extra: &[(&'static str, &str)], now: Timestamp) -> Outcome {
-        let request = match self.request(id, body, extra, now) {
+    pub async fn post_as(
+        &self,
+        content_type: &str,
+        id: &str,
+        body: Vec<u8>,
+        extra: &[(&'static str, &str)],
+        now: Timestamp,
+    ) -> Outcome {
+        let request = match self.request(content_type, id, body, extra, now) {
             Ok(request) => request,
             Err(error) => return Outcome::retry(error.to_string()),
         };
@@ -43,6 +55,7 @@ impl Poster {
 
     fn request(
         &self,
+        content_type: &str,
         id: &str,
         body: Vec<u8>,
         extra: &[(&'static str, &str)],
@@ -50,7 +63,7 @@ impl Poster {
     ) -> Result<Request, net::NetError> {
         let (id, seconds) = (render::one_line(id), now.as_millis().div_euclid(1_000));
         let mut headers = vec![
-            ("content-type", "application/json".to_owned()),
+            ("content-type", content_type.to_owned()),
             ("webhook-id", id.clone()),
             ("webhook-timestamp", seconds.to_string()),
         ];

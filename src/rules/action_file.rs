@@ -6,8 +6,12 @@ use super::dim::{DimSpec, LimitSource, LimitSpec};
 use super::file::{RawRule, missing, refuse_unkept};
 use super::query::Query;
 use super::rollout::RolloutSpec;
-use super::spec::{DegradeSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecoverSpec, ScaleSpec, Scope};
+use super::spec::{
+    ClearSpec, DegradeSpec, LevelSpec, Mode, OnUnknown, QuorumClearSpec, QuorumSpec, RecoverSpec, ScaleSpec, Scope,
+    ZonesSpec,
+};
 use crate::model::SwitchName;
+use crate::promql::{Expr, Kind};
 use crate::yaml::{At, Decode, Fields, Spanned};
 
 impl Decode for LevelSpec {
@@ -16,9 +20,40 @@ impl Decode for LevelSpec {
         let level = fields.required("level", "a level of the switch's ladder, other than the first");
         let when = fields.required("when", "PromQL; it holds when its result is not empty");
         let hold = fields.or("for", "0s", "how long it must hold");
+        let clear: Option<ClearSpec> = fields
+            .optional("clear", "when to go back from this level; what it does not say comes from the rule's `recover`");
         check_condition(when.as_ref(), &mut fields);
+        if let (Some(trip), Some(clear)) = (&when, clear.as_ref().and_then(|clear| clear.when.as_ref()))
+            && bare(&trip.expr).to_string() == bare(&clear.expr).to_string()
+        {
+            let help = "write the condition for the way back, with a gap: `when: x > 0.9`, `clear: {when: x < 0.5}`";
+            fields.push(clear.place.error("`clear` is the level's own `when`: it never goes back", Some(help.into())));
+        }
         fields.finish();
-        Some(LevelSpec { level: level?, when: when?, hold })
+        Some(LevelSpec { level: level?, when: when?, hold, clear })
+    }
+}
+
+/// An expression without the brackets around it.
+fn bare(expr: &Expr) -> &Expr {
+    match &expr.kind {
+        Kind::Paren(inner) => bare(inner),
+        _ => expr,
+    }
+}
+
+impl Decode for ClearSpec {
+    fn decode(at: &mut At<'_>) -> Option<ClearSpec> {
+        let mut fields = at.record("clear", "When a degrade rule goes back from one level.")?;
+        let when = fields.optional("when", "PromQL; default: recover.when, or that the level's own `when` is false");
+        let hold = fields.optional("for", "how long it must be quiet before the step back; default: recover.for");
+        check_condition(when.as_ref(), &mut fields);
+        if when.is_none() && !fields.has("when") && hold.is_none() && !fields.has("for") {
+            let help = "add `when: <PromQL>`, `for: 5m` or both; or leave `clear` out, and `recover` speaks";
+            fields.problem("", "this `clear` says nothing", Some(help.to_owned()));
+        }
+        fields.finish();
+        Some(ClearSpec { when, hold })
     }
 }
 
@@ -38,8 +73,62 @@ impl Decode for QuorumSpec {
         let mut fields = at.record("quorum", "How many hosts must agree before a switch changes.")?;
         let share = fields.optional::<Share>("share", "of the hosts that run the rule; default: 50% without at_least");
         let at_least = fields.optional("at_least", "and never fewer than so many hosts; default: 1");
+        let clear: Option<QuorumClearSpec> =
+            fields.optional("clear", "when it goes back; default: fewer than half of `share` still vote for it");
+        let zones = fields.optional(
+            "zones",
+            "count each zone by itself, and so many must agree: any, all, or a number; default: all hosts are counted together",
+        );
+        let min_members = fields.or("min_members", "1", "with fewer hosts present nothing changes");
+        let most: Option<Share> = fields.optional(
+            "max_degraded_share",
+            "of scope host and zone: the largest share of the hosts that the rule may have degraded at one time",
+        );
+        let (share, max_degraded_share) = (share.map(|share| share.0), most.map(|share| share.0));
+        let trips = share.unwrap_or(0.5);
+        if clear.as_ref().and_then(|clear| clear.share).is_some_and(|clears| clears > trips) {
+            let help = Some("write a share that is not above `share`: between the two the switch stays".to_owned());
+            fields.problem("clear", "it would go back while enough hosts vote for it", help);
+        }
         fields.finish();
-        Some(QuorumSpec { share: share.map(|share| share.0), at_least })
+        Some(QuorumSpec { share, at_least, clear, zones, min_members, max_degraded_share })
+    }
+}
+
+impl Decode for QuorumClearSpec {
+    fn decode(at: &mut At<'_>) -> Option<QuorumClearSpec> {
+        let mut fields =
+            at.record("clear of a quorum", "When a switch that hosts have agreed on goes back by one level.")?;
+        let share: Option<Share> =
+            fields.optional("share", "fewer than this share still vote for it; default: half of the quorum's");
+        let hold = fields.or("for", "0s", "for this long");
+        fields.finish();
+        Some(QuorumClearSpec { share: share.map(|share| share.0), hold })
+    }
+}
+
+impl Decode for ZonesSpec {
+    fn decode(at: &mut At<'_>) -> Option<ZonesSpec> {
+        at.scalar("any, all, or a number of zones", |text| match (text, text.parse::<u32>()) {
+            ("any", _) => Ok(ZonesSpec::AtLeast(1)),
+            ("all", _) => Ok(ZonesSpec::All),
+            (_, Ok(zones)) if zones > 0 => Ok(ZonesSpec::AtLeast(zones)),
+            _ => Err(format!("expected any, all, or a number of zones, found `{text}`")),
+        })
+    }
+}
+
+/// What a quorum says must fit the scope it stands beside.
+fn check_quorum(quorum: Option<&QuorumSpec>, scope: Scope, fields: &mut Fields<'_>) {
+    let Some(quorum) = quorum else { return };
+    if scope == Scope::Fleet && quorum.max_degraded_share.is_some() {
+        let help =
+            Some("remove it: what the fleet decides is for all hosts; or write `scope: zone` or `host`".to_owned());
+        fields.problem("quorum", "`max_degraded_share` has no meaning with scope fleet", help);
+    }
+    if scope != Scope::Fleet && quorum.zones.is_some() {
+        let help = Some("remove it, or write `scope: fleet`".to_owned());
+        fields.problem("quorum", "`zones` has a meaning with scope fleet only", help);
     }
 }
 
@@ -94,6 +183,7 @@ pub(super) fn read_degrade(raw: RawRule, fields: &mut Fields<'_>) -> Option<Degr
     if fields.has("levels") && raw.levels.as_ref().is_some_and(Vec::is_empty) {
         fields.problem("levels", "a degrade rule needs a level", Some("add `- {level: ..., when: ...}`".into()));
     }
+    check_quorum(raw.quorum.as_ref(), raw.scope, fields);
     let levels = raw.levels?;
     let mut seen = HashSet::new();
     for level in &levels {
@@ -167,7 +257,8 @@ pub(super) fn read_dim(raw: RawRule, fields: &mut Fields<'_>) -> Option<DimSpec>
     }
     let shares = raw.control.shares.clone();
     let control = raw.control.control("dim", fields)?;
-    Some(DimSpec { switch, control, limit, shares, scope: raw.scope, mode: raw.mode })
+    check_quorum(raw.quorum.as_ref(), raw.scope, fields);
+    Some(DimSpec { switch, control, limit, shares, scope: raw.scope, quorum: raw.quorum, mode: raw.mode })
 }
 
 pub(super) fn read_limit(raw: RawRule, fields: &mut Fields<'_>) -> Option<LimitSpec> {
@@ -186,7 +277,8 @@ pub(super) fn read_limit(raw: RawRule, fields: &mut Fields<'_>) -> Option<LimitS
         }
         None => LimitSource::Law(raw.control.control("limit", fields)?),
     };
-    Some(LimitSpec { switch, source, scope: raw.scope, mode: raw.mode })
+    check_quorum(raw.quorum.as_ref(), raw.scope, fields);
+    Some(LimitSpec { switch, source, scope: raw.scope, quorum: raw.quorum, mode: raw.mode })
 }
 
 pub(super) fn read_rollout(raw: RawRule, fields: &mut Fields<'_>) -> Option<RolloutSpec> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::query::Query;
-use super::spec::{Mode, Scope};
+use super::spec::{Mode, QuorumSpec, Scope};
 use crate::model::SwitchName;
 use crate::promql;
 use crate::yaml::{At, Decode, Fields, Place, Spanned};
@@ -115,6 +115,8 @@ pub struct DimSpec {
     /// Of a feature: the share that each level below the first stands for; empty: evenly down to 0.
     pub shares: Vec<f64>,
     pub scope: Scope,
+    /// `None`: half of the hosts that run the rule.
+    pub quorum: Option<QuorumSpec>,
     /// `None`: what `actions.mode` says.
     pub mode: Option<Mode>,
 }
@@ -125,6 +127,8 @@ pub struct LimitSpec {
     pub switch: Spanned<SwitchName>,
     pub source: LimitSource,
     pub scope: Scope,
+    /// `None`: half of the hosts that run the rule.
+    pub quorum: Option<QuorumSpec>,
     /// `None`: what `actions.mode` says.
     pub mode: Option<Mode>,
 }

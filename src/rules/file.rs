@@ -186,7 +186,7 @@ const BELONGS: [(&str, &[Kind]); 51] = [
     ("recover", &[Kind::Degrade]),
     ("min_hold", &[Kind::Degrade]),
     ("scope", &[Kind::Degrade, Kind::Dim, Kind::Limit]),
-    ("quorum", &[Kind::Degrade]),
+    ("quorum", &[Kind::Degrade, Kind::Dim, Kind::Limit]),
     ("mode", &[Kind::Degrade, Kind::Scale, Kind::Dim, Kind::Limit, Kind::Rollout]),
     ("desired", &[Kind::Scale]),
     ("min", &[Kind::Scale]),
@@ -309,7 +309,7 @@ impl RawRule {
             min_hold: fields.or("min_hold", "30s", "the shortest stay on a level before a step back (degrade)"),
             scope: fields.or("scope", "fleet", "whom the decision speaks for (degrade, dim, limit)"),
             quorum: fields
-                .optional("quorum", "how many hosts must agree; default: half of those that run the rule (degrade)"),
+                .optional("quorum", "how many hosts must agree; default: half of those that run the rule (degrade, dim, limit)"),
             mode: fields
                 .optional("mode", "observe: decide and show, change nothing; default: actions.mode (all that act)"),
             desired: fields.optional("desired", "PromQL that gives the wanted number, rounded up (scale)"),

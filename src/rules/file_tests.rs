@@ -179,6 +179,47 @@ fn a_degrade_rule_is_read_with_its_defaults() {
 }
 
 #[test]
+fn a_level_may_have_a_clear_of_its_own() {
+    let text = rules(&[
+        "{degrade: s, levels: [{level: b, when: 'x > 1', clear: {when: 'x < 0.5', for: 5m}}, {level: c, when: 'x > 2', clear: {for: 10m}}, {level: d, when: 'x > 3'}], recover: {when: 'y < 1'}}",
+    ]);
+    let (groups, problems) = read(&text);
+    assert!(problems.is_empty(), "{problems:?}");
+    let rule = &groups.expect("groups")[0].rules[0];
+    let asked: Vec<_> =
+        rule.asked().into_iter().map(|(part, query)| format!("{}: {}", part.name(), query.text)).collect();
+    assert_eq!(asked, ["b: x > 1", "c: x > 2", "d: x > 3", "clear b: x < 0.5", "recover: y < 1"]);
+    let RuleSpec::Degrade(rule) = rule else { panic!() };
+    let holds: Vec<_> = rule.levels.iter().map(|level| level.clear.as_ref().map(|clear| clear.hold)).collect();
+    assert_eq!(holds, [Some(Some(Duration::from_secs(300))), Some(Some(Duration::from_secs(600))), None]);
+}
+
+#[test]
+fn what_is_wrong_with_a_clear_is_said_where_it_is() {
+    check_rule(
+        "{degrade: s, levels: [{level: a, when: x > 1, clear: {}}]}",
+        &[
+            "r.yaml:4:58: this `clear` says nothing (add `when: <PromQL>`, `for: 5m` or both; or leave `clear` out, and `recover` speaks)",
+        ],
+    );
+    check_rule(
+        "{degrade: s, levels: [{level: a, when: x > 1, clear: {when: (x>1)}}]}",
+        &[
+            "r.yaml:4:65: `clear` is the level's own `when`: it never goes back (write the condition for the way back, with a gap: `when: x > 0.9`, `clear: {when: x < 0.5}`)",
+        ],
+    );
+    check_rule(
+        "{degrade: s, levels: [{level: a, when: x > 1, clear: {when: x < bool 1}}]}",
+        &["r.yaml:4:65: a comparison with `bool` always gives a result, and any result counts as true, also 0 \
+           (write a comparison of a series without `bool`)"],
+    );
+    check_rule(
+        "{degrade: s, levels: [{level: a, when: x > 1, clear: {whn: x < 1}}]}",
+        &["r.yaml:4:59: unknown field `whn` (did you mean `when`?)"],
+    );
+}
+
+#[test]
 fn a_scale_rule_is_read_with_its_defaults() {
     let text = rules(&[
         "{scale: web, desired: 'ceil(sum(x) / 200)', min: 3, max: 30, cooldown: 1m, cooldown_in: 10m, step: 4, for: 20s, webhook: asg, in: true, mode: observe}",
@@ -250,7 +291,19 @@ fn a_rule_file_describes_itself() {
     let names: Vec<_> = schema.records.iter().map(|record| record.name).collect();
     assert_eq!(
         names,
-        ["a rule file", "a group", "a rule", "a level", "recover", "quorum", "service", "a step", "compare"]
+        [
+            "a rule file",
+            "a group",
+            "a rule",
+            "a level",
+            "clear",
+            "recover",
+            "quorum",
+            "clear of a quorum",
+            "service",
+            "a step",
+            "compare"
+        ]
     );
     let rule = &schema.records[2];
     assert!(rule.fields.iter().any(|field| field.key == "keep_firing_for" && field.default == Some("0s")));

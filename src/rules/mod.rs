@@ -52,14 +52,14 @@ pub use evaluations::Evaluation;
 pub use file::parse_file;
 pub use findings::Finding;
 pub use id::{ActionRuleId, RuleId, RuleType};
-pub use outcome::{AlertEvent, AlertState, Condition, Judgement, Outcome, Part, Truth};
+pub use outcome::{AlertEvent, AlertState, ClearOf, Condition, Judgement, Outcome, Part, Truth};
 pub use query::Query;
 pub use rollout::{CompareSpec, RolloutSpec, StepSpec};
 pub use rule::Health;
 pub use ruler::{Counters, Meter, Rules, Settings};
 pub use spec::{
-    AlertSpec, DegradeSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecordSpec, RecoverSpec, RuleFile,
-    RuleSpec, ScaleSpec, Scope,
+    AlertSpec, ClearSpec, DegradeSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumClearSpec, QuorumSpec, RecordSpec,
+    RecoverSpec, RuleFile, RuleSpec, ScaleSpec, Scope, ZonesSpec,
 };
 pub use status::{ActiveAlert, ConditionStatus, GroupStatus, RuleStatus};
 pub use text::{TemplateText, Texts};

@@ -89,6 +89,8 @@ pub struct Condition {
 pub enum Part {
     /// `when` of the level of this name.
     Level(Arc<str>),
+    /// `clear.when` of a level.
+    Clear(ClearOf),
     Recover,
     Desired,
     /// How many requests other parts rest on.
@@ -106,11 +108,21 @@ pub enum Part {
     Control,
 }
 
+/// Which level a `clear.when` is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClearOf {
+    /// The level's place in the rule, from 0.
+    pub index: usize,
+    /// `clear` and the level's name.
+    pub name: Arc<str>,
+}
+
 impl Part {
     /// The name in the API: the level, or the field of the rule.
     pub fn name(&self) -> &str {
         match self {
             Part::Level(level) => level,
+            Part::Clear(of) => &of.name,
             Part::Recover => "recover",
             Part::Desired => "desired",
             Part::Samples => "samples",

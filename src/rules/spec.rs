@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dim::{ControlSpec, DimSpec, LimitSource, LimitSpec};
-use super::outcome::Part;
+use super::outcome::{ClearOf, Part};
 use super::query::Query;
 use super::rollout::RolloutSpec;
 use super::text::Texts;
@@ -92,8 +92,16 @@ impl RuleSpec {
             RuleSpec::Record(_) | RuleSpec::Alert(_) => Vec::new(),
             RuleSpec::Degrade(rule) => {
                 let levels = rule.levels.iter().map(|l| (Part::Level(l.level.as_str().into()), &l.when));
+                let clears = rule.levels.iter().enumerate().filter_map(|(index, level)| {
+                    let name = format!("clear {}", level.level.value).into();
+                    Some((Part::Clear(ClearOf { index, name }), level.clear.as_ref()?.when.as_ref()?))
+                });
                 let recover = rule.recover.when.iter().map(|when| (Part::Recover, when));
-                levels.chain(recover).chain(rule.samples.iter().map(|samples| (Part::Samples, samples))).collect()
+                levels
+                    .chain(clears)
+                    .chain(recover)
+                    .chain(rule.samples.iter().map(|samples| (Part::Samples, samples)))
+                    .collect()
             }
             RuleSpec::Scale(rule) => {
                 let verify = rule.verify.iter().map(|verify| (Part::Verify, verify));
@@ -202,6 +210,15 @@ pub struct LevelSpec {
     pub when: Query,
     /// How long `when` must hold.
     pub hold: Duration,
+    /// What stands in place of `recover` for the step back from this level.
+    pub clear: Option<ClearSpec>,
+}
+
+/// When a degrade rule goes back from one level. What is missing comes from `recover`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClearSpec {
+    pub when: Option<Query>,
+    pub hold: Option<Duration>,
 }
 
 /// When a degrade rule goes back.
@@ -219,6 +236,28 @@ pub struct QuorumSpec {
     /// Of the hosts that run the rule, 0 to 1.
     pub share: Option<f64>,
     pub at_least: Option<u32>,
+    /// A recovery needs fewer votes than this share, for this time. `None`: half of `share`, at once.
+    pub clear: Option<QuorumClearSpec>,
+    /// `None`: all hosts are counted together.
+    pub zones: Option<ZonesSpec>,
+    /// With fewer hosts nothing changes.
+    pub min_members: u32,
+    /// Of scope `host` and `zone`: the largest share of the hosts that the rule may have degraded at one time.
+    pub max_degraded_share: Option<f64>,
+}
+
+/// When a switch that hosts have agreed on goes back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuorumClearSpec {
+    pub share: Option<f64>,
+    pub hold: Duration,
+}
+
+/// How many zones must agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZonesSpec {
+    All,
+    AtLeast(u32),
 }
 
 /// Whom a decision speaks for.

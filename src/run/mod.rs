@@ -1,6 +1,7 @@
 //! The shell: builds everything from the checked config, selects, performs effects, reloads, shuts down. It decides nothing.
 
 mod disk;
+mod fleet;
 mod forward;
 mod jobs;
 mod link_key;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::alerts::OutboxCounts;
 use crate::engine::Engine;
 use crate::limits;
 use crate::model::{Batch, Completeness, Labels, LabelsMap, Source};
@@ -24,7 +25,7 @@ pub(super) struct OwnMetrics {
     told_meta: bool,
     counted: Counters,
     decided: usize,
-    dropped: u64,
+    outbox: OutboxCounts,
     cpu_seconds: f64,
     /// Who had samples refused so far: only so many are named.
     refused: BTreeSet<Source>,
@@ -38,7 +39,7 @@ impl OwnMetrics {
             told_meta: false,
             counted: Counters::default(),
             decided: 0,
-            dropped: 0,
+            outbox: OutboxCounts::default(),
             cpu_seconds: 0.0,
             refused: BTreeSet::new(),
         }
@@ -98,9 +99,12 @@ impl OwnMetrics {
         for state in [crate::rules::AlertState::Pending, crate::rules::AlertState::Firing] {
             telemetry.set(Metric::AlertsFiring, &[("state", state.as_str())], engine.rules().alerts_in(state) as f64);
         }
-        let dropped = engine.alerts().outbox_counts().repeats_dropped;
-        telemetry.add(Metric::NotificationsDropped, &[], (dropped - self.dropped) as f64);
-        self.dropped = dropped;
+        let (now, before) = (engine.alerts().outbox_counts(), self.outbox);
+        let step = |metric, now: u64, before: u64| telemetry.add(metric, &[], (now - before) as f64);
+        step(Metric::NotificationsDropped, now.repeats_dropped, before.repeats_dropped);
+        step(Metric::NotificationsHeldBack, now.held_back, before.held_back);
+        step(Metric::NotificationsMerged, now.replaced, before.replaced);
+        self.outbox = now;
         self.count_process(telemetry);
         self.count_switches(engine, telemetry);
     }
@@ -120,19 +124,28 @@ impl OwnMetrics {
 
     fn count_switches(&mut self, engine: &Engine, telemetry: &Telemetry) {
         let switches = engine.switches();
+        telemetry.set(Metric::Frozen, &[], f64::from(u8::from(switches.frozen().is_some())));
         for (declaration, (name, record)) in switches.declarations().zip(switches.records()) {
             let name = name.as_str();
             for level in &declaration.ladder {
                 let here = f64::from(u8::from(*level == record.level));
                 telemetry.set(Metric::SwitchLevel, &[("switch", name), ("level", level)], here);
             }
-            let depth = declaration.depth(&record.level).unwrap_or(0);
-            telemetry.set(Metric::SwitchValue, &[("switch", name)], depth as f64);
+            let value = declaration.value(Some(record)).number();
+            telemetry.set(Metric::SwitchValue, &[("switch", name)], value);
             telemetry.set(Metric::SwitchPinned, &[("switch", name)], f64::from(u8::from(record.pin.is_some())));
             let held = switches.held_back().any(|(held, _)| held.as_str() == name);
             telemetry.set(Metric::SwitchHeldBack, &[("switch", name)], f64::from(u8::from(held)));
             let blind = switches.blind_rules(name) > 0;
             telemetry.set(Metric::RuleNoData, &[("switch", name)], f64::from(u8::from(blind)));
+        }
+        for dial in switches.dials() {
+            let (Some(view), Some((measure, set_point))) = (dial.view(), dial.steers()) else { continue };
+            let labels = [("rule", dial.rule().title.as_str()), ("switch", dial.rule().switch.as_str())];
+            telemetry.set(Metric::ControlMeasure, &labels, measure.unwrap_or(f64::NAN));
+            telemetry.set(Metric::ControlSetPoint, &labels, set_point);
+            telemetry.set(Metric::ControlFits, &labels, view.fits.unwrap_or(f64::NAN));
+            telemetry.set(Metric::ControlRate, &labels, view.rate);
         }
         let total = switches.decided();
         let new = total.saturating_sub(self.decided as u64) as usize;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
+use super::fleet::Courier;
 use crate::alerts::{DeliveryId, Notification};
 use crate::engine::{DeliveryOutcome, Effects, Event, Reply};
 use crate::journal::{AuditLog, Journal};
@@ -37,9 +38,16 @@ pub(super) struct Receivers {
     pub webhooks: HashMap<String, Arc<notify::ScaleTarget>>,
 }
 
+/// Where switches are written.
+pub(super) enum Stores {
+    /// This host's own.
+    Own(Embedded),
+    Fleet(Courier),
+}
+
 pub(super) struct Performer {
     pub journal: Arc<Mutex<Journal>>,
-    pub store: Embedded,
+    pub store: Stores,
     pub receivers: watch::Receiver<Arc<Receivers>>,
     pub events: mpsc::Sender<Event>,
     pub telemetry: Telemetry,
@@ -105,8 +113,13 @@ impl Performer {
     }
 
     async fn perform(&mut self, mut work: Work, saved: bool) {
-        for write in work.effects.writes {
-            self.write_switch(write).await;
+        match &self.store {
+            Stores::Own(store) => {
+                for write in std::mem::take(&mut work.effects.writes) {
+                    self.write_switch(store, write).await;
+                }
+            }
+            Stores::Fleet(courier) => courier.take(&mut work, &self.events).await,
         }
         for (number, reply) in work.effects.replies {
             if let Some(waiting) = work.waiting.remove(&number) {
@@ -130,19 +143,19 @@ impl Performer {
         }
     }
 
-    async fn write_switch(&self, write: Write) {
-        let (name, level) = (write.name.clone(), write.record.level.clone());
-        match self.store.compare_and_put(write).await {
+    async fn write_switch(&self, store: &Embedded, write: Write) {
+        let (name, place, level) = (write.name.clone(), write.place.clone(), write.record.level.clone());
+        match store.compare_and_put(write).await {
             Ok(table) => {
                 self.telemetry.set(Metric::StoreConnected, &[], 1.0);
                 tracing::info!(switch = %name, level, revision = table.revision, "switch written");
             }
-            Err(StoreError::Conflict { .. }) => drop(self.events.send(Event::StoreRefused(name)).await),
+            Err(StoreError::Conflict { .. }) => drop(self.events.send(Event::StoreRefused(place, name)).await),
             Err(error) => {
                 self.telemetry.set(Metric::StoreConnected, &[], 0.0);
                 self.telemetry.count(Metric::StoreWriteFailures, &[]);
                 tracing::error!(switch = %name, %error, "switch not written; it will be tried again");
-                drop(self.events.send(Event::StoreRefused(name)).await);
+                drop(self.events.send(Event::StoreRefused(place, name)).await);
             }
         }
     }

@@ -7,7 +7,7 @@ use super::jobs::Job;
 use super::perform::Receivers;
 use super::render::renderer;
 use crate::alerts::LinkKey;
-use crate::config::{Checked, SwitchSettings};
+use crate::config::{Checked, FleetStore, SwitchSettings};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
 use crate::project::Projection;
@@ -16,8 +16,19 @@ use crate::rules;
 use crate::series;
 use crate::serve::Delivery;
 use crate::signals::logs::JobSettings;
-use crate::switches::{Declaration, Guards, OnSilence};
+use crate::switches::{Declaration, FleetSettings, Guards};
 use crate::time::Clock;
+
+/// What this host must know of itself to be one of a fleet.
+fn fleet_settings(store: &FleetStore) -> FleetSettings {
+    let host = fleet_host(store);
+    FleetSettings { host, zone: store.zone.clone(), version: env!("CARGO_PKG_VERSION").to_owned() }
+}
+
+/// This host's name in its fleet.
+pub(super) fn fleet_host(store: &FleetStore) -> String {
+    if store.etcd.host.is_empty() { crate::net::host_name() } else { store.etcd.host.clone() }
+}
 
 /// What a configuration leads to.
 pub(super) struct Plan {
@@ -84,6 +95,7 @@ pub(super) fn plan(checked: &Checked, link_key: &LinkKey) -> Plan {
                     max_decisions_per_hour_overall: checked.actions.max_decisions_per_hour_overall,
                 },
             },
+            fleet: checked.store.as_ref().map(fleet_settings),
             record: !checked.remotes.is_empty(),
         },
         remotes: checked.remotes.clone(),
@@ -110,7 +122,7 @@ fn declaration(name: crate::model::SwitchName, switch: &SwitchSettings) -> Decla
         description: switch.description.clone(),
         kind: switch.kind.clone(),
         ladder: switch.levels.clone(),
-        on_silence: switch.restore_after.map_or(OnSilence::Hold, OnSilence::Restore),
+        on_silence: switch.on_silence,
     }
 }
 

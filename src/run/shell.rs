@@ -16,7 +16,7 @@ use super::snapshots::Snapshots;
 use super::start::SetLogLevel;
 use super::systemd::Systemd;
 use crate::alerts::LinkKey;
-use crate::config::{Checked, ForwardSettings, Loaded, load};
+use crate::config::{Checked, FleetStore, ForwardSettings, Loaded, load};
 use crate::engine::{Effects, Engine, Event, Reply};
 use crate::model::Batch;
 use crate::notify::{HeartbeatSettings, Plots};
@@ -91,6 +91,8 @@ pub(super) struct Shell {
     pub declarations: Vec<Declaration>,
     pub switchboard: watch::Sender<Arc<Switchboard>>,
     pub table: Arc<Table>,
+    /// The fleet's store as it was configured at the start.
+    pub store: Option<FleetStore>,
     pub about: watch::Sender<Arc<About>>,
     pub delivery: watch::Sender<Arc<Delivery>>,
     pub projections: watch::Sender<Arc<Vec<Projection>>>,
@@ -134,7 +136,14 @@ impl Shell {
                 let entries = output.checkpoint.map(|checkpoint| (output.key, Some(checkpoint))).into_iter().collect();
                 self.handle(Event::Samples(output.batch), entries).await;
             }
-            Input::Event(event) => self.handle(event, Vec::new()).await,
+            Input::Event(event) => {
+                let is_back = matches!(event, Event::StoreReach(true));
+                self.handle(event, Vec::new()).await;
+                if is_back {
+                    // What it has now, be it the same as before.
+                    self.table_changed(Arc::clone(&self.table)).await;
+                }
+            }
             Input::Table(table) => self.table_changed(table).await,
             Input::Ask(ask) => self.answer(ask).await,
             Input::Deadline => self.deadline().await,
@@ -249,7 +258,7 @@ impl Shell {
     async fn table_changed(&mut self, table: Arc<Table>) {
         self.table = Arc::clone(&table);
         self.show_switches();
-        self.handle(Event::StoreChanged(table.switches.clone()), Vec::new()).await;
+        self.handle(Event::StoreChanged(table.tables()), Vec::new()).await;
     }
 
     fn show_switches(&self) {
@@ -288,6 +297,12 @@ impl Shell {
             }
         }
         let answer = match loaded.checked {
+            Some(checked) if checked.store != self.store => {
+                let text =
+                    "`store` is another one than the daemon runs with: restart it to change the store".to_owned();
+                self.not_taken(&text);
+                Err(text)
+            }
             Some(checked) => {
                 let text = loaded.sources.first().map(|source| source.text.clone()).unwrap_or_default();
                 self.adopt(&checked, receivers, text).await;
@@ -296,9 +311,7 @@ impl Shell {
             None => {
                 let errors: Vec<_> = loaded.problems.into_iter().filter(|p| p.severity == Severity::Error).collect();
                 let text = render_problems(&errors);
-                self.telemetry.set(Metric::ConfigLastReloadSuccessful, &[], 0.0);
-                self.about.send_modify(|about| Arc::make_mut(about).config_problem = Some(text.clone()));
-                tracing::error!(errors = errors.len(), "the configuration was not taken; the one before stays in use");
+                self.not_taken(&text);
                 Err(text)
             }
         };
@@ -306,6 +319,12 @@ impl Shell {
         if let Some(reply) = reply {
             drop(reply.send(answer));
         }
+    }
+
+    fn not_taken(&self, text: &str) {
+        self.telemetry.set(Metric::ConfigLastReloadSuccessful, &[], 0.0);
+        self.about.send_modify(|about| Arc::make_mut(about).config_problem = Some(text.to_owned()));
+        tracing::error!("the configuration was not taken; the one before stays in use");
     }
 
     async fn adopt(&mut self, checked: &Checked, receivers: Receivers, config_text: String) {

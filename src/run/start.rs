@@ -9,12 +9,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
+use super::fleet::{self, Carrier};
 use super::forward;
 use super::jobs::{Checkpoints, Jobs, LOGS, LogOutput, Tools};
 use super::link_key::link_key;
 use super::own::{self, OwnMetrics};
-use super::perform::{Performer, Work};
-use super::plan::{Plan, plan, receivers};
+use super::perform::{Performer, Stores, Work};
+use super::plan::{Plan, fleet_host, plan, receivers};
 use super::plots::plots;
 use super::remotes::Remotes;
 use super::shell::{Inputs, Reading, Shell, tell_taken};
@@ -31,7 +32,7 @@ use crate::notify;
 use crate::project;
 use crate::serve::{self, About, Ask, Parts, ServeError, Shared, Switchboard};
 use crate::signals::scrape;
-use crate::store::{Embedded, Store, StoreError};
+use crate::store::{Embedded, Etcd, EtcdSettings, Store, StoreError, Table};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Timestamp};
 use crate::yaml::render_problems;
@@ -93,12 +94,38 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let folder = folder.unwrap_or_else(|| default_data_dir(&DiskFiles));
     let address = args.listen.clone().unwrap_or_else(|| checked.serve.listen.to_string());
     let opened = Journal::open(&folder)?;
-    let store = Embedded::open(&folder.join("switches"))?;
+    let store = open_store(&checked, &folder, clock, &telemetry)?;
     let listener = TcpListener::bind(&address).await;
     let listener = listener.map_err(|error| ServeError::Listen { address: address.clone(), error })?;
     announce(&checked, &folder, &listener, args.config.as_deref());
     let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text };
     daemon.run(&checked).await
+}
+
+/// Where switches are kept.
+enum Opening {
+    Own(Embedded),
+    Fleet(Etcd),
+}
+
+impl Opening {
+    fn watch(&self) -> watch::Receiver<Arc<Table>> {
+        match self {
+            Opening::Own(store) => store.watch(),
+            Opening::Fleet(store) => store.watch(),
+        }
+    }
+}
+
+/// Opens the store that the configuration names. A fleet's is not waited for.
+fn open_store(checked: &Checked, folder: &Path, clock: Clock, telemetry: &Telemetry) -> Result<Opening, StoreError> {
+    let Some(fleet) = &checked.store else {
+        return Embedded::open(&folder.join("switches"), &net::host_name()).map(Opening::Own);
+    };
+    let settings = EtcdSettings { host: fleet_host(fleet), ..fleet.etcd.clone() };
+    tracing::info!(endpoints = ?settings.endpoints, host = settings.host, zone = fleet.zone, "switches are kept in etcd");
+    let cache = folder.join("switches").join("fleet.json");
+    Ok(Opening::Fleet(Etcd::open(settings, Some(cache), clock, telemetry.clone())))
 }
 
 fn announce(checked: &Checked, folder: &Path, listener: &TcpListener, config: Option<&Path>) {
@@ -122,7 +149,7 @@ struct Daemon {
     telemetry: Telemetry,
     folder: PathBuf,
     opened: Opened,
-    store: Embedded,
+    store: Opening,
     listener: TcpListener,
     watched: Vec<PathBuf>,
     config_text: String,
@@ -187,6 +214,8 @@ impl Daemon {
         let forwarder = notify::Forwarder::new(clock, telemetry.clone());
         let (forwarding_in, forwarding_out) = watch::channel(Arc::new(checked.forwarding.clone()));
         let (heartbeat_in, heartbeat_out) = mpsc::channel(1);
+        let (store, carrier, session) = stores(store, &senders, &telemetry);
+        let fleet_events = senders.events.clone();
         let performer = Performer {
             journal: Arc::new(Mutex::new(journal)),
             store,
@@ -224,6 +253,7 @@ impl Daemon {
             tokio::spawn(files::watch(watched_out, senders.reloads.clone())),
             tokio::spawn(signals(senders.reloads, senders.stop)?),
         ];
+        let carried = carrier.map(|carrier| tokio::spawn(carrier.run()));
         let tools = Tools {
             clock,
             telemetry: telemetry.clone(),
@@ -260,6 +290,7 @@ impl Daemon {
             declarations,
             switchboard: switchboard_in,
             table,
+            store: checked.store.clone(),
             about: about_in,
             delivery: delivery_in,
             projections: projections_in,
@@ -276,8 +307,14 @@ impl Daemon {
             started: now,
             set_log_level: args.set_log_level,
         };
+        if let Some(session) = session.clone() {
+            tokio::spawn(fleet::tell(session, fleet_events));
+        }
         shell.run(inputs).await;
-        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        tasks.iter().chain(&carried).for_each(tokio::task::JoinHandle::abort);
+        if let Some(session) = session {
+            session.leave().await;
+        }
         Ok(())
     }
 }
@@ -299,7 +336,7 @@ struct Senders {
     work: mpsc::Sender<Work>,
 }
 
-fn channels(store: &Embedded) -> (Senders, Inputs, mpsc::Receiver<Work>) {
+fn channels(store: &Opening) -> (Senders, Inputs, mpsc::Receiver<Work>) {
     let (batches_in, batches) = mpsc::channel(limits::ENGINE_QUEUE);
     let (logs_in, logs) = mpsc::channel(limits::ENGINE_QUEUE);
     let (events_in, events) = mpsc::channel(limits::ENGINE_QUEUE);
@@ -321,6 +358,18 @@ fn channels(store: &Embedded) -> (Senders, Inputs, mpsc::Receiver<Work>) {
     (senders, Inputs { batches, logs, events, asks, table: store.watch(), reloads, loaded, stop }, work)
 }
 
+/// The way to the store, and of a fleet's what carries there and the session itself.
+fn stores(opening: Opening, senders: &Senders, telemetry: &Telemetry) -> (Stores, Option<Carrier>, Option<Etcd>) {
+    match opening {
+        Opening::Own(store) => (Stores::Own(store), None, None),
+        Opening::Fleet(store) => {
+            let (events, work) = (senders.events.clone(), senders.work.clone());
+            let (courier, carrier) = fleet::courier(store.clone(), events, work, telemetry.clone());
+            (Stores::Fleet(courier), Some(carrier), Some(store))
+        }
+    }
+}
+
 /// The audit log; a daemon whose disk does not take one still looks after its host.
 fn audit_log(folder: &Path) -> Option<Arc<Mutex<AuditLog>>> {
     match AuditLog::open(&folder.join("audit.jsonl")) {
@@ -335,15 +384,22 @@ fn audit_log(folder: &Path) -> Option<Arc<Mutex<AuditLog>>> {
 /// What was kept over the restart: for the engine, and the checkpoints of log jobs.
 async fn remembered(
     opened: Opened,
-    store: &Embedded,
+    store: &Opening,
     snapshot_path: &Path,
 ) -> Result<(Journal, BTreeMap<String, serde_json::Value>, Restored), RunError> {
     let (checkpoints, entries) = opened.state.into_iter().partition(|(key, _)| key.starts_with(LOGS));
+    // A fleet's store may be away: the journal has what the engine needs of it.
+    let (switches, decisions) = match store {
+        Opening::Own(store) => {
+            (store.watch().borrow().switches.clone(), store.decisions(limits::DECISIONS_KEPT).await?)
+        }
+        Opening::Fleet(_) => Default::default(),
+    };
     let restored = Restored {
         entries,
         last_alive: opened.last_written_millis.map(Timestamp::from_millis),
-        switches: store.watch().borrow().switches.clone(),
-        decisions: store.decisions(limits::DECISIONS_KEPT).await?,
+        switches,
+        decisions,
         series: tokio::fs::read(snapshot_path).await.ok(),
     };
     Ok((opened.journal, checkpoints, restored))

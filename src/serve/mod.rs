@@ -17,6 +17,7 @@ mod grpc;
 mod guard;
 mod haproxy;
 mod limits;
+mod measure;
 mod ofrep;
 mod orders;
 mod page;
@@ -34,7 +35,8 @@ mod wrap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use axum::http::{HeaderMap, StatusCode, header, request};
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header, request};
 use regex::Regex;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
@@ -141,6 +143,17 @@ impl<S: Sync> axum::extract::FromRequestParts<S> for Kill {
     async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Kill, StatusCode> {
         parts.extensions.get::<Kill>().cloned().ok_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
+}
+
+/// An answer whose body is known whole.
+type Whole = axum::http::Response<Bytes>;
+
+/// Such an answer in JSON.
+fn whole_json(code: StatusCode, body: impl Into<Bytes>) -> Whole {
+    let mut answer = Whole::new(body.into());
+    *answer.status_mut() = code;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
 }
 
 /// Whether the asker has this entity already.

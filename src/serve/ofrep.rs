@@ -31,7 +31,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::value::{Value, bucket, fnv};
-use super::{Flag, Kill, Shared, Switchboard, fresh, stream};
+use super::{Flag, Kill, Shared, Switchboard, Whole, fresh, stream, whole_json};
 use crate::rng::Rng;
 use crate::telemetry::Metric;
 use crate::yaml::nearest;
@@ -48,8 +48,11 @@ pub(super) fn routes() -> Router<Shared> {
         .route(STREAM, get(events))
 }
 
-/// The answers for one state of the switches, by key.
-pub(super) struct Answers(BTreeMap<String, Answer>);
+/// The answers for one state of the switches, by key, and that state's tag.
+pub(super) struct Answers {
+    by_key: BTreeMap<String, Answer>,
+    etag: Option<HeaderValue>,
+}
 
 struct Answer {
     form: Form,
@@ -98,7 +101,7 @@ impl Answers {
                 }
             }
         }
-        Answers(answers)
+        Answers { by_key: answers, etag: HeaderValue::from_str(&board.etag()).ok() }
     }
 }
 
@@ -194,28 +197,26 @@ fn targeting_key(body: &[u8]) -> Result<Option<std::borrow::Cow<'_, str>>, Strin
 }
 
 async fn single(State(shared): State<Shared>, Path(key): Path<String>, body: Bytes) -> Response {
-    evaluate(&shared, &key, &body)
+    evaluate(&shared, &key, &body).map(Into::into)
 }
 
 /// Answers one evaluation.
-pub(super) fn evaluate(shared: &Shared, key: &str, body: &[u8]) -> Response {
+pub(super) fn evaluate(shared: &Shared, key: &str, body: &[u8]) -> Whole {
     let targeting_key = match targeting_key(body) {
         Ok(key) => key,
         Err(details) => {
             let body = json!({ "key": key, "errorCode": "PARSE_ERROR", "errorDetails": details });
-            return (StatusCode::BAD_REQUEST, axum::Json(body)).into_response();
+            return whole_json(StatusCode::BAD_REQUEST, body.to_string());
         }
     };
-    let board = Arc::clone(&shared.switchboard.borrow());
+    let board = shared.switchboard.borrow();
     let answers = board.ofrep.get(|| Answers::of(&board));
-    let Some(answer) = answers.0.get(key) else { return unknown(&board, key) };
+    let Some(answer) = answers.by_key.get(key) else { return unknown(&board, key) };
     let counter = || shared.telemetry.counter(Metric::FlagEvaluations, &[("switch", key)]);
     answer.counter.get_or_init(counter).fetch_add(1, Ordering::Relaxed);
-    let mut response = Response::new(answer.body(targeting_key.as_deref(), || draw(shared)).into());
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(etag) = HeaderValue::from_str(&board.etag()) {
-        headers.insert(header::ETAG, etag);
+    let mut response = whole_json(StatusCode::OK, answer.body(targeting_key.as_deref(), || draw(shared)));
+    if let Some(etag) = &answers.etag {
+        response.headers_mut().insert(header::ETAG, etag.clone());
     }
     response
 }
@@ -225,12 +226,12 @@ fn draw(shared: &Shared) -> f64 {
     Rng::seeded(shared.draws.fetch_add(1, Ordering::Relaxed)).unit()
 }
 
-fn unknown(board: &Switchboard, key: &str) -> Response {
+fn unknown(board: &Switchboard, key: &str) -> Whole {
     let known = board.flags.keys().map(|name| name.as_str());
     let hint = nearest(key, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
     let details = format!("no switch `{key}` is declared in brownout.yaml{hint}");
     let body = json!({ "key": key, "errorCode": "FLAG_NOT_FOUND", "errorDetails": details });
-    (StatusCode::NOT_FOUND, axum::Json(body)).into_response()
+    whole_json(StatusCode::NOT_FOUND, body.to_string())
 }
 
 async fn bulk(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
@@ -251,7 +252,7 @@ async fn bulk(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> 
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response();
     }
     let mut text = String::from("{\"flags\":[");
-    for (index, answer) in board.ofrep.get(|| Answers::of(&board)).0.values().enumerate() {
+    for (index, answer) in board.ofrep.get(|| Answers::of(&board)).by_key.values().enumerate() {
         if index > 0 {
             text.push(',');
         }
@@ -287,7 +288,7 @@ mod tests {
 
     fn answer(key: &str, targeting_key: Option<&str>) -> Json {
         let answers = Answers::of(&sample());
-        let body = answers.0.get(key).map(|answer| answer.body(targeting_key, || 0.2));
+        let body = answers.by_key.get(key).map(|answer| answer.body(targeting_key, || 0.2));
         body.map_or(Json::Null, |body| serde_json::from_slice(&body).expect("JSON"))
     }
 
@@ -318,8 +319,8 @@ mod tests {
         assert_eq!(answer("nothing", None), Json::Null);
         assert_eq!(answer("quiet", None), Json::Null, "nothing is limited");
         // A provider that wants a float takes no integer.
-        assert!(Answers::of(&sample()).0["checkout.float"].body(None, || 0.0).starts_with(b"{\"key\""));
-        let text = String::from_utf8(Answers::of(&sample()).0["checkout.float"].body(None, || 0.0).to_vec());
+        assert!(Answers::of(&sample()).by_key["checkout.float"].body(None, || 0.0).starts_with(b"{\"key\""));
+        let text = String::from_utf8(Answers::of(&sample()).by_key["checkout.float"].body(None, || 0.0).to_vec());
         assert!(text.expect("text").contains("\"value\":40.0"));
     }
 
@@ -350,7 +351,7 @@ mod tests {
         let mut board = sample();
         let flag = board.get("search").expect("a switch").clone();
         board.flags.insert(crate::model::SwitchName::new("recs.depth").expect("a name"), flag);
-        let body = Answers::of(&board).0["recs.depth"].body(None, || 0.0);
+        let body = Answers::of(&board).by_key["recs.depth"].body(None, || 0.0);
         assert_eq!(serde_json::from_slice::<Json>(&body).expect("JSON")["value"], 2.5);
     }
 

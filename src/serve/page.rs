@@ -1,4 +1,4 @@
-//! The status page: three embedded files that need nothing from the network, and the one call that feeds them.
+//! The status page: embedded files that need nothing from the network, and the one call that feeds them.
 
 use std::sync::Arc;
 
@@ -19,6 +19,10 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/graph", get(page))
         .route("/app.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/app.css"))))
         .route("/app.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/app.js"))))
+        .route(
+            "/switches.js",
+            get(async || asset("text/javascript; charset=utf-8", include_str!("assets/switches.js"))),
+        )
         .route("/icon.svg", get(async || asset("image/svg+xml", include_str!("assets/icon.svg"))))
         .route("/api/v1/status/overview", get(overview))
 }

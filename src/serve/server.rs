@@ -6,16 +6,16 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, Request, Response, StatusCode, header};
+use axum::http::{Method, Request, Response, StatusCode, Uri, header};
 use axum::middleware;
 use axum::routing::{get, post};
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -148,40 +148,106 @@ impl Front {
     }
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, std::convert::Infallible>> + Send>>;
+/// A body that is known whole, or one that the router writes.
+enum Reply {
+    Whole(Option<Bytes>),
+    Routed(Body),
+}
 
-impl hyper::service::Service<Request<Incoming>> for Front {
-    type Response = Response<Body>;
-    type Error = std::convert::Infallible;
-    type Future = Answer;
+impl hyper::body::Body for Reply {
+    type Data = Bytes;
+    type Error = axum::Error;
 
-    fn call(&self, mut request: Request<Incoming>) -> Answer {
-        let Some(hot) = self.hot(&request) else {
-            request.extensions_mut().insert(self.kill.clone());
-            return Box::pin(self.app.call(request));
-        };
-        let shared = self.shared.clone();
-        Box::pin(async move {
-            let (parts, body) = request.into_parts();
-            let Ok(body) = whole(body).await else {
-                let mut response = Response::new(Body::from("the body is too long or was cut off\n"));
-                *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-                return Ok(response);
-            };
-            let path = parts.uri.path();
-            Ok(match hot {
-                Hot::Evaluate => ofrep::evaluate(&shared, path.strip_prefix(ofrep::SINGLE).unwrap_or(path), &body),
-                Hot::Acquire => enforced::acquire(&shared, enforced::path_name(path).unwrap_or(path), &body),
-            })
-        })
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match &mut *self {
+            Reply::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Reply::Routed(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Reply::Whole(bytes) => bytes.is_none(),
+            Reply::Routed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Reply::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Reply::Routed(body) => body.size_hint(),
+        }
     }
 }
 
-async fn whole(body: Incoming) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
-    if hyper::body::Body::is_end_stream(&body) {
-        return Ok(Bytes::new());
+type Routing = <TowerToHyperService<Router> as hyper::service::Service<Request<Incoming>>>::Future;
+
+/// An answer in the making.
+enum Answering {
+    /// A hot call, while its body is read.
+    Hot {
+        shared: Shared,
+        uri: Uri,
+        hot: Hot,
+        body: Incoming,
+        read: Bytes,
+    },
+    Routed(Pin<Box<Routing>>),
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Reply>, std::convert::Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let (shared, uri, hot, body, read) = match &mut *self {
+            Answering::Routed(routing) => {
+                return routing.as_mut().poll(context).map_ok(|response| response.map(Reply::Routed));
+            }
+            Answering::Hot { shared, uri, hot, body, read } => (shared, uri, hot, body, read),
+        };
+        while !body.is_end_stream() {
+            let data = match ready!(Pin::new(&mut *body).poll_frame(context)) {
+                None => break,
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                Some(Err(_)) => return Poll::Ready(Ok(cut_off())),
+            };
+            if read.len() + data.len() > limits::HTTP_REQUEST_BYTES {
+                return Poll::Ready(Ok(cut_off()));
+            }
+            // Nearly always all of it comes at once, and nothing is copied.
+            *read = if read.is_empty() { data } else { [&read[..], &data[..]].concat().into() };
+        }
+        let path = uri.path();
+        Poll::Ready(Ok(match hot {
+            Hot::Evaluate => ofrep::evaluate(shared, path.strip_prefix(ofrep::SINGLE).unwrap_or(path), read),
+            Hot::Acquire => enforced::acquire(shared, enforced::path_name(path).unwrap_or(path), read),
+        }
+        .map(|bytes| Reply::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))))
     }
-    Ok(Limited::new(body, limits::HTTP_REQUEST_BYTES).collect().await?.to_bytes())
+}
+
+fn cut_off() -> Response<Reply> {
+    let mut response = Response::new(Reply::Whole(Some(Bytes::from_static(b"the body is too long or was cut off\n"))));
+    *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+    response
+}
+
+impl hyper::service::Service<Request<Incoming>> for Front {
+    type Response = Response<Reply>;
+    type Error = std::convert::Infallible;
+    type Future = Answering;
+
+    fn call(&self, mut request: Request<Incoming>) -> Answering {
+        let Some(hot) = self.hot(&request) else {
+            request.extensions_mut().insert(self.kill.clone());
+            return Answering::Routed(Box::pin(self.app.call(request)));
+        };
+        let (parts, body) = request.into_parts();
+        Answering::Hot { shared: self.shared.clone(), uri: parts.uri, hot, body, read: Bytes::new() }
+    }
 }
 
 fn router(shared: Shared) -> Router {

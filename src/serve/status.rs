@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::measure;
 use crate::engine::{DialPicture, LadderPicture, Picture, RolloutPicture, ScalePicture};
 use crate::model::Labels;
 use crate::rules::{
-    ActiveAlert, AlertState, ConditionStatus, Evaluation, Finding, GroupStatus, RuleId, RuleSpec, RuleStatus, RuleType,
+    ActiveAlert, AlertState, ConditionStatus, Evaluation, Finding, GroupStatus, Part, Query, RuleId, RuleSpec,
+    RuleStatus, RuleType,
 };
 use crate::series::View;
 use crate::switches::{DialSource, Mode};
@@ -107,12 +109,16 @@ fn rule(rule: &RuleStatus, explain: &Explain<'_>) -> Value {
 
 fn conditions(rule: &RuleStatus) -> Vec<Value> {
     let parts = rule.spec.asked();
-    rule.conditions.iter().zip(parts).map(|(status, (part, _))| condition(status, part.name())).collect()
+    rule.conditions.iter().zip(parts).map(|(status, (part, query))| condition(status, &part, query)).collect()
 }
 
-fn condition(status: &ConditionStatus, name: &str) -> Value {
+fn condition(status: &ConditionStatus, part: &Part, query: &Query) -> Value {
+    let sides = measure::sides(&query.expr);
+    let (measure, set_point) = sides.map_or((None, None), |(measure, point)| (Some(measure), Some(point)));
     json!({
-        "part": name,
+        "part": part.name(),
+        "measure": measure,
+        "set_point": set_point,
         "expression": &*status.query,
         "truth": status.condition.as_ref().map_or("not evaluated", |condition| condition.truth.as_str()),
         "value": status.condition.as_ref().and_then(|condition| condition.value).filter(|value| value.is_finite()),
@@ -182,7 +188,10 @@ pub(super) fn ladders(picture: &Picture, switch: &str) -> Vec<Value> {
 fn ladder(picture: &Picture, ladder: &LadderPicture) -> Value {
     let status =
         picture.groups.iter().flat_map(|group| &group.rules).find(|rule| rule.id.to_string() == ladder.rule.rule);
+    let seconds = |span: std::time::Duration| span.as_secs_f64();
+    let levels = &ladder.rule.ladder.levels;
     json!({
+        "rule": ladder.rule.rule,
         "title": ladder.rule.title,
         "mode": ladder.rule.mode.as_str(),
         "scope": ladder.rule.scope,
@@ -192,7 +201,7 @@ fn ladder(picture: &Picture, ladder: &LadderPicture) -> Value {
         "quiet_needed_seconds": ladder.ladder.quiet_needed().as_secs_f64(),
         "next_climb": ladder.next_climb.map(Timestamp::to_rfc3339),
         "min_hold_seconds": ladder.rule.ladder.min_hold.as_secs_f64(),
-        "level_for_seconds": ladder.rule.ladder.levels.iter().map(|level| level.hold.as_secs_f64()).collect::<Vec<_>>(),
+        "level_for_seconds": levels.iter().map(|level| seconds(level.hold)).collect::<Vec<_>>(),
         "conditions": status.map(conditions).unwrap_or_default(),
     })
 }
@@ -212,6 +221,7 @@ pub(super) fn dials(picture: &Picture, switch: &str) -> Vec<Value> {
 fn dial(picture: &Picture, dial: &DialPicture) -> Value {
     let finite = |value: f64| Some(value).filter(|value| value.is_finite());
     let mut value = json!({
+        "rule": dial.rule.rule,
         "title": dial.rule.title,
         "mode": dial.rule.mode.as_str(),
         "scope": dial.rule.scope,
@@ -224,6 +234,7 @@ fn dial(picture: &Picture, dial: &DialPicture) -> Value {
     if let DialSource::Law(settings) = &dial.rule.source {
         value["law"] = json!(settings.law.as_str());
         value["objective_seconds"] = json!(settings.objective);
+        value["shares"] = json!(settings.levels);
     }
     if let Some(view) = &dial.view {
         value["view"] = json!({
@@ -253,6 +264,7 @@ pub(super) fn rollouts(picture: &Picture, switch: &str) -> Vec<Value> {
 fn rollout(picture: &Picture, rollout: &RolloutPicture) -> Value {
     let step = |(share, hold): &(f64, std::time::Duration)| json!({ "share": share, "seconds": hold.as_secs_f64() });
     json!({
+        "rule": rollout.rule.rule,
         "title": rollout.rule.title,
         "mode": rollout.rule.mode.as_str(),
         "version": rollout.rule.version,

@@ -109,6 +109,12 @@ async fn the_hot_calls_and_the_router_answer_alike() {
         let answer = server.ask("POST", &format!("{evaluate}{path}"), headers, body).await;
         assert!(answer.contains(expected), "{path} {headers}{body}: {answer}");
     }
+    // A body that comes in pieces.
+    let pieces = "POST /ofrep/v1/evaluate/flags/related HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
+                  c\r\n{\"context\":{\r\n19\r\n\"targetingKey\":\"user-1\"}}\r\n0\r\n\r\n";
+    let mut answer = String::new();
+    server.send(pieces).await.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.contains("\"reason\":\"SPLIT\""), "{answer}");
     let foreign = "POST /ofrep/v1/evaluate/flags/recs HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
     let mut answer = String::new();
     server.send(foreign).await.read_to_string(&mut answer).await.expect("an answer");

@@ -1,47 +1,67 @@
-//! The shared config store that holds the switches: [`Store`], and its embedded implementation for one host.
+//! The shared config store that holds the switches: [`Store`], and who implements it.
+//!
+//! | store | for whom |
+//! | --- | --- |
+//! | [`Embedded`] | one host: a file in its data directory, a fleet of one |
+//! | [`Etcd`] | a fleet: records, presence and votes in etcd |
+//! | [`Memory`] | simulations: a fleet in one process, with faults |
 //!
 //! A store keeps records and their order; it knows nothing of why they change. Readers never wait for it: they read the
-//! latest [`Table`] from memory.
+//! latest [`Table`] from memory, and [`Reach`] says whether that is stale. One suite of tests (`contract`) says what all of them promise.
 
+#[cfg(test)]
+mod contract;
 mod embedded;
+mod error;
+mod etcd;
+mod memory;
+mod table;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::sync::watch;
 
 pub use embedded::Embedded;
+pub use error::StoreError;
+pub use etcd::{Etcd, EtcdSettings};
+pub use memory::{Memory, World};
+pub use table::{Mine, Reach, Table};
 
-use crate::model::SwitchName;
-use crate::switches::{Decision, Record, Write};
+use crate::switches::{Census, Decision, HandOver, Term, Write};
 
-/// All switches at one revision of the store.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Table {
-    /// Grows with every write; never goes back, over restarts too.
-    pub revision: u64,
-    pub switches: BTreeMap<SwitchName, Record>,
-}
-
-/// Why the store did not take a write.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Somebody else wrote the switch since.
-    #[error("switch {name} is at revision {found}, not {expected}")]
-    Conflict { name: SwitchName, expected: u64, found: u64 },
-    #[error("store {path}: cannot {action}: {error}")]
-    Io { path: std::path::PathBuf, action: &'static str, error: std::io::Error },
-}
-
-/// A store of switches.
+/// A store of switches, as one host sees it.
 pub trait Store {
     /// The table as it is now, and whenever it changes. The value is always durable already.
     fn watch(&self) -> watch::Receiver<Arc<Table>>;
 
-    /// Writes one record if the switch still has the revision that the writer saw, and waits until it is durable.
+    /// Writes one record if the switch still has the revision that the writer saw, and, when the write is made in an
+    /// office, if that has not ended; waits until it is durable. A write whose answer was lost may have been made:
+    /// writing the same again is no conflict.
     fn compare_and_put(&self, write: Write) -> impl Future<Output = Result<Arc<Table>, StoreError>> + Send;
 
     /// The latest decisions that were stored, oldest first.
     fn decisions(&self, most: usize) -> impl Future<Output = Result<Vec<Decision>, StoreError>> + Send;
+
+    /// Everybody's presence and votes. The host that counts always has them; others may know only who counts when the
+    /// fleet is large.
+    fn census(&self) -> watch::Receiver<Arc<Census>>;
+
+    /// The office of this host while it is elected to count.
+    fn term(&self) -> watch::Receiver<Option<Term>>;
+
+    /// Whether the table follows the store.
+    fn reach(&self) -> watch::Receiver<Reach>;
+
+    /// Says something of this host. It is gone with the host; what was said last is kept here, and said again when the
+    /// store is back, so this never waits.
+    fn put_mine(&self, mine: Mine);
+
+    /// Puts or removes a key of the outbox, in the office that it names.
+    fn hand_over(&self, what: HandOver) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// What the outbox holds: what the host that counts has to see to, also what one before it left undone.
+    fn outbox(&self) -> impl Future<Output = Result<BTreeMap<String, Value>, StoreError>> + Send;
 }

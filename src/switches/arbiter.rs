@@ -12,18 +12,22 @@ use serde_json::Value;
 use super::SwitchKind;
 use super::audit::Audited;
 use super::dial::{Dial, DialRule};
+use super::fleet::Quorum;
 use super::freeze::{Freeze, Freezes};
 use super::guards::{Guards, HOUR, HeldBack};
-use super::ladder::{Ladder, LadderMemory, LadderSettings, Move, Truth};
+use super::ladder::{Ladder, LadderMemory, LadderSettings, Move, Said, Truth};
 use super::rollout::{Rollout, RolloutRule};
 use super::scale::{ScaleCall, ScaleRule, ScaleSettings, ScaleVerdict};
-use super::state::{Actor, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
+use super::state::{Actor, Agreement, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
 use crate::limits;
 use crate::model::SwitchName;
 use crate::time::{Timestamp, format_duration};
 
-pub use commands::FreezeRequest;
+pub use commands::{FreezeRequest, PinRequest, Refused};
 use dials::Dials;
+pub(super) use dials::{joined, tells};
+use shared::audited;
+pub(super) use shared::{Opinion, Role, SharedRule};
 
 /// How long a write that failed waits before it is given again.
 const WRITE_RETRY: Duration = Duration::from_secs(1);
@@ -39,10 +43,13 @@ pub struct LadderRule {
     pub ladder: LadderSettings,
     /// One a level, in the order of the rule.
     pub expressions: Vec<String>,
+    /// The same of the levels' `clear.when`.
+    pub clear_expressions: Vec<Option<String>>,
     pub recover_expression: Option<String>,
     pub mode: Mode,
     /// `host`, `zone` or `fleet`.
     pub scope: String,
+    pub quorum: Quorum,
     /// Requests below which the conditions say nothing.
     pub min_samples: u32,
 }
@@ -65,37 +72,15 @@ pub struct Judged {
     pub value: Option<f64>,
 }
 
-/// A person's wish for a switch.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PinRequest {
-    pub switch: String,
-    pub level: String,
-    pub until: Timestamp,
-    pub reason: String,
-    pub by: String,
-}
-
-/// Why a person's wish was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error("there is no switch `{0}`; declared are: {1}")]
-    UnknownSwitch(String, String),
-    #[error("switch `{switch}` has no level `{level}`; {help}")]
-    BadLevel { switch: String, level: String, help: String },
-    #[error("a pin needs a reason: say why, for whoever finds it later")]
-    NoReason,
-    #[error("a pin must end in the future, within {}", format_duration(limits::PIN_TIME))]
-    BadEnd,
-    #[error("switch `{0}` is not pinned")]
-    NotPinned(String),
-    #[error("nothing is frozen")]
-    NotFrozen,
-    #[error("frozen by the file `freeze` in the data directory: remove it")]
-    FrozenByFile,
-    #[error("no rule leads a rollout of a switch `{0}`")]
-    NoRollout(String),
-    #[error("rollout `{switch}`: {help}")]
-    BadWord { switch: String, help: String },
+/// The conditions of a `degrade` rule as they were judged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LadderJudged {
+    /// In the order of the rule.
+    pub levels: Vec<Judged>,
+    /// The levels' `clear.when`, as many as there are levels; `None` where a level has none.
+    pub clears: Vec<Option<Judged>>,
+    /// `recover.when`, where the rule has one.
+    pub recover: Option<Judged>,
 }
 
 /// The state of all switches, and of the rules that move them.
@@ -117,6 +102,13 @@ pub struct Switches {
     dials: Dials,
     freezes: Freezes,
     audit: Vec<Audited>,
+    role: Role,
+    /// The votes behind what is being decided.
+    agreement: Option<Agreement>,
+    /// Switches that the fleet or the zone has degraded, as this host knows.
+    degraded_in_fleet: BTreeSet<SwitchName>,
+    /// Rules of scope `host` that the fleet does not let degrade this host, too.
+    withheld: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -125,6 +117,8 @@ struct Arm {
     ladder: Ladder,
     /// Since when no condition has had data.
     silent_since: Option<Timestamp>,
+    /// What the conditions gave last: the levels' in order.
+    values: Vec<Option<f64>>,
 }
 
 impl Switches {
@@ -147,7 +141,7 @@ impl Switches {
                 Some(memory) => Ladder::restored(rule.ladder.clone(), memory),
                 None => Ladder::new(rule.ladder.clone(), now),
             };
-            self.ladders.insert(rule.rule.clone(), Arm { rule, ladder, silent_since: None });
+            self.ladders.insert(rule.rule.clone(), Arm { rule, ladder, silent_since: None, values: Vec::new() });
         }
         let mut before = std::mem::take(&mut self.scales);
         for settings in settings.scales {
@@ -179,18 +173,24 @@ impl Switches {
 
     /// Brings the asks of one switch in line with its rules' ladders.
     fn reconcile(&mut self, now: Timestamp, name: &SwitchName) -> Option<Write> {
+        if self.role.is_desk() {
+            return None;
+        }
         let declaration = self.declarations.get(name)?;
         if declaration.kind != SwitchKind::Feature {
             return self.reconcile_value(now, name);
         }
         let mut asks = BTreeMap::new();
         let record = self.records.get(name)?;
-        for arm in self.ladders.values().filter(|arm| arm.rule.switch == *name && arm.rule.mode == Mode::Enforce) {
+        let enforced = |arm: &&Arm| arm.rule.switch == *name && arm.rule.mode == Mode::Enforce;
+        for arm in self.ladders.values().filter(enforced).filter(|arm| self.asks_here(&arm.rule.rule, &arm.rule.scope))
+        {
             let depth = arm.ladder.memory().depth.min(declaration.ladder.len() - 1);
             if depth > 0 {
                 let since = arm.ladder.memory().moved;
                 let fresh = || Ask {
                     level: declaration.ladder[depth].clone(),
+                    value: None,
                     since,
                     reason: "remembered over a restart".into(),
                 };
@@ -201,8 +201,9 @@ impl Switches {
         // A law that walks this ladder asks again at its next sample; until then it asks for what it did.
         for (rule, ask) in &record.asks {
             let dial = self.dials.rules.get(rule).map(|dial| dial.rule());
-            if dial.is_some_and(|dial| dial.switch == *name && dial.mode == Mode::Enforce)
-                && declaration.depth(&ask.level).is_some()
+            if dial.is_some_and(|dial| {
+                dial.switch == *name && dial.mode == Mode::Enforce && self.asks_here(rule, &dial.scope)
+            }) && declaration.depth(&ask.level).is_some()
             {
                 asks.insert(rule.clone(), ask.clone());
             }
@@ -243,17 +244,21 @@ impl Switches {
         self.unwritten.insert(name.clone(), now + WRITE_RETRY);
     }
 
-    /// Takes the judgement of a `degrade` rule: its levels in order, then `recover.when` when it has one.
-    pub fn judge(&mut self, now: Timestamp, rule: &str, levels: &[Judged], recover: Option<Judged>) -> Option<Write> {
+    /// Takes the judgement of a `degrade` rule.
+    pub fn judge(&mut self, now: Timestamp, rule: &str, judged: &LadderJudged) -> Option<Write> {
+        let (levels, recover) = (&judged.levels, judged.recover);
         let arm = self.ladders.get_mut(rule)?;
         let declaration = self.declarations.get(&arm.rule.switch)?;
         let truths: Vec<Truth> = levels.iter().map(|judged| judged.truth).collect();
-        let recover_truth = recover.map_or(Truth::Unknown, |judged| judged.truth);
-        let before = arm.ladder.memory().clone();
-        let step = arm.ladder.judge(now, &truths, recover_truth);
-        let blind = truths.iter().chain(recover.map(|_| &recover_truth)).all(|truth| *truth == Truth::Unknown);
+        let said = |judged: &Option<Judged>| judged.map_or(Truth::Unknown, |judged| judged.truth);
+        let clears: Vec<Truth> = judged.clears.iter().map(said).collect();
+        let (before, quiet_needed) = (arm.ladder.memory().clone(), arm.ladder.quiet_needed());
+        let step = arm.ladder.judge(now, Said { levels: &truths, clears: &clears, recover: said(&recover) });
+        let others = judged.clears.iter().flatten().chain(&recover).map(|judged| judged.truth);
+        let blind = truths.iter().copied().chain(others).all(|truth| truth == Truth::Unknown);
         arm.silent_since = if blind { arm.silent_since.or(Some(now)) } else { None };
-        let restored = step.is_none() && arm.restore_after_silence(now, declaration.on_silence);
+        arm.values = levels.iter().map(|judged| judged.value).collect();
+        let restored = step.is_none() && arm.after_silence(now, declaration.on_silence);
         if *arm.ladder.memory() != before {
             self.touched.insert(ladder_key(rule));
         }
@@ -266,12 +271,15 @@ impl Switches {
                 (to, expression, levels[level].value, why)
             }
             Some(Move::Up { to }) => {
-                let expression = match &arm.rule.recover_expression {
-                    Some(expression) => expression.clone(),
-                    None => "no level's condition is true".to_owned(),
+                let left = arm.rule.ladder.levels.iter().position(|level| level.depth == before.depth);
+                let own = left.and_then(|at| Some((at, arm.rule.clear_expressions.get(at)?.as_ref()?)));
+                let (expression, by) = match (own, &arm.rule.recover_expression) {
+                    (Some((at, expression)), _) => (expression.clone(), judged.clears.get(at).copied().flatten()),
+                    (None, Some(expression)) => (expression.clone(), recover),
+                    (None, None) => ("no level's condition is true".to_owned(), None),
                 };
-                let quiet = format_duration(arm.rule.ladder.recover_for);
-                let value = recover.and_then(|judged| judged.value);
+                let quiet = format_duration(quiet_needed);
+                let value = by.and_then(|judged| judged.value);
                 let why = format!("quiet for {quiet}: {expression}{}", value_words(value));
                 (to, expression, value, why)
             }
@@ -316,7 +324,11 @@ impl Switches {
                 mode,
                 revision: 0,
                 scope,
+                votes: None,
             });
+            return None;
+        }
+        if !self.asks_here(rule, &scope) {
             return None;
         }
         self.ask_for(now, rule, &name, depth, actor, why, &scope)
@@ -342,7 +354,7 @@ impl Switches {
         if depth == 0 {
             asks.remove(rule);
         } else {
-            asks.insert(rule.to_owned(), Ask { level, since: now, reason: why.clone() });
+            asks.insert(rule.to_owned(), Ask { level, value: None, since: now, reason: why.clone() });
         }
         self.settle_scoped(now, name, by, why, scope.to_owned())
     }
@@ -387,8 +399,8 @@ impl Switches {
             let (from, wanted) = (record.level.clone(), declaration.ladder[asked].clone());
             let (switch, mode) = (name.to_string(), Mode::Observe);
             let reason = format!("{}; {reason}", held.words());
-            let (by, scope) = (by.clone(), scope.clone());
-            self.remember(Decision { switch, at: now, from, to: wanted, by, reason, mode, revision: 0, scope });
+            let (by, scope, votes) = (by.clone(), scope.clone(), self.agreement.clone());
+            self.remember(Decision { switch, at: now, from, to: wanted, by, reason, mode, revision: 0, scope, votes });
         }
         let record = self.records.get_mut(name)?;
         let expected = record.revision;
@@ -397,12 +409,13 @@ impl Switches {
             let from = std::mem::replace(&mut record.level, to.clone());
             record.since = now;
             let (switch, mode, revision) = (name.to_string(), Mode::Enforce, record.revision);
-            let decision = Decision { switch, at: now, from, to, by, reason, mode, revision, scope };
+            let votes = self.agreement.clone();
+            let decision = Decision { switch, at: now, from, to, by, reason, mode, revision, scope, votes };
             record.decision = Some(decision.clone());
             self.remember(decision);
         }
         let record = self.records.get(name)?.clone();
-        Some(Write::here(name.clone(), record, expected))
+        Some(Write::at(self.role.place(), name.clone(), record, expected))
     }
 
     fn degraded_by_rules(&self, but: &SwitchName) -> usize {
@@ -465,8 +478,16 @@ impl Switches {
     }
 
     fn remember(&mut self, decision: Decision) {
+        if self.role.is_desk() && decision.mode == Mode::Enforce {
+            // It is one when the store has it: see `adopt`.
+            return;
+        }
+        self.audit.push(audited(&decision));
+        self.note(decision);
+    }
+
+    fn note(&mut self, decision: Decision) {
         self.decided += 1;
-        self.audit.push(Audited::Decision { decision: decision.clone(), votes: (1, 1) });
         if self.decisions.len() >= limits::DECISIONS_KEPT {
             self.decisions.pop_front();
         }
@@ -490,7 +511,8 @@ impl Switches {
             Some(declaration.depth_of(&declaration.value(self.records.get(name))) > 0)
         };
         let beside = &self.scales.get(rule)?.settings().beside;
-        let degraded = beside.iter().any(|name| degraded(name).unwrap_or(false));
+        let degraded =
+            beside.iter().any(|name| self.degraded_in_fleet.contains(name) || degraded(name).unwrap_or(false));
         let scale = self.scales.get_mut(rule)?;
         let before = scale.memory().clone();
         scale.verify(now, found);
@@ -512,6 +534,7 @@ impl Switches {
             mode: call.mode,
             revision: call.generation,
             scope: "fleet".into(),
+            votes: None,
         });
         Some(call).filter(|call| call.mode == Mode::Enforce)
     }
@@ -630,7 +653,8 @@ impl Switches {
         for name in due {
             self.unwritten.insert(name.clone(), now + WRITE_RETRY);
             let expected = self.stored.get(&name).copied().unwrap_or(0);
-            writes.extend(self.records.get(&name).map(|r| Write::here(name.clone(), r.clone(), expected)));
+            let place = self.role.place();
+            writes.extend(self.records.get(&name).map(|r| Write::at(place, name.clone(), r.clone(), expected)));
         }
         self.retry_held_back(now, writes);
         let frozen = self.freezes.now().is_some();
@@ -720,15 +744,17 @@ impl Switches {
 }
 
 impl Arm {
-    /// With `on_silence: restore`, a rung up for every such time without any data.
-    fn restore_after_silence(&mut self, now: Timestamp, on_silence: OnSilence) -> bool {
-        let OnSilence::Restore(after) = on_silence else { return false };
-        let long = self.silent_since.is_some_and(|since| now.since(since) >= after);
-        if !long || self.ladder.memory().depth == 0 {
+    /// With `on_silence: restore`, a rung up for every such time without any data; with `degrade`, all the way down.
+    fn after_silence(&mut self, now: Timestamp, on_silence: OnSilence) -> bool {
+        let (OnSilence::Restore(after) | OnSilence::Degrade(after)) = on_silence else { return false };
+        let deepest = self.rule.ladder.levels.iter().map(|level| level.depth).max().unwrap_or(0);
+        let depth = self.ladder.memory().depth;
+        let to = if matches!(on_silence, OnSilence::Degrade(_)) { deepest } else { depth.saturating_sub(1) };
+        if to == depth || self.silent_since.is_none_or(|since| now.since(since) < after) {
             return false;
         }
         let mut memory = self.ladder.memory().clone();
-        memory.depth -= 1;
+        memory.depth = to;
         (memory.moved, memory.quiet_since) = (now, None);
         self.ladder = Ladder::restored(self.rule.ladder.clone(), memory);
         self.silent_since = Some(now);
@@ -764,5 +790,6 @@ mod dial_tests;
 mod dials;
 #[cfg(test)]
 mod random_tests;
+mod shared;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::control::{ControlMemory, ControlSettings, ControlView, Controller, Published, Sample};
+use super::fleet::Quorum;
 use super::state::Mode;
 use super::value::{percent, short};
 use crate::model::SwitchName;
@@ -29,6 +30,7 @@ pub struct DialRule {
     pub mode: Mode,
     /// `host`, `zone` or `fleet`.
     pub scope: String,
+    pub quorum: Quorum,
 }
 
 /// Where the value comes from.
@@ -105,6 +107,17 @@ impl Dial {
     /// The inside of the law.
     pub fn view(&self) -> Option<ControlView> {
         self.law.as_ref().map(Controller::view)
+    }
+
+    /// What the law steers and what it aims for: the use of the capacity and its target, or the latency and its set point
+    /// in seconds. Without a sample the measure is unknown; where an expression gives the value there is no law.
+    pub fn steers(&self) -> Option<(Option<f64>, f64)> {
+        let (view, settings) = (self.view()?, self.law.as_ref()?.settings());
+        let (measure, set_point) = match settings.law.by_latency() {
+            true => (self.measured.latency, settings.set_point),
+            false => (Some(view.used), view.target),
+        };
+        Some((measure.filter(|_| view.silent <= 0.0), set_point))
     }
 
     /// What the inputs gave last.

@@ -5,12 +5,14 @@
 //! 1. Down: the deepest level whose `when` has been true for its `for` is deeper than now: go there at once.
 //! 2. Up: it has been quiet for `recover.for`, and the last move was at least `min_hold` ago: go one rung up; the quiet
 //!    time starts again for the next rung. Quiet means that `recover.when` is true (without one: that the `when` of the
-//!    present level is false), and that no condition of the present level or a deeper one is true.
+//!    present level is false), and that no condition of the present level or a deeper one is true. A level's own
+//!    `clear.when` and `clear.for` stand in place of `recover.when` and `recover.for` for the step up from that level.
 //! 3. Otherwise hold. A condition without data, or one that failed, is neither true nor quiet: its own clock starts
 //!    again, and the ladder does not move up.
 //!
-//! When a climb is undone within `recover.for` plus `min_hold` (the same trouble is back), the next quiet time is twice
-//! as long, up to eight times `recover.for`; a full recovery that lasts that long brings it back.
+//! When a climb is undone within the quiet time of the level that is fallen to plus `min_hold` (the same trouble is
+//! back), the next quiet time is twice as long, up to eight times; a full recovery that lasts as long as the longest
+//! quiet time of the rule has grown brings it back.
 //!
 //! A restart goes on from [`LadderMemory`]; no clock starts again.
 
@@ -30,6 +32,16 @@ pub struct Level {
     pub depth: usize,
     /// How long its condition must have been true.
     pub hold: Duration,
+    pub clear: Clear,
+}
+
+/// What a level says itself about the step up from it; what it does not say comes from `recover`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Clear {
+    /// Whether it has a `clear.when`.
+    pub has_when: bool,
+    /// `clear.for`.
+    pub hold: Option<Duration>,
 }
 
 /// A `degrade` rule as its ladder sees it.
@@ -50,6 +62,17 @@ pub enum Truth {
     False,
     /// Its series are gone, or it failed.
     Unknown,
+}
+
+/// What all conditions of a rule say now.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// One a level, in the order of the rule.
+    pub levels: &'a [Truth],
+    /// The levels' `clear.when` in the same order; what stands where a level has none is not looked at.
+    pub clears: &'a [Truth],
+    /// `recover.when`; not looked at without one.
+    pub recover: Truth,
 }
 
 /// What survives a restart.
@@ -119,9 +142,19 @@ impl Ladder {
         }
     }
 
-    /// The quiet time that the next rung up needs.
+    /// The quiet time that the next rung up needs; of a healthy ladder, the one that makes relapses forgotten.
     pub fn quiet_needed(&self) -> Duration {
-        self.settings.recover_for * (1 << self.memory.relapses).min(LONGEST_BACK_OFF)
+        let first = match self.memory.depth {
+            0 => (self.settings.levels.iter()).map(|level| self.quiet_of(level.depth)).max(),
+            depth => Some(self.quiet_of(depth)),
+        };
+        first.unwrap_or(self.settings.recover_for) * (1 << self.memory.relapses).min(LONGEST_BACK_OFF)
+    }
+
+    /// The quiet time of a level without relapses.
+    fn quiet_of(&self, depth: usize) -> Duration {
+        let own = self.settings.levels.iter().find(|level| level.depth == depth);
+        own.and_then(|level| level.clear.hold).unwrap_or(self.settings.recover_for)
     }
 
     /// The earliest time of the next rung up if it stays quiet; `None` while it is not quiet or already healthy.
@@ -130,17 +163,17 @@ impl Ladder {
         Some((quiet + self.quiet_needed()).max(self.memory.moved + self.settings.min_hold))
     }
 
-    /// Takes one judgement: the truth of each level in order, and of `recover.when` (ignored without one).
-    pub fn judge(&mut self, now: Timestamp, levels: &[Truth], recover: Truth) -> Option<Move> {
-        for (since, truth) in self.memory.true_since.iter_mut().zip(levels) {
+    /// Takes one judgement.
+    pub fn judge(&mut self, now: Timestamp, said: Said<'_>) -> Option<Move> {
+        for (since, truth) in self.memory.true_since.iter_mut().zip(said.levels) {
             *since = if *truth == Truth::True { since.or(Some(now)) } else { None };
         }
         if let Some((to, level)) = self.deepest_held(now).filter(|(to, _)| *to > self.memory.depth) {
-            self.fell(now);
+            self.fell(now, to);
             self.moved_to(now, to);
             return Some(Move::Down { to, level });
         }
-        let quiet = self.is_quiet(levels, recover);
+        let quiet = self.is_quiet(said);
         self.memory.quiet_since = if quiet { self.memory.quiet_since.or(Some(now)) } else { None };
         if self.memory.depth == 0 {
             self.forgive(now);
@@ -173,13 +206,16 @@ impl Ladder {
             .max()
     }
 
-    fn is_quiet(&self, levels: &[Truth], recover: Truth) -> bool {
-        let here_or_deeper = || self.settings.levels.iter().zip(levels).filter(|(l, _)| l.depth >= self.memory.depth);
+    fn is_quiet(&self, said: Said<'_>) -> bool {
+        let with_truth = || self.settings.levels.iter().zip(said.levels);
+        let here_or_deeper = || with_truth().filter(|(level, _)| level.depth >= self.memory.depth);
         let none = |bad: fn(Truth) -> bool| !here_or_deeper().any(|(_, truth)| bad(*truth));
-        if self.settings.has_recover {
-            recover == Truth::True && none(|truth| truth == Truth::True)
-        } else {
-            none(|truth| truth != Truth::False)
+        let here = self.settings.levels.iter().position(|level| level.depth == self.memory.depth);
+        let own = here.filter(|at| self.settings.levels[*at].clear.has_when);
+        let own = own.map(|at| said.clears.get(at).copied().unwrap_or(Truth::Unknown));
+        match own.or(self.settings.has_recover.then_some(said.recover)) {
+            Some(clear) => clear == Truth::True && none(|truth| truth == Truth::True),
+            None => none(|truth| truth != Truth::False),
         }
     }
 
@@ -190,8 +226,8 @@ impl Ladder {
     }
 
     /// A fall soon after a climb is a relapse.
-    fn fell(&mut self, now: Timestamp) {
-        let soon = self.settings.recover_for + self.settings.min_hold;
+    fn fell(&mut self, now: Timestamp, to: usize) {
+        let soon = self.quiet_of(to) + self.settings.min_hold;
         if self.memory.climbed.is_some_and(|climbed| now.since(climbed) < soon) {
             self.memory.relapses = (self.memory.relapses + 1).min(LONGEST_BACK_OFF.ilog2());
         }
@@ -221,9 +257,13 @@ mod tests {
         Timestamp::from_millis(s * 1000)
     }
 
+    fn level(depth: usize, clear: Clear) -> Level {
+        Level { depth, hold: secs(5), clear }
+    }
+
     fn settings(has_recover: bool) -> LadderSettings {
         LadderSettings {
-            levels: vec![Level { depth: 1, hold: secs(5) }, Level { depth: 2, hold: secs(5) }],
+            levels: vec![level(1, Clear::default()), level(2, Clear::default())],
             has_recover,
             recover_for: secs(60),
             min_hold: secs(30),
@@ -232,8 +272,18 @@ mod tests {
 
     /// Feeds one judgement a second and lists the moves with their times.
     fn moves(ladder: &mut Ladder, from: i64, to: i64, levels: [Truth; 2], recover: Truth) -> Vec<(i64, usize)> {
+        moves_clearing(ladder, (from, to), levels, [U, U], recover)
+    }
+
+    fn moves_clearing(
+        ladder: &mut Ladder,
+        (from, to): (i64, i64),
+        levels: [Truth; 2],
+        clears: [Truth; 2],
+        recover: Truth,
+    ) -> Vec<(i64, usize)> {
         (from..to)
-            .filter_map(|s| match ladder.judge(at(s), &levels, recover)? {
+            .filter_map(|s| match ladder.judge(at(s), Said { levels: &levels, clears: &clears, recover })? {
                 Move::Down { to, .. } | Move::Up { to } => Some((s, to)),
             })
             .collect()
@@ -284,6 +334,54 @@ mod tests {
     }
 
     #[test]
+    fn a_level_clears_by_its_own_condition_and_time() {
+        let mut own = settings(true);
+        own.levels[1].clear = Clear { has_when: true, hold: Some(secs(200)) };
+        let mut ladder = Ladder::new(own, at(0));
+        assert_eq!(moves_clearing(&mut ladder, (0, 10), [T, T], [F, F], F), [(5, 2)]);
+        assert_eq!(
+            moves_clearing(&mut ladder, (10, 1000), [F, F], [F, F], T),
+            [],
+            "`recover` does not speak for a level with a clear of its own"
+        );
+        assert_eq!(moves_clearing(&mut ladder, (1000, 1100), [F, F], [F, U], T), [], "no data is not good news");
+        assert_eq!(moves_clearing(&mut ladder, (1100, 1300), [F, T], [F, T], T), [], "a contradiction is not quiet");
+        assert_eq!(ladder.quiet_needed(), secs(200));
+        assert_eq!(moves_clearing(&mut ladder, (1300, 1600), [F, F], [F, T], F), [(1500, 1)]);
+        assert_eq!(ladder.quiet_needed(), secs(60), "the next level has none: `recover` speaks again");
+        assert_eq!(moves_clearing(&mut ladder, (1600, 1700), [F, F], [F, T], F), []);
+        assert_eq!(moves_clearing(&mut ladder, (1700, 1800), [F, F], [F, F], T), [(1760, 0)]);
+    }
+
+    #[test]
+    fn what_a_clear_does_not_say_comes_from_recover() {
+        let of = |has_recover, clear: Clear| {
+            let mut own = settings(has_recover);
+            own.levels[0].clear = clear;
+            let mut ladder = Ladder::new(own, at(0));
+            moves_clearing(&mut ladder, (0, 10), [T, F], [F, F], F);
+            moves_clearing(&mut ladder, (10, 500), [F, F], [T, F], F)
+        };
+        let (only_for, only_when) =
+            (Clear { has_when: false, hold: Some(secs(90)) }, Clear { has_when: true, hold: None });
+        assert_eq!(of(false, only_for.clone()), [(100, 0)], "quiet is the level's `when` being false");
+        assert_eq!(of(true, only_for), [], "quiet is `recover.when`");
+        assert_eq!(of(true, only_when), [(70, 0)]);
+    }
+
+    #[test]
+    fn a_relapse_is_measured_by_the_quiet_time_of_its_level() {
+        let mut own = settings(true);
+        own.levels[0].clear.hold = Some(secs(300));
+        let mut ladder = Ladder::new(own, at(0));
+        moves(&mut ladder, 0, 10, [T, F], F);
+        assert_eq!(moves(&mut ladder, 10, 311, [F, F], T), [(310, 0)]);
+        moves(&mut ladder, 311, 500, [F, F], T);
+        assert_eq!(moves(&mut ladder, 500, 510, [T, F], F), [(505, 1)]);
+        assert_eq!(ladder.quiet_needed(), secs(600), "the same trouble is back within 330 s");
+    }
+
+    #[test]
     fn a_relapse_doubles_the_quiet_time_and_a_lasting_recovery_forgives_it() {
         let mut ladder = Ladder::new(settings(true), at(0));
         moves(&mut ladder, 0, 10, [T, F], F);
@@ -304,7 +402,8 @@ mod tests {
             let text = serde_json::to_string(crashed.memory()).expect("json");
             crashed = Ladder::restored(settings(true), serde_json::from_str(&text).expect("json"));
             let now = at(s as i64);
-            assert_eq!(whole.judge(now, levels, *recover), crashed.judge(now, levels, *recover), "at {s}");
+            let said = Said { levels, clears: &[], recover: *recover };
+            assert_eq!(whole.judge(now, said), crashed.judge(now, said), "at {s}");
         }
     }
 }

@@ -14,6 +14,7 @@ mod arbiter;
 mod audit;
 mod control;
 mod dial;
+mod fleet;
 mod freeze;
 mod guards;
 mod ladder;
@@ -23,15 +24,19 @@ mod state;
 mod value;
 mod votes;
 
-pub use arbiter::{FreezeRequest, Judged, LadderRule, PinRequest, Refused, Settings, Switches};
+pub use arbiter::{FreezeRequest, Judged, LadderJudged, LadderRule, PinRequest, Refused, Settings, Switches};
 pub use audit::Audited;
 pub use control::{ControlMemory, ControlSettings, ControlView, Law, Published};
 pub use dial::{Dial, DialRule, DialSource, Measured};
+pub use fleet::{
+    Asked, DECISION_LIFE, Fleet, FleetPicture, HostPicture, Quorum, RulePicture, Told, VotePicture, ZonesNeeded,
+    share_out,
+};
 pub use freeze::{Freeze, Freezes};
 pub use guards::{Guards, HeldBack};
-pub use ladder::{Ladder, LadderMemory, LadderSettings, Level, Move, Truth};
+pub use ladder::{Clear, Ladder, LadderMemory, LadderSettings, Level, Move, Said, Truth};
 pub use rollout::{Compare, Evidence, Rollout, RolloutMemory, RolloutRule, RolloutWord};
 pub use scale::{ScaleCall, ScaleMemory, ScaleRule, ScaleSettings, ScaleVerdict};
-pub use state::{Actor, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
+pub use state::{Actor, Agreement, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
 pub use value::{LimitUnit, RolloutState, SwitchKind, SwitchValue, read_share};
-pub use votes::{Census, Member, Place, Term, Vote};
+pub use votes::{Census, FleetSettings, HandOver, Member, Place, Tables, Term, Vote};

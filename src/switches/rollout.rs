@@ -147,6 +147,24 @@ impl Rollout {
         &self.memory
     }
 
+    /// Whether this is where it is.
+    pub(super) fn is_at(&self, state: RolloutState, step: usize, version: &str) -> bool {
+        (self.memory.state, self.memory.step, self.memory.version.as_deref().unwrap_or_default())
+            == (state, step, version)
+    }
+
+    /// What another host that led it until now would remember.
+    pub(super) fn memory_at(
+        state: RolloutState,
+        step: usize,
+        version: &str,
+        since: Timestamp,
+        why: String,
+    ) -> RolloutMemory {
+        let (failing_since, silent_since) = (None, None);
+        RolloutMemory { version: Some(version.to_owned()), state, step, since, failing_since, silent_since, why }
+    }
+
     /// What the expressions said last.
     pub fn evidence(&self) -> &Evidence {
         &self.last

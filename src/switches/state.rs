@@ -69,6 +69,8 @@ pub enum OnSilence {
     Hold,
     /// Back to healthy, one rung at a time, after this long without a judgement.
     Restore(Duration),
+    /// To the deepest level after this long without a judgement: what nobody watches gives least.
+    Degrade(Duration),
 }
 
 /// Whether a rule acts or only says what it would do.
@@ -93,7 +95,11 @@ impl Mode {
 /// What one rule asks of a switch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ask {
+    /// The value as a text; of a feature, the level.
     pub level: String,
+    /// Of other kinds than features, in the records of a fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<SwitchValue>,
     pub since: Timestamp,
     pub reason: String,
 }
@@ -126,6 +132,18 @@ pub enum Actor {
     System,
 }
 
+/// The votes that a decision of a fleet or a zone rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// How many hosts voted for it or for a worse value.
+    pub agreed: u32,
+    /// Of how many that run the rule; hosts that vanished lately are among them.
+    pub of: u32,
+    /// The names of a few of those that voted for it.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+}
+
 /// One change of a switch, or one that would have been made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
@@ -140,6 +158,9 @@ pub struct Decision {
     /// The switch's revision that this decision led to; 0 for one that was only observed.
     pub revision: u64,
     pub scope: String,
+    /// Where hosts voted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub votes: Option<Agreement>,
 }
 
 /// A switch in the store. Applications read `level`.
@@ -162,6 +183,9 @@ pub struct Record {
     /// The decision that led to `level`; `None` while it is at its beginning.
     #[serde(default)]
     pub decision: Option<Decision>,
+    /// Of what rules of a fleet decided: nobody stands for it after this time, unless it is renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Record {
@@ -176,6 +200,7 @@ impl Record {
             asks: BTreeMap::new(),
             pin: None,
             decision: None,
+            expires_at: None,
         }
     }
 }
@@ -194,8 +219,13 @@ pub struct Write {
 }
 
 impl Write {
-    /// A write that speaks for the whole of this store, under nobody's office.
+    /// A write that speaks for the whole of the store, under nobody's office.
     pub fn here(name: SwitchName, record: Record, expected: u64) -> Write {
-        Write { name, place: Place::default(), record, term: None, expected }
+        Write::at(Place::Fleet, name, record, expected)
+    }
+
+    /// A write under nobody's office.
+    pub fn at(place: Place, name: SwitchName, record: Record, expected: u64) -> Write {
+        Write { name, place, record, term: None, expected }
     }
 }

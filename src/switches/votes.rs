@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::state::Record;
 use super::value::SwitchValue;
 use crate::model::SwitchName;
 use crate::time::Timestamp;
@@ -17,6 +18,32 @@ pub enum Place {
     Zone(String),
     #[default]
     Fleet,
+}
+
+/// The records of a shared store, at one of its revisions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tables {
+    pub revision: u64,
+    pub fleet: BTreeMap<SwitchName, Record>,
+    /// By zone.
+    pub zones: BTreeMap<String, BTreeMap<SwitchName, Record>>,
+}
+
+impl Tables {
+    /// Those of a store that knows no zones.
+    pub fn of_one(revision: u64, fleet: BTreeMap<SwitchName, Record>) -> Tables {
+        Tables { revision, fleet, zones: BTreeMap::new() }
+    }
+}
+
+/// What a host must know of itself to be one of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetSettings {
+    /// Unique in the fleet.
+    pub host: String,
+    pub zone: String,
+    /// Of the daemon.
+    pub version: String,
 }
 
 /// A host's presence; it is gone with the host's lease.
@@ -72,4 +99,15 @@ pub struct Term {
     pub key: String,
     /// The revision at which the key was made; a later office has a greater one.
     pub number: u64,
+}
+
+/// One key of the outbox: what a side effect needs so that another host can go on with it. The store takes it only under
+/// the office it names; what depends on it (a scale call) is sent after it was taken, and not at all when it was refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HandOver {
+    /// Below `outbox/`.
+    pub id: String,
+    /// `None`: nothing is left to do.
+    pub state: Option<serde_json::Value>,
+    pub term: Term,
 }

@@ -389,7 +389,9 @@ impl Fields<'_> {
                 None => format!("known here: {}", known.join(", ")),
             };
             let place = Place { file: Arc::clone(file), span: span.clone() };
-            problems.push(place.error(format!("unknown field `{key}` in {name}"), Some(help)));
+            let mut problem = place.error(format!("unknown field `{key}` in {name}"), Some(help));
+            problem.severity = problem.file.unknown_fields;
+            problems.push(problem);
         }
     }
 

@@ -10,12 +10,19 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 pub struct SourceFile {
     pub name: String,
     pub text: String,
+    /// How bad it is that the file has a field that nobody knows.
+    pub unknown_fields: Severity,
 }
 
 impl SourceFile {
     /// A file of this name with this text.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<SourceFile> {
-        Arc::new(SourceFile { name: name.into(), text: text.into() })
+        Arc::new(SourceFile { name: name.into(), text: text.into(), unknown_fields: Severity::Error })
+    }
+
+    /// The same, but a field that nobody knows is only warned of: the file may be for a newer version.
+    pub fn tolerant(name: impl Into<String>, text: impl Into<String>) -> Arc<SourceFile> {
+        Arc::new(SourceFile { name: name.into(), text: text.into(), unknown_fields: Severity::Warning })
     }
 
     /// Line and column of a byte offset, both from 1; the column counts characters.

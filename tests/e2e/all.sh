@@ -13,6 +13,12 @@ if ! cmp -s requirements.txt "$venv/requirements.txt"; then
   cp requirements.txt "$venv/requirements.txt"
 fi
 
+# The plant stands beside the daemon; cargo builds it with the tests.
+if [ ! -x "${BROWNOUT_PLANT:-$(dirname "$BROWNOUT_BIN")/examples/plant}" ]; then
+  echo "no plant beside the daemon: cargo build --example plant, with the daemon's profile"
+  exit 1
+fi
+
 failed=0
 run() {
   local began=$SECONDS
@@ -23,12 +29,19 @@ run() {
 run loop.py --trials 5
 run logline.py --lines 25
 run crash.py --kills 8
+run patience.py --prometheus
+run kills.py --kills 12
+run crashes_compared.py --times 3
 run reload.py
 run amtool.py
 run forward.py
 run receivers.py --alerts 30 --rate 2 --slack 1000
 run dashboards.py
 run clients.py --trials 10
+run closed_loop.py --short
+run evaluations.py --check
+run guards.py
+run acts.py
 run query.py
 run remote.py
 exit "$failed"

@@ -1,7 +1,8 @@
 """The status page in a real browser (Chromium, headless), light and dark, at a desk's and a phone's width.
 
 The daemon behind it has everything that the page shows: switches that are healthy, degraded and pinned, a pending and a firing
-alert, probes up and down, a log with hostile text in its labels, decisions, a scale rule. The pictures are for a person to look
+alert, probes up and down, a log with hostile text in its labels, decisions, a scale rule, a dimmer that moves under load (shop.py),
+the limit behind it and a rollout. The pictures are for a person to look
 at; what a program can check is checked here: the texts, that nothing is wider than the screen, that no hostile text became
 markup, that the console is empty, and that nothing was asked from elsewhere.
 
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 
+import acts
 import peers
 from peers import Checks
 
@@ -37,10 +39,15 @@ logs:
     read_from: start
     metrics:
       - {{counter: app_errors_total, match: 'ERROR user=(?P<user>\\S+)', labels: {{user: "{{{{user}}}}"}}}}
+scrape_configs:
+  - {{job_name: shop, static_configs: [{{targets: ["127.0.0.1:{shop}"]}}]}}
 rule_files: [rules.yaml]
 switches:
   recommendations: {{feature: [full, cached, "off"], description: "personalised recommendations"}}
-  related_items: {{feature: [full, fewer, "off"], description: "the row below an article"}}
+  previews: {{feature: [full, fewer, "off"], description: "pictures in the lists"}}
+  related_items: {{dimmer: {{}}, description: "the row below an article"}}
+  checkout: {{limit: {{unit: in_flight, min: 4}}, description: "requests that are let in"}}
+  new_search: {{rollout: {{}}}}
   search_suggestions: {{feature: ["on", "off"], description: "completions while typing"}}
 actions: {{mode: enforce}}
 webhooks:
@@ -68,7 +75,7 @@ groups:
           - {level: cached, when: 'probe_success{job="links"} == 0'}
           - {level: "off", when: 'avg(probe_success{job="links"}) == 0', for: 5s}
         recover: {when: 'probe_success{job="links"} == 1', for: 30s}
-      - degrade: related_items
+      - degrade: previews
         levels: [{level: fewer, when: 'probe_success{job="links"} == 0', for: 1s}]
       - degrade: search_suggestions
         levels: [{level: "off", when: 'node_load1 > 1000'}]
@@ -80,7 +87,7 @@ groups:
         max: 10
         cooldown: 1m
         webhook: asg
-"""
+""" + acts.DIM.split("rules:\n")[1] + acts.ROLLOUT.replace("VERSION", "v2").replace("50%, for: 4s", "50%, for: 10m")
 
 
 class Browser:
@@ -184,8 +191,23 @@ class Browser:
 EXPECTED = [
     "Brownout", "alerts firing", "switches degraded", "recommendations", "personalised recommendations", "cached", "pinned by dana",
     "deployment of the new cache", "ServiceDown", "does not answer", "critical", "runbook", "ManyErrorsOfOneUser", "pending", "links", "web", "up", "down", "lines/s",
-    "search_suggestions", "scale checkout", "related_items", "checkout", "CPU busy", "Memory used",
+    "search_suggestions", "scale checkout", "related_items", "previews", "rules by ff+lim", "requests/s at", "leads a rollout of v2", "checkout", "CPU busy", "Memory used",
 ]
+
+
+def drawn(checks, browser):
+    """Measure, set point and switch are drawn on one time axis, for each kind."""
+    for name, captions in (
+        ("related_items", ["use of the capacity", "related_items: share with the optional part", "set point", "now"]),
+        ("checkout", ["requests in flight", "checkout: limit", "limit"]),
+        ("new_search", ["new_search: share on the new version"]),
+        ("recommendations", ["probe_success{job=\"links\"}", "recommendations: level", "cached"]),
+    ):
+        words = browser.value(f"document.querySelector('[data-switch=\"{name}\"] svg')?.textContent") or ""
+        lines = browser.value(f"document.querySelectorAll('[data-switch=\"{name}\"] svg path').length")
+        checks.check(f"{name} is drawn with what it goes by", all(caption in words for caption in captions) and lines >= 3, (words, lines))
+    marks = browser.value("document.querySelectorAll('[data-switch=\"related_items\"] svg .mark').length")
+    checks.check("each decision is marked", marks > 0, marks)
 
 
 def look(checks, browser, agent, folder):
@@ -201,7 +223,8 @@ def look(checks, browser, agent, folder):
                 checks.check("the page shows everything", not missing, (missing, text))
                 checks.check("hostile text is shown as text", HOSTILE[:40] in text and "taken" not in browser.value("document.title"), text)
                 scripts = browser.value("document.scripts.length + document.querySelectorAll('main img').length")
-                checks.check("hostile text did not become markup", scripts == 1, scripts)
+                checks.check("hostile text did not become markup", scripts == 2, scripts)
+                drawn(checks, browser)
             wide = browser.value("document.documentElement.scrollWidth - innerWidth")
             checks.check(f"nothing is wider than the screen ({which})", wide <= 0, f"{wide} px")
     for which, dark in (("rules-desk-light", False), ("rules-desk-dark", True)):
@@ -262,16 +285,21 @@ def main():
     args.folder.mkdir(parents=True, exist_ok=True)
     checks, home = Checks(), pathlib.Path(tempfile.mkdtemp(prefix="brownout-page-"))
     (home / "app.log").write_text(f"ERROR user={HOSTILE}\nERROR user=anna\n")
-    service, hooks = peers.TcpService(), peers.Webhooks(peers.Events())
-    config = CONFIG.format(up=service.port, down=peers.free_port(), log=home / "app.log", hooks=hooks.port)
+    service, hooks, shop = peers.TcpService(), peers.Webhooks(peers.Events()), acts.Shop()
+    config = CONFIG.format(up=service.port, down=peers.free_port(), log=home / "app.log", hooks=hooks.port, shop=shop.port)
     agent = peers.Agent(config, RULES, folder=home)
     browser = Browser()
+    shop.say(f"agent?port={agent.port}")
     try:
         peers.wait_for("both alerts", lambda: {a["state"] for a in agent.get("/api/v1/alerts")["data"]["alerts"]} == {"firing", "pending"})
         pin = {"level": "cached", "for": "2h", "reason": "deployment of the new cache", "by": "dana"}
         answer = agent.post("/api/v1/switches/recommendations/pin", pin)
         checks.check("the pin is taken", answer["status"] == "success", answer)
-        time.sleep(20)
+        time.sleep(12)
+        shop.say("load?rate=200")
+        time.sleep(25)
+        shop.say("load?rate=120")
+        time.sleep(15)
         look(checks, browser, agent, args.folder)
         pinned_by_hand(checks, browser, agent, args.folder)
         checks.check("the console is empty", not browser.problems, browser.problems[:5])
@@ -284,6 +312,7 @@ def main():
         browser.end()
         agent.stop()
         service.kill()
+        shop.end()
     checks.close()
 
 

@@ -120,7 +120,12 @@ class Webhooks:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, *_):
+                # Daemons are killed in the middle of requests.
+                pass
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -286,6 +291,12 @@ class Agent:
     def query(self, expression):
         from urllib.parse import quote
         return self.get("/api/v1/query?query=" + quote(expression))["data"]["result"]
+
+    def push(self, rules):
+        """A rule file is pushed: written, and taken into use."""
+        (self.folder / "rules.yaml").write_text(rules)
+        request = urllib.request.Request(self.url + "/-/reload", method="POST", data=b"")
+        assert urllib.request.urlopen(request, timeout=10).status == 200
 
     def post(self, path, body=None, method="POST"):
         request = urllib.request.Request(self.url + path, method=method, data=json.dumps(body).encode() if body is not None else b"", headers={"content-type": "application/json"})

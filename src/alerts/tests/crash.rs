@@ -56,7 +56,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 
 fn fast(resolve_wait: bool, by_name: bool, flapping: bool) -> Settings {
     let mut settings = settings();
-    let email = IntegrationSpec { name: "email[0]".to_owned(), send_resolved: false, max_alerts: 0 };
+    let email = IntegrationSpec { name: "email[0]".to_owned(), send_resolved: false, max_alerts: 0, rate_limit: None };
     settings.receivers[0].integrations.push(email);
     let (window, repeat, longest) = (secs(30), secs(20), secs(60));
     settings.flapping = flapping.then_some(FlapSettings { count: 2, window, repeat, longest });

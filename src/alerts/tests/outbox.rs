@@ -113,7 +113,7 @@ fn a_firing_message_that_may_have_been_seen_comes_before_its_end() {
 }
 
 #[test]
-fn what_was_certainly_never_told_is_dropped_with_its_end() {
+fn what_was_refused_is_dropped_with_its_end() {
     let mut bench = Bench::new();
     bench.submit(0, "1", "+!a");
     bench.due(0);
@@ -132,7 +132,7 @@ fn what_was_certainly_never_told_is_dropped_with_its_end() {
     bench.submit(21, "6", "+a +!b");
     bench.submit(22, "7", "+a -!b");
     bench.tell(23, "5", Outcome::Accepted);
-    assert_eq!(bench.due(23), ["7 +a"]);
+    assert_eq!(bench.due(23), ["7 +a -b"], "b waited behind another, and was never tried");
     assert_eq!(bench.outbox.counts().replaced, 3);
 }
 
@@ -271,4 +271,132 @@ fn what_helps_nobody_any_more_is_dropped_and_counted() {
     bench.submit(0, "2", "+!a");
     bench.outbox.keep_only(|receiver, integration| (receiver, integration) == ("r", "email[0]"));
     assert_eq!((bench.outbox.len(), bench.outbox.counts().orphaned), (0, 1));
+}
+
+/// A script for a lane or several of a receiver with a rate limit. Each step is a second and what happens then:
+/// `g1 +!a` a message is decided (its id counts from 1), `ok 1` and `retry 1` what came of one, `crash`, and after `>`
+/// what is sent.
+fn paced(limit: (usize, u64), script: &[&str]) -> OutboxCounts {
+    let limits = || {
+        let limit = RateLimit { notifications: limit.0, every: secs(limit.1) };
+        [(("r".to_owned(), "webhook[0]".to_owned()), limit)]
+    };
+    let mut bench = Bench::new();
+    bench.outbox.set_limits(limits());
+    let (mut disk, mut paces) = (BTreeMap::new(), BTreeMap::new());
+    let mut number = 0;
+    for line in script {
+        let (step, expected) = line.split_once('>').unwrap_or((line, ""));
+        let (second, what) = step.trim().split_once(' ').unwrap_or((step.trim(), ""));
+        let now = second.parse().expect("a second");
+        match what.split_once(' ') {
+            Some(("ok", id)) => drop(bench.tell(now, id, Outcome::Accepted)),
+            Some(("retry", id)) => drop(bench.tell(now, id, retry())),
+            Some((group, alerts)) => {
+                number += 1;
+                let repeat = alerts.starts_with("again ");
+                let reason = if repeat { NotifyReason::RepeatInterval } else { NotifyReason::NewAlerts };
+                let alerts = alerts.trim_start_matches("again ");
+                bench.outbox.submit(at(now), message(group, &number.to_string(), alerts, reason));
+            }
+            None if what == "crash" => {
+                bench = Bench::new();
+                bench.outbox.set_limits(limits());
+                for record in BTreeMap::clone(&paces).into_values() {
+                    bench.outbox.restore_pace(serde_json::from_value(record).expect("a record"));
+                }
+                assert_eq!(bench.outbox.restore(BTreeMap::clone(&disk), at(now)), Vec::<String>::new());
+            }
+            None => assert_eq!(what, ""),
+        }
+        let sent = bench.due(now);
+        for (changes, kept) in
+            [(bench.outbox.take_changes(), &mut disk), (bench.outbox.take_pace_changes(), &mut paces)]
+        {
+            for (key, value) in changes {
+                match value {
+                    Some(value) => drop(kept.insert(key, value)),
+                    None => drop(kept.remove(&key)),
+                }
+            }
+        }
+        assert_eq!(sent.join(", "), expected.trim(), "{line}");
+    }
+    bench.outbox.counts()
+}
+
+#[test]
+fn a_rate_limit_holds_back_and_merges_and_loses_no_change() {
+    let check = |limit, script: &[&str], held_back, replaced| {
+        let counts = paced(limit, script);
+        assert_eq!((counts.held_back, counts.replaced), (held_back, replaced), "{script:?}");
+    };
+    // Any span of 60 s has two; what waited longest goes first.
+    let two = (2, 60);
+    check(
+        two,
+        &["0 a +!a > 1 +a", "10 b +!b > 2 +b", "20 c +!c", "30 d +!d", "59", "60 > 3 +c", "69", "70 > 4 +d"],
+        2,
+        0,
+    );
+    // A newer message of the group takes the place of the one that waits, and its turn.
+    let one = (1, 60);
+    check(one, &["0 a +!a > 1 +a", "1 b +!b", "2 c +!c", "3 b +b +!d", "60 > 4 +b +d", "120 > 3 +c"], 2, 1);
+    // What fired and ended while it waited is told once, with both its times; what fires on is told as firing.
+    check(one, &["0 a +!a > 1 +a", "1 b +!b", "2 b -!b", "60 > 3 -b"], 1, 1);
+    check(one, &["0 a +!a > 1 +a", "1 b +!b +!c", "2 b +c -!b", "60 > 3 +c -b"], 1, 1);
+    check(one, &["0 a +!a > 1 +a", "1 b +!b", "2 b -!b", "3 b +!b", "60 > 4 +b"], 1, 2);
+    check(one, &["0 a +!a > 1 +a", "1 b +!b", "2 b -!b", "3 b +!b", "4 b -!b", "60 > 5 -b"], 1, 3);
+    // Ends of alerts that only the older message told are carried on.
+    check(one, &["0 a +!a > 1 +a", "1 b +!b -!z", "2 b +b +!c", "60 > 3 +b +c -z"], 1, 1);
+    // A firing that may have been seen comes before its end, also when the next try waits for room.
+    check(one, &["0 a +!a > 1 +a", "1 retry 1", "5 a -!a", "60 > 1 +a", "61 ok 1", "119", "120 > 2 -a"], 2, 0);
+    // Tries count.
+    check(one, &["0 a +!a > 1 +a", "1 retry 1", "2 b +!b", "60 > 1 +a", "120 > 2 +b"], 2, 0);
+    // Changes of state go before repeats.
+    check(one, &["0 a +!a > 1 +a", "1 b again +b", "2 c +!c", "60 > 3 +c", "120 > 2 +b"], 2, 0);
+    // A restart gives no room, and forgets nothing.
+    check(one, &["0 a +!a > 1 +a", "0 ok 1", "1 b +!b", "2 b -!b", "3 crash", "59", "60 > 3 -b"], 1, 0);
+}
+
+#[test]
+fn a_limit_that_a_reload_takes_away_lets_everything_go() {
+    let mut bench = Bench::new();
+    let name = ("r".to_owned(), "webhook[0]".to_owned());
+    bench.outbox.set_limits([(name, RateLimit { notifications: 1, every: secs(60) })]);
+    for group in ["a", "b", "c"] {
+        bench.outbox.submit(at(0), message(group, group, "+!x", NotifyReason::NewAlerts));
+    }
+    assert_eq!(bench.due(0), ["a +x"]);
+    assert_eq!(bench.outbox.next_due(), Some(at(60)));
+    let waits = &bench.outbox.deliveries()[1];
+    assert_eq!((waits.next_try, waits.last_error.is_some()), (Some(at(60)), true));
+    bench.outbox.clock_stepped(30_000);
+    assert_eq!(bench.due(60), Vec::<String>::new());
+    bench.outbox.set_limits([]);
+    assert_eq!(bench.due(61), ["b +x", "c +x"]);
+    assert!(bench.outbox.take_pace_changes().iter().all(|(_, record)| record.is_none()));
+}
+
+#[test]
+fn an_integration_has_so_many_messages_in_flight_and_the_others_merge() {
+    let mut bench = Bench::new();
+    let most = limits::ON_THEIR_WAY;
+    let deliveries = u32::try_from(most / limits::DELIVERIES_PER_INTEGRATION).expect("a small number");
+    assert!(limits::DELIVERY_TIME * deliveries < limits::DELIVERY_SILENCE);
+    for n in 0..=most {
+        bench.outbox.submit(at(0), message(&format!("g{n:02}"), &n.to_string(), "+!a", NotifyReason::NewAlerts));
+    }
+    assert_eq!(bench.due(0).len(), most);
+    let last = format!("g{most:02}");
+    bench.outbox.submit(at(1), message(&last, "end", "-!a", NotifyReason::AllResolved));
+    assert_eq!((bench.due(1).len(), bench.outbox.next_due()), (0, Some(at(0) + limits::DELIVERY_SILENCE)));
+    bench.tell(2, "3", retry());
+    assert_eq!(bench.due(2), ["end -a"]);
+    // One whose delivery was not heard of waits again, and one that a reload drops makes room.
+    let again = at(0) + limits::DELIVERY_SILENCE;
+    assert_eq!(bench.due_at(again).len(), most - 1);
+    bench.outbox.keep_only(|_, _| false);
+    bench.outbox.submit(again, message("g", "new", "+!a", NotifyReason::NewAlerts));
+    assert_eq!(bench.due_at(again), ["new +a"]);
 }

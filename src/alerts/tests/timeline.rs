@@ -132,7 +132,7 @@ fn an_alert_that_nobody_refreshes_is_resolved_after_the_timeout() {
 #[test]
 fn send_resolved_and_max_alerts_are_the_integrations_own() {
     let mut settings = settings();
-    let quiet = IntegrationSpec { name: "email[0]".to_owned(), send_resolved: false, max_alerts: 1 };
+    let quiet = IntegrationSpec { name: "email[0]".to_owned(), send_resolved: false, max_alerts: 1, rate_limit: None };
     settings.receivers[0].integrations.push(quiet);
     check(
         settings.clone(),

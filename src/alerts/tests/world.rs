@@ -24,7 +24,7 @@ pub fn labels(text: &str) -> Labels {
 
 /// One receiver `r` with a webhook that takes resolved alerts; 30 s, 5 min and 1 h; grouped by nothing.
 pub fn settings() -> Settings {
-    let hook = IntegrationSpec { name: "webhook[0]".to_owned(), send_resolved: true, max_alerts: 0 };
+    let hook = IntegrationSpec { name: "webhook[0]".to_owned(), send_resolved: true, max_alerts: 0, rate_limit: None };
     Settings {
         route: Route { receiver: Some("r".to_owned()), repeat_interval: Some(secs(3600)), ..Route::default() },
         receivers: vec![ReceiverSpec { name: "r".to_owned(), integrations: vec![hook] }],

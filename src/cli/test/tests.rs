@@ -191,3 +191,15 @@ fn a_file_that_is_not_there_is_no_success() {
     let (passed, text) = ran(&folder, &[]);
     assert!(!passed && text.contains("no such file or directory"), "{text}");
 }
+
+#[test]
+fn a_field_of_a_newer_version_is_refused_or_only_warned_of() {
+    let rules = "groups:\n- name: g\n  rules:\n  - {record: doubled, expr: 2 * load, newer_field: 1}\n";
+    let tests = "rule_files: [r.yml]\ntests:\n- interval: 1m\n  input_series: [{series: load, values: '3'}]\n  \
+                 promql_expr_test: [{expr: doubled, eval_time: 0m, exp_samples: [{labels: doubled, value: 6}]}]\n";
+    let folder = Folder::new("unknown", &[("r.yml", rules), ("t.yml", tests)]);
+    let (passed, text) = ran(&folder, &[]);
+    assert!(!passed && text.contains("error: unknown field `newer_field`"), "{text}");
+    let (passed, text) = ran(&folder, &["--ignore-unknown-fields"]);
+    assert!(passed && text.contains("warning: unknown field `newer_field`"), "{text}");
+}

@@ -1,5 +1,7 @@
 //! Alertmanager's `receivers`: email, webhook and our own exec here, the services by their table.
 
+use std::time::Duration;
+
 use super::global::{Smtp, host_port, text};
 use super::service_values::{self, ServiceConfig};
 use crate::config::client::{Client, SecretField};
@@ -14,6 +16,7 @@ pub struct Receiver {
     pub webhook_configs: Vec<Spanned<Webhook>>,
     pub services: Vec<ServiceConfig>,
     pub exec_configs: Vec<Spanned<Exec>>,
+    pub rate_limit: Option<RateLimit>,
     pub refused: Vec<Problem>,
 }
 
@@ -28,6 +31,8 @@ impl Decode for Receiver {
         let webhook_configs = fields.or("webhook_configs", "[]", "requests in Alertmanager's webhook format");
         let services = service_values::read_all(&mut fields);
         let exec_configs = fields.or("exec_configs", "[]", "programs of one's own; only with `allow_exec: true`");
+        let rate_limit = fields
+            .optional("rate_limit", "how often each of its integrations is called at most; if missing at any time");
         let mut refused = Vec::new();
         refuse(
             &mut fields,
@@ -37,7 +42,33 @@ impl Decode for Receiver {
             &mut refused,
         );
         fields.finish();
-        Some(Receiver { name: name?, email_configs, webhook_configs, services, exec_configs, refused })
+        Some(Receiver { name: name?, email_configs, webhook_configs, services, exec_configs, rate_limit, refused })
+    }
+}
+
+/// `rate_limit`.
+#[derive(Clone, Debug)]
+pub struct RateLimit {
+    pub notifications: Spanned<u64>,
+    pub every: Spanned<Duration>,
+}
+
+impl Decode for RateLimit {
+    fn decode(at: &mut At<'_>) -> Option<RateLimit> {
+        let doc = "Not in Alertmanager. How often each integration of a receiver is called at most, tries that fail included. What is \
+                   over the limit waits, changes of state before repeats; a newer message of the same group takes the place of one \
+                   that waits, so nothing that changed is lost.";
+        let mut fields = at.record("rate limit", doc)?;
+        let notifications: Option<Spanned<u64>> = fields.required("notifications", "so many within `every`; 1 to 1000");
+        let every: Spanned<Duration> = fields.or("every", "1m", "the span of time; any such span has no more of them");
+        if let Some(most) = notifications.as_ref().filter(|most| !(1..=1000).contains(&most.value)) {
+            fields.push(most.place.error("`notifications` is from 1 to 1000", None));
+        }
+        if every.value.is_zero() || every.value > Duration::from_secs(86_400) {
+            fields.push(every.place.error("`every` is longer than zero and at most a day", None));
+        }
+        fields.finish();
+        Some(RateLimit { notifications: notifications?, every })
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::client::{client, secret, tls};
 use super::edges::address;
 use crate::alerts::{
-    DigestSettings, FlapSettings, GroupBy, InhibitRule, IntegrationSpec, LinkKey, LinkSettings, ReceiverSpec,
-    ReminderSettings, Route, Settings, TimeInterval,
+    DigestSettings, FlapSettings, GroupBy, InhibitRule, IntegrationSpec, LinkKey, LinkSettings, RateLimit,
+    ReceiverSpec, ReminderSettings, Route, Settings, TimeInterval,
 };
 use crate::config::alertmanager as written;
 use crate::config::alertmanager::Alertmanager;
@@ -43,7 +43,12 @@ pub fn settings(check: &mut Checker<'_>, external_url: &str, section: Option<&Al
     let usual = Settings::default();
     let alerts = Settings {
         route: route(check, &section.route),
-        receivers: receivers.iter().map(spec).collect(),
+        receivers: section
+            .receivers
+            .iter()
+            .zip(&receivers)
+            .map(|(written, receiver)| spec(written, receiver))
+            .collect(),
         inhibit_rules: section.inhibit_rules.iter().map(|rule| inhibit(check, rule)).collect(),
         time_intervals: intervals
             .map(|named| TimeInterval { name: named.name.value.clone(), entries: named.entries.clone() })
@@ -111,7 +116,11 @@ fn inhibit(check: &mut Checker<'_>, rule: &written::InhibitRule) -> InhibitRule 
     }
 }
 
-fn spec(receiver: &Receiver) -> ReceiverSpec {
+fn spec(written: &written::Receiver, receiver: &Receiver) -> ReceiverSpec {
+    let rate_limit = written.rate_limit.as_ref().map(|limit| RateLimit {
+        notifications: usize::try_from(limit.notifications.value).unwrap_or(usize::MAX),
+        every: limit.every.value,
+    });
     let integration = |integration: &Integration| IntegrationSpec {
         name: integration.name.clone(),
         send_resolved: integration.send_resolved,
@@ -121,6 +130,7 @@ fn spec(receiver: &Receiver) -> ReceiverSpec {
             Kind::Exec(exec) => usize::try_from(exec.max_alerts).unwrap_or(usize::MAX),
             Kind::Email(_) => 0,
         },
+        rate_limit,
     };
     ReceiverSpec { name: receiver.name.clone(), integrations: receiver.integrations.iter().map(integration).collect() }
 }

@@ -37,6 +37,7 @@ pub fn webhooks(check: &mut Checker<'_>, webhooks: &Entries<ScaleWebhook>) -> BT
         }
         settings.timeout = webhook.timeout.map(|timeout| timeout.0);
         settings.signing_secrets.extend(secret);
+        settings.format = webhook.format;
         all.insert(name.value.clone(), settings);
     }
     all

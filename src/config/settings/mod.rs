@@ -12,5 +12,6 @@ pub mod remote_write;
 pub mod rules;
 pub mod scrape;
 mod services;
+pub mod store;
 pub mod switches;
 pub mod system;

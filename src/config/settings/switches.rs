@@ -1,7 +1,6 @@
 //! `switches`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::config::checker::Checker;
 use crate::config::switches::Switches;
@@ -15,8 +14,7 @@ pub struct SwitchSettings {
     /// Of a feature: healthy first; at least two, each once. Of other kinds empty.
     pub levels: Vec<String>,
     pub description: String,
-    /// After this time without a decision the first level is restored; `None` holds the last one.
-    pub restore_after: Option<Duration>,
+    pub on_silence: OnSilence,
 }
 
 /// All switches by their names.
@@ -29,10 +27,7 @@ pub fn settings(check: &mut Checker<'_>, switches: &Switches) -> BTreeMap<Switch
                     kind: switch.kind.clone(),
                     levels: switch.feature.iter().map(|level| level.value.clone()).collect(),
                     description: switch.description.clone(),
-                    restore_after: match switch.on_silence {
-                        OnSilence::Hold => None,
-                        OnSilence::Restore(span) => Some(span),
-                    },
+                    on_silence: switch.on_silence,
                 };
                 all.insert(key, declared);
             }

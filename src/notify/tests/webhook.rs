@@ -253,6 +253,60 @@ async fn a_scale_call_is_signed_and_repeats_its_key() {
     assert!(requests.try_recv().is_err(), "a wish past its end is not sent");
 }
 
+#[tokio::test]
+async fn a_scale_call_can_be_a_cloud_event_in_either_mode() {
+    let secrets = [Secret::from(SECRET)];
+    let good = |seen: &Seen| {
+        let expected = sign::standard_webhook(&secrets, "s-1", 1_700_000_331, &seen.body).unwrap();
+        assert_eq!(seen.header("webhook-id"), Some("s-1"));
+        assert_eq!(seen.header("webhook-signature"), Some(expected.as_str()), "the body is signed as it is");
+        assert_eq!(seen.header("idempotency-key"), Some("checkout -7"));
+    };
+    let call = ScaleCall { target: "Küche".into(), ..call() };
+    let of = async |format| {
+        let (address, mut requests) = serve("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Then::Close).await;
+        let mut settings = settings(&format!("http://{address}/"));
+        (settings.signing_secrets, settings.format) = (vec![SecretSource::Inline(SECRET.into())], format);
+        let target = ScaleTarget::new(&settings).unwrap();
+        assert_eq!(call_scale(&target, &call, now()).await, Outcome::Accepted);
+        requests.recv().await.unwrap()
+    };
+    let data: serde_json::Value = serde_json::from_slice(&call.to_json()).unwrap();
+
+    let structured = of(CallFormat::CloudEvents).await;
+    good(&structured);
+    assert_eq!(structured.header("content-type"), Some("application/cloudevents+json; charset=utf-8"));
+    let event: serde_json::Value = serde_json::from_slice(&structured.body).unwrap();
+    for (attribute, expected) in [
+        ("specversion", "1.0"),
+        ("id", "s-1"),
+        ("type", "brownout.scale.requested"),
+        ("subject", "Küche"),
+        ("time", "2023-11-14T22:18:51.999Z"),
+        ("datacontenttype", "application/json"),
+    ] {
+        assert_eq!(event[attribute], expected, "{attribute}");
+    }
+    let source = event["source"].as_str().unwrap().to_owned();
+    assert!(source.starts_with("//") && source.ends_with("/brownout"), "{source}");
+    assert_eq!(event["data"], data);
+
+    let binary = of(CallFormat::CloudEventsBinary).await;
+    good(&binary);
+    for (header, expected) in [
+        ("content-type", "application/json"),
+        ("ce-specversion", "1.0"),
+        ("ce-id", "s-1"),
+        ("ce-type", "brownout.scale.requested"),
+        ("ce-subject", "K%C3%BCche"),
+        ("ce-source", &source),
+        ("ce-time", "2023-11-14T22:18:51.999Z"),
+    ] {
+        assert_eq!(binary.header(header), Some(expected), "{header}");
+    }
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&binary.body).unwrap(), data);
+}
+
 #[test]
 fn a_value_that_is_no_number_still_has_a_json_form() {
     let call = ScaleCall { value: f64::NAN, ..call() };

@@ -14,7 +14,12 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 fn settings() -> Settings {
     let receiver = |name: &str| ReceiverSpec {
         name: name.to_owned(),
-        integrations: vec![IntegrationSpec { name: "webhook[0]".to_owned(), send_resolved: true, max_alerts: 0 }],
+        integrations: vec![IntegrationSpec {
+            name: "webhook[0]".to_owned(),
+            send_resolved: true,
+            max_alerts: 0,
+            rate_limit: None,
+        }],
     };
     let page = Route {
         receiver: Some("page".to_owned()),

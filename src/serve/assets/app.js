@@ -102,44 +102,13 @@ $("pin-do").addEventListener("click", pinNow);
 $("pin-cancel").addEventListener("click", () => $("pin").close());
 $("pin").addEventListener("keydown", (event) => { if (event.key === "Enter" && event.target.tagName === "INPUT") pinNow(); });
 
-function conditionRow(condition, now) {
-  const held = condition.since ? ` for ${ago(now, condition.since)}` : "";
-  // A true condition degrades, unless it is the one that lets the switch climb back.
-  const kinds = condition.part === "recover" ? { true: "good", false: "" } : { true: "bad", false: "good" };
-  const value = condition.value === null || condition.value === undefined ? null : el("span", { class: "soft" }, `value ${number(condition.value)}`);
-  return el("div", { class: "rule" },
-    el("div", { class: "row" }, el("span", { class: "name" }, condition.part), value,
-      el("span", { class: `tag end ${kinds[condition.truth] ?? "warn"}` }, `${condition.truth}${held}`)),
-    el("code", {}, condition.expression));
-}
-
-function switchCard(item, now) {
-  const rungs = item.ladder.map((level, depth) =>
-    el("button", { class: `rung${depth === item.depth ? (depth ? " now deep" : " now") : ""}`, type: "button", title: `pin to ${level}`, "data-key": `${item.name} ${level}`, "aria-current": depth === item.depth && "true", onclick: () => pinDialog(item, level) }, level));
-  const rules = item.rules.map((rule) => {
-    const next = rule.next_climb ? `; next rung up in ${span(Date.parse(rule.next_climb) / 1000 - now)} if it stays quiet` : "";
-    return el("details", {},
-      el("summary", { class: "soft", "data-key": rule.rule || rule.title }, `rule ${rule.title} (${rule.mode}) asks for ${rule.level}${next}`),
-      ...rule.conditions.map((condition) => conditionRow(condition, now)));
-  });
-  return el("div", { class: `item ${item.depth ? "bad" : "good"}` },
-    el("div", { class: "row" }, el("span", { class: "name" }, item.name), el("span", { class: "soft" }, item.description),
-      el("span", { class: "soft end" }, `for ${ago(now, item.since)}`)),
-    el("div", { class: "ladder" }, ...rungs),
-    item.why && !item.pin ? el("div", { class: "soft clamp", title: item.why }, item.why) : null,
-    item.pin ? el("div", { class: "row" },
-      el("span", { class: "tag warn" }, `pinned by ${item.pin.by} for another ${span(Date.parse(item.pin.until) / 1000 - now)}: ${item.pin.reason}`),
-      el("button", { type: "button", "data-key": `${item.name} unpin`, onclick: () => change("DELETE", item.name) }, "unpin")) : null,
-    ...rules);
-}
-
 function switches(state) {
   const scales = state.scales.map((scale) => el("div", { class: "item" },
     el("div", { class: "row" }, el("span", { class: "name" }, `scale ${scale.target}`), el("span", { class: "tag" }, scale.mode),
       el("span", { class: "soft end" }, `asked for ${scale.desired === null ? "nothing yet" : scale.desired} (${scale.min} to ${scale.max})`)),
     scale.in_flight ? el("div", { class: "soft" }, `a call for ${scale.in_flight} is on its way`) : null,
     scale.failures ? el("div", { class: "tag warn" }, `${scale.failures} calls failed in a row`) : null));
-  const cards = state.switches.map((item) => switchCard(item, state.now));
+  const cards = state.switches.map((item) => switchCard(item, state));
   put("switches", ...(cards.length + scales.length ? [...cards, ...scales] : [el("div", { class: "soft" }, "No switch is declared. Declare one under switches: in brownout.yaml, and a degrade rule that moves it.")]));
 }
 
@@ -266,12 +235,18 @@ function keep(draw) {
   }
 }
 
-let round = 0;
+let round = 0, latest = null;
+watchScrolling(() => latest);
 async function refresh() {
   try {
-    const state = await ask("/api/v1/status/overview");
+    const state = latest = await ask("/api/v1/status/overview");
     keep(() => { verdict(state); header(state); switches(state); alertsList(state); decisions(state); rules(state); losses(state); });
-    if (round % 3 === 0) { await charts(state.now); await sources(state); }
+    if (round % 3 === 0) {
+      await readSwitches(state);
+      keep(() => switches(state));
+      await charts(state.now);
+      await sources(state);
+    }
     round += 1;
   } catch (error) {
     $("verdict").className = "bad";

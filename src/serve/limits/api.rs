@@ -8,10 +8,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::Shared;
+use super::super::{Shared, Whole, whole_json};
+use super::Verdict;
 
 const PREFIX: &str = "/v1/limits/";
 
@@ -28,11 +29,11 @@ pub(in crate::serve) fn path_name(path: &str) -> Option<&str> {
     (!name.is_empty() && !name.contains(['/', '%'])).then_some(name)
 }
 
-fn failed(code: StatusCode, message: String) -> Response {
-    (code, axum::Json(json!({ "status": "error", "error": message }))).into_response()
+fn failed(code: StatusCode, message: String) -> Whole {
+    whole_json(code, json!({ "status": "error", "error": message }).to_string())
 }
 
-fn not_found(name: &str) -> Response {
+fn not_found(name: &str) -> Whole {
     let message = format!("there is no limit `{name}`: a switch of the kind `limit`, or an entry of serve.limits");
     failed(StatusCode::NOT_FOUND, message)
 }
@@ -43,12 +44,12 @@ async fn look(State(shared): State<Shared>, Path(name): Path<String>) -> Respons
             let switch = settings.switch.as_str();
             axum::Json(json!({ "name": name, "switch": switch, "limit": value, "unit": unit.as_str() })).into_response()
         }
-        None => not_found(&name),
+        None => not_found(&name).map(Into::into),
     }
 }
 
 async fn ask(State(shared): State<Shared>, Path(name): Path<String>, body: Bytes) -> Response {
-    acquire(&shared, &name, &body)
+    acquire(&shared, &name, &body).map(Into::into)
 }
 
 #[derive(Deserialize)]
@@ -65,7 +66,7 @@ fn one() -> u64 {
 }
 
 /// Answers one wish. A body may be missing: then it is one token without a key.
-pub(in crate::serve) fn acquire(shared: &Shared, name: &str, body: &[u8]) -> Response {
+pub(in crate::serve) fn acquire(shared: &Shared, name: &str, body: &[u8]) -> Whole {
     let wish = if body.iter().all(u8::is_ascii_whitespace) {
         Wish { tokens: 1, key: None }
     } else {
@@ -82,25 +83,43 @@ pub(in crate::serve) fn acquire(shared: &Shared, name: &str, body: &[u8]) -> Res
         );
     }
     let Some(verdict) = shared.take(name, wish.key.as_deref(), wish.tokens) else { return not_found(name) };
-    // JSON has no infinity: a limit that limits nothing is null.
-    let mut body = json!({
-        "allowed": verdict.allowed,
-        "limit": verdict.limit,
-        "unit": verdict.unit.as_str(),
-        "remaining": verdict.remaining,
-    });
-    if let Some((lease, lasts)) = verdict.lease {
-        body["lease"] = json!(lease.to_string());
-        body["lease_seconds"] = json!(lasts.as_secs_f64());
+    let mut response = answered(&verdict);
+    if !verdict.allowed {
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        let seconds = whole_seconds(verdict.wait.unwrap_or(Duration::from_secs(1)));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if verdict.allowed {
-        return axum::Json(body).into_response();
-    }
-    body["wait_seconds"] = json!(verdict.wait.map(|wait| wait.as_secs_f64()));
-    let mut response = (StatusCode::TOO_MANY_REQUESTS, axum::Json(body)).into_response();
-    let seconds = whole_seconds(verdict.wait.unwrap_or(Duration::from_secs(1)));
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
+}
+
+/// An answer as JSON, written without a tree of values: this is asked with every request of an application.
+#[derive(Serialize)]
+struct Told {
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_seconds: Option<f64>,
+    /// JSON has no infinity: a limit that limits nothing is null.
+    limit: f64,
+    remaining: u64,
+    unit: &'static str,
+    /// Of a refusal; null when nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wait_seconds: Option<Option<f64>>,
+}
+
+fn answered(verdict: &Verdict) -> Whole {
+    let told = Told {
+        allowed: verdict.allowed,
+        lease: verdict.lease.map(|(lease, _)| lease.to_string()),
+        lease_seconds: verdict.lease.map(|(_, lasts)| lasts.as_secs_f64()),
+        limit: verdict.limit,
+        remaining: verdict.remaining,
+        unit: verdict.unit.as_str(),
+        wait_seconds: (!verdict.allowed).then(|| verdict.wait.map(|wait| wait.as_secs_f64())),
+    };
+    whole_json(StatusCode::OK, serde_json::to_vec(&told).unwrap_or_default())
 }
 
 /// `Retry-After` knows only whole seconds.
@@ -116,7 +135,10 @@ struct Back {
 async fn release(State(shared): State<Shared>, Path(name): Path<String>, body: Bytes) -> Response {
     let back: Back = match serde_json::from_slice(&body) {
         Ok(back) => back,
-        Err(error) => return failed(StatusCode::BAD_REQUEST, format!("the body is not understood: {error}")),
+        Err(error) => {
+            let message = format!("the body is not understood: {error}");
+            return failed(StatusCode::BAD_REQUEST, message).map(Into::into);
+        }
     };
     let released = back.lease.parse().is_ok_and(|lease| shared.release(&name, lease));
     if released {
@@ -140,6 +162,35 @@ mod tests {
             ("/v1/limits/checkout", None),
         ] {
             assert_eq!(path_name(path), name, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_answer_says_what_matters_and_no_more() {
+        let verdict = |allowed, limit, wait, lease| Verdict {
+            allowed,
+            limit,
+            unit: super::super::Unit::InFlight,
+            remaining: 3,
+            wait,
+            lease,
+        };
+        let half = Duration::from_millis(500);
+        for (verdict, expected) in [
+            (
+                verdict(true, 200.0, None, Some((7, half))),
+                r#"{"allowed":true,"lease":"7","lease_seconds":0.5,"limit":200.0,"remaining":3,"unit":"in_flight"}"#,
+            ),
+            (
+                verdict(false, f64::INFINITY, None, None),
+                r#"{"allowed":false,"limit":null,"remaining":3,"unit":"in_flight","wait_seconds":null}"#,
+            ),
+            (
+                verdict(false, 2.5, Some(half), None),
+                r#"{"allowed":false,"limit":2.5,"remaining":3,"unit":"in_flight","wait_seconds":0.5}"#,
+            ),
+        ] {
+            assert_eq!(String::from_utf8_lossy(answered(&verdict).body()), expected);
         }
     }
 

@@ -18,7 +18,8 @@ mod gcra;
 mod leases;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub(super) use api::{acquire, path_name, routes};
@@ -92,6 +93,17 @@ pub struct Limiters(Mutex<HashMap<String, Limiter>>);
 struct Limiter {
     rate: Gcra,
     leases: Leases,
+    /// How often it was asked: allowed, refused.
+    asked: [Arc<AtomicU64>; 2],
+}
+
+/// What a request for tokens needs of the settings.
+struct Bound {
+    limit: f64,
+    unit: Unit,
+    burst: Duration,
+    lease: Duration,
+    keys: usize,
 }
 
 impl Shared {
@@ -107,18 +119,37 @@ impl Shared {
         Some((settings, value, unit))
     }
 
+    /// What [`Shared::limit`] gives, without copies of what a request does not need.
+    fn bound(&self, name: &str) -> Option<Bound> {
+        let board = self.switchboard.borrow();
+        let bound = |settings: &LimitSettings| {
+            let (limit, unit) = settings.now(&board)?;
+            Some(Bound { limit, unit, burst: settings.burst, lease: settings.lease, keys: settings.keys })
+        };
+        match self.delivery.borrow().limits.iter().find(|limit| limit.name == name) {
+            Some(settings) => bound(settings),
+            None => bound(&LimitSettings::new(board.flags.keys().find(|known| known.as_str() == name)?.clone())),
+        }
+    }
+
+    fn limiter(&self, name: &str) -> Limiter {
+        let counter = |outcome| self.telemetry.counter(Metric::LimitRequests, &[("limit", name), ("outcome", outcome)]);
+        let asked = [counter("allowed"), counter("refused")];
+        Limiter { rate: Gcra::default(), leases: Leases::default(), asked }
+    }
+
     /// Asks for `tokens` of a limit; `None` when there is no such limit.
     pub(super) fn take(&self, name: &str, key: Option<&str>, tokens: u64) -> Option<Verdict> {
-        let (settings, limit, unit) = self.limit(name)?;
+        let Bound { limit, unit, burst, lease, keys } = self.bound(name)?;
         let now = self.clock.elapsed();
         let mut limiters = self.limiters.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !limiters.contains_key(name) {
-            limiters.insert(name.to_owned(), Limiter { rate: Gcra::default(), leases: Leases::default() });
+            limiters.insert(name.to_owned(), self.limiter(name));
         }
         let limiter = limiters.get_mut(name)?;
         let verdict = match unit {
             Unit::RequestsPerSecond => {
-                let taken = limiter.rate.take(now, limit, settings.burst, key, tokens, settings.keys);
+                let taken = limiter.rate.take(now, limit, burst, key, tokens, keys);
                 if taken.shared_place {
                     self.telemetry.count(Metric::LimitKeysRefused, &[("limit", name)]);
                 }
@@ -127,15 +158,13 @@ impl Shared {
             }
             Unit::InFlight => {
                 let most = limit.max(0.0).floor() as u64;
-                let taken = limiter.leases.take(now, most, settings.lease, key, tokens);
-                let lease = taken.map(|(id, _)| (id, settings.lease));
+                let taken = limiter.leases.take(now, most, lease, key, tokens);
+                let lease = taken.map(|(id, _)| (id, lease));
                 let remaining = taken.map_or(0, |(_, remaining)| remaining);
                 Verdict { allowed: taken.is_some(), limit, unit, remaining, wait: None, lease }
             }
         };
-        drop(limiters);
-        let outcome = if verdict.allowed { "allowed" } else { "refused" };
-        self.telemetry.count(Metric::LimitRequests, &[("limit", name), ("outcome", outcome)]);
+        limiter.asked[usize::from(!verdict.allowed)].fetch_add(1, Ordering::Relaxed);
         Some(verdict)
     }
 

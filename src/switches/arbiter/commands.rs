@@ -4,13 +4,50 @@ use super::super::audit::Audited;
 use super::super::freeze::{Freeze, Freezes};
 use super::super::rollout::RolloutWord;
 use super::super::state::{Actor, Write};
+use super::Switches;
 use super::dials::rollout_key;
-use super::{Refused, Switches};
 use crate::limits;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, format_duration};
 
 /// The journal's key of the freeze that somebody ordered.
 pub(super) const FREEZE_KEY: &str = "freeze";
+
+/// A person's wish for a switch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PinRequest {
+    pub switch: String,
+    pub level: String,
+    pub until: Timestamp,
+    pub reason: String,
+    pub by: String,
+}
+
+/// Why a person's wish was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("there is no switch `{0}`; declared are: {1}")]
+    UnknownSwitch(String, String),
+    #[error("switch `{switch}` has no level `{level}`; {help}")]
+    BadLevel { switch: String, level: String, help: String },
+    #[error("a pin needs a reason: say why, for whoever finds it later")]
+    NoReason,
+    #[error("a pin must end in the future, within {}", format_duration(limits::PIN_TIME))]
+    BadEnd,
+    #[error("switch `{0}` is not pinned")]
+    NotPinned(String),
+    #[error("nothing is frozen")]
+    NotFrozen,
+    #[error("frozen by the file `freeze` in the data directory: remove it")]
+    FrozenByFile,
+    #[error(
+        "the shared store is out of reach: nothing can be changed for the fleet, and nothing was kept for later; say it again"
+    )]
+    OutOfReach,
+    #[error("no rule leads a rollout of a switch `{0}`")]
+    NoRollout(String),
+    #[error("rollout `{switch}`: {help}")]
+    BadWord { switch: String, help: String },
+}
 
 /// A person's wish that no rule moves anything.
 #[derive(Clone, Debug, PartialEq)]

@@ -25,6 +25,7 @@ fn rule(rule: &str, switch: &str, levels: Vec<f64>, mode: Mode) -> DialRule {
         source: DialSource::Law(ControlSettings { levels, ..ControlSettings::new(Law::WithLimit, 1.0) }),
         mode,
         scope: "fleet".into(),
+        quorum: Default::default(),
     }
 }
 

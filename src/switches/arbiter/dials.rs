@@ -90,7 +90,9 @@ impl Switches {
     fn is_ruled(&self, name: &SwitchName) -> bool {
         let dial = |dial: &Dial| {
             let rule = dial.rule();
-            rule.mode == Mode::Enforce && (rule.switch == *name || rule.limit.as_ref() == Some(name))
+            rule.mode == Mode::Enforce
+                && self.asks_here(&rule.rule, &rule.scope)
+                && (rule.switch == *name || rule.limit.as_ref() == Some(name))
         };
         let rollout = |rollout: &Rollout| {
             let rule = rollout.rule();
@@ -114,6 +116,11 @@ impl Switches {
 
     /// What the rules want together, within the declared bounds.
     fn wanted(&self, name: &SwitchName, declaration: &Declaration, in_force: &SwitchValue) -> SwitchValue {
+        if self.role.is_desk() && !matches!(declaration.kind, SwitchKind::Rollout { .. }) {
+            let asks = self.records.get(name).into_iter().flat_map(|record| record.asks.values());
+            let wanted = asks.filter_map(|ask| ask.value.clone()).reduce(joined);
+            return bounded(&declaration.kind, wanted.unwrap_or_else(|| declaration.healthy()));
+        }
         let Some(wishes) = self.dials.wishes.get(name).filter(|wishes| !wishes.is_empty()) else {
             return if self.is_ruled(name) { in_force.clone() } else { declaration.healthy() };
         };
@@ -229,6 +236,7 @@ impl Switches {
                 mode: Mode::Observe,
                 revision: 0,
                 scope: scope.to_owned(),
+                votes: self.agreement.clone(),
             });
         }
     }
@@ -261,12 +269,13 @@ impl Switches {
             record.since = now;
             let (switch, mode, revision) = (name.to_string(), Mode::Enforce, record.revision);
             let (from, to) = (words(&from), words(&to));
-            let decision = Decision { switch, at: now, from, to, by, reason, mode, revision, scope };
+            let votes = self.agreement.clone();
+            let decision = Decision { switch, at: now, from, to, by, reason, mode, revision, scope, votes };
             record.decision = Some(decision.clone());
             self.remember(decision);
         }
         let record = self.records.get(name)?.clone();
-        Some(Write::here(name.clone(), record, expected))
+        Some(Write::at(self.role.place(), name.clone(), record, expected))
     }
 
     /// Takes what the inputs of a `dim` or `limit` rule gave.
@@ -302,6 +311,9 @@ impl Switches {
             self.observed(now, rule, published, by, reason);
             return Vec::new();
         }
+        if !self.asks_here(rule, &settings.scope) {
+            return Vec::new();
+        }
         let mut writes = Vec::new();
         let wishes = self.wishes_of(&settings, published, self.dials.rules[rule].rate_limit());
         for (name, wish) in wishes {
@@ -316,7 +328,12 @@ impl Switches {
     }
 
     /// What a rule wants of its switch and of the limit behind it.
-    fn wishes_of(&self, rule: &DialRule, published: Published, rate: Option<f64>) -> Vec<(SwitchName, SwitchValue)> {
+    pub(super) fn wishes_of(
+        &self,
+        rule: &DialRule,
+        published: Published,
+        rate: Option<f64>,
+    ) -> Vec<(SwitchName, SwitchValue)> {
         let wish = |name: &SwitchName| {
             let declaration = self.declarations.get(name)?;
             let wish = match &declaration.kind {
@@ -358,7 +375,7 @@ impl Switches {
         };
         let (switch, scope) = (dial.rule().switch.to_string(), dial.rule().scope.clone());
         let (from, to, mode) = (words(&before), words(&published), Mode::Observe);
-        self.remember(Decision { switch, at: now, from, to, by, reason, mode, revision: 0, scope });
+        self.remember(Decision { switch, at: now, from, to, by, reason, mode, revision: 0, scope, votes: None });
     }
 
     /// Takes what the expressions of a `rollout` rule say.
@@ -392,7 +409,7 @@ impl Switches {
         if mode == Mode::Observe {
             let (switch, reason) = (name.to_string(), why?);
             let (from, to, scope) = (words(before), words(&value), "fleet".to_owned());
-            self.remember(Decision { switch, at: now, from, to, by, reason, mode, revision: 0, scope });
+            self.remember(Decision { switch, at: now, from, to, by, reason, mode, revision: 0, scope, votes: None });
             return None;
         }
         self.dials.wishes.entry(name.clone()).or_default().insert(rule.to_owned(), value);
@@ -402,7 +419,7 @@ impl Switches {
 }
 
 /// The smaller of two values of one kind.
-fn joined(a: SwitchValue, b: SwitchValue) -> SwitchValue {
+pub(in crate::switches) fn joined(a: SwitchValue, b: SwitchValue) -> SwitchValue {
     let smaller = |a: Option<f64>, b: Option<f64>| a.into_iter().chain(b).reduce(f64::min);
     match (a, b) {
         (
@@ -422,7 +439,7 @@ fn joined(a: SwitchValue, b: SwitchValue) -> SwitchValue {
     }
 }
 
-fn bounded(kind: &SwitchKind, value: SwitchValue) -> SwitchValue {
+pub(in crate::switches) fn bounded(kind: &SwitchKind, value: SwitchValue) -> SwitchValue {
     match (kind, value) {
         (SwitchKind::Dimmer { min, max }, SwitchValue::Dimmer { share, threshold, limit }) => {
             SwitchValue::Dimmer { share: share.clamp(*min, *max), threshold, limit }
@@ -436,7 +453,7 @@ fn bounded(kind: &SwitchKind, value: SwitchValue) -> SwitchValue {
 }
 
 /// Whether the change is worth telling to applications.
-fn tells(from: &SwitchValue, to: &SwitchValue) -> bool {
+pub(in crate::switches) fn tells(from: &SwitchValue, to: &SwitchValue) -> bool {
     match (from, to) {
         (
             SwitchValue::Dimmer { share: a, threshold: ta, limit: la },

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::control::{ControlSettings, Law};
 use super::super::dial::{DialRule, DialSource, Measured};
-use super::super::ladder::{Level, Truth};
+use super::super::ladder::{Clear, Level, Truth};
 use super::super::rollout::{Evidence, RolloutRule, RolloutWord};
 use super::super::value::{LimitUnit, RolloutState, SwitchValue};
 use super::*;
@@ -58,7 +58,11 @@ fn declared(name: &str, kind: SwitchKind, ladder: &[&str]) -> Declaration {
 }
 
 fn ladder(rule: &str, switch: &str, mode: Mode) -> LadderRule {
-    let levels = vec![Level { depth: 1, hold: Duration::ZERO }, Level { depth: 2, hold: Duration::from_secs(3) }];
+    let clear = Clear { has_when: switch == "ads", hold: Some(Duration::from_secs(8)) };
+    let levels = vec![
+        Level { depth: 1, hold: Duration::ZERO, clear: Clear::default() },
+        Level { depth: 2, hold: Duration::from_secs(3), clear },
+    ];
     LadderRule {
         rule: rule.into(),
         title: rule.into(),
@@ -70,9 +74,11 @@ fn ladder(rule: &str, switch: &str, mode: Mode) -> LadderRule {
             min_hold: Duration::from_secs(4),
         },
         expressions: vec!["a".into(), "b".into()],
+        clear_expressions: vec![None, (switch == "ads").then(|| "c".to_owned())],
         recover_expression: None,
         mode,
         scope: "fleet".into(),
+        quorum: Default::default(),
         min_samples: 0,
     }
 }
@@ -87,6 +93,7 @@ fn settings(guards: Guards) -> Settings {
         source,
         mode: Mode::Enforce,
         scope: "fleet".into(),
+        quorum: Default::default(),
     };
     let law = ControlSettings { floor: 0.1, ..ControlSettings::new(Law::FeedForwardArmed, 1.0) };
     Settings {
@@ -195,8 +202,12 @@ impl World {
             0..=15 => {
                 let rule = ["a", "b", "c", "d"][dice.below(4) as usize];
                 let judged = |truth| Judged { truth, value: Some(1.0) };
-                let levels = [judged(dice.truth()), judged(dice.truth())];
-                writes.extend(self.switches.judge(now, rule, &levels, None));
+                let levels = vec![judged(dice.truth()), judged(dice.truth())];
+                let clears = vec![None, Some(judged(dice.truth())).filter(|_| rule > "b")];
+                let depth = self.depth_of(rule);
+                let said = LadderJudged { levels, clears, recover: None };
+                writes.extend(self.switches.judge(now, rule, &said));
+                self.check_step(rule, depth, &said);
             }
             16..=24 => {
                 let load = [20.0, 40.0, 160.0, 800.0][dice.below(4) as usize];
@@ -259,6 +270,27 @@ impl World {
         self.switches.tick(now, &mut writes, &mut calls);
         self.keep(writes);
         mover
+    }
+
+    fn depth_of(&self, rule: &str) -> usize {
+        let arm = self.switches.ladders().find(|(known, _)| known.rule == rule);
+        arm.map_or(0, |(_, ladder)| ladder.memory().depth)
+    }
+
+    /// One rung up at the most, and only when the level's own condition, or else its silence, allows it; down only to a
+    /// level whose condition is true.
+    fn check_step(&self, rule: &str, from: usize, said: &LadderJudged) {
+        let to = self.depth_of(rule);
+        if to < from {
+            assert_eq!(to, from - 1, "one rung at a time");
+            assert!(said.levels[from - 1..].iter().all(|level| level.truth != Truth::True), "{said:?}");
+            match said.clears[from - 1] {
+                Some(clear) => assert_eq!(clear.truth, Truth::True, "{said:?}"),
+                None => assert_eq!(said.levels[from - 1].truth, Truth::False, "{said:?}"),
+            }
+        } else if to > from {
+            assert_eq!(said.levels[to - 1].truth, Truth::True, "{said:?}");
+        }
     }
 
     fn pin(&mut self, dice: &mut Dice) -> Option<Write> {

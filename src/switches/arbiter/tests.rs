@@ -1,4 +1,4 @@
-use super::super::ladder::Level;
+use super::super::ladder::{Clear, Level};
 use super::*;
 
 fn at(s: i64) -> Timestamp {
@@ -15,15 +15,17 @@ fn rule(rule: &str, depth: usize, mode: Mode) -> LadderRule {
         title: rule.into(),
         switch: name(),
         ladder: LadderSettings {
-            levels: vec![Level { depth, hold: Duration::ZERO }],
+            levels: vec![Level { depth, hold: Duration::ZERO, clear: Clear::default() }],
             has_recover: false,
             recover_for: Duration::from_secs(10),
             min_hold: Duration::ZERO,
         },
         expressions: vec!["x > 1".into()],
+        clear_expressions: vec![None],
         recover_expression: None,
         mode,
         scope: "fleet".into(),
+        quorum: Default::default(),
         min_samples: 0,
     }
 }
@@ -47,11 +49,31 @@ fn level(switches: &Switches) -> &str {
 }
 
 fn judge(switches: &mut Switches, s: i64, rule: &str, truth: Truth) -> Option<Write> {
-    switches.judge(at(s), rule, &[Judged { truth, value: Some(2.0) }], None)
+    let levels = vec![Judged { truth, value: Some(2.0) }];
+    switches.judge(at(s), rule, &LadderJudged { levels, ..LadderJudged::default() })
 }
 
 fn pin(level: &str, until: i64, reason: &str) -> PinRequest {
     PinRequest { switch: "recs".into(), level: level.into(), until: at(until), reason: reason.into(), by: "ann".into() }
+}
+
+#[test]
+fn a_step_up_by_a_levels_own_clear_says_so() {
+    let mut own = rule("a", 1, Mode::Enforce);
+    own.ladder.levels[0].clear = Clear { has_when: true, hold: Some(Duration::from_secs(3)) };
+    own.clear_expressions = vec![Some("x < 0.2".into())];
+    let mut s = switches(vec![own]);
+    judge(&mut s, 1, "a", Truth::True).expect("a write");
+    let say = |truth, clear| LadderJudged {
+        levels: vec![Judged { truth, value: None }],
+        clears: vec![Some(Judged { truth: clear, value: Some(0.125) })],
+        recover: None,
+    };
+    assert_eq!(s.judge(at(2), "a", &say(Truth::False, Truth::False)), None, "between the two conditions it holds");
+    assert_eq!(s.judge(at(60), "a", &say(Truth::False, Truth::True)), None);
+    assert_eq!(s.blind_rules("recs"), 0);
+    s.judge(at(63), "a", &say(Truth::False, Truth::True)).expect("a write");
+    assert_eq!(s.decisions().last().map(|d| d.reason.as_str()), Some("quiet for 3s: x < 0.2 (value 0.125)"));
 }
 
 #[test]

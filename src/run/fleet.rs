@@ -1,0 +1,182 @@
+//! Between the engine and a fleet's store: what the store says becomes events, and what is for the store is carried there by
+//! a task of its own, so that nobody else waits for a store that is slow or away.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::perform::Work;
+use crate::alerts::DeliveryId;
+use crate::engine::{DeliveryOutcome, Effects, Event};
+use crate::limits;
+use crate::store::{Etcd, Mine, Store, StoreError};
+use crate::switches::{HandOver, ScaleCall, Term, Write};
+use crate::telemetry::{Metric, Telemetry};
+
+/// How long after a failure the outbox is asked for again.
+const OUTBOX_RETRY: Duration = Duration::from_millis(500);
+
+/// What is to be written to the fleet's store, in this order.
+#[derive(Default)]
+struct Errand {
+    writes: Vec<Write>,
+    hand_over: Vec<HandOver>,
+    /// Sent when all of `hand_over` was taken.
+    calls: Vec<ScaleCall>,
+    flushed: Option<oneshot::Sender<()>>,
+}
+
+/// The way to a fleet's store.
+pub(super) struct Courier {
+    store: Etcd,
+    errands: mpsc::Sender<Errand>,
+}
+
+/// What carries errands out.
+pub(super) struct Carrier {
+    store: Etcd,
+    errands: mpsc::Receiver<Errand>,
+    events: mpsc::Sender<Event>,
+    /// Where calls go when they may be sent.
+    work: mpsc::Sender<Work>,
+    telemetry: Telemetry,
+}
+
+/// A courier and the task that works for it.
+pub(super) fn courier(
+    store: Etcd,
+    events: mpsc::Sender<Event>,
+    work: mpsc::Sender<Work>,
+    telemetry: Telemetry,
+) -> (Courier, Carrier) {
+    let (sender, errands) = mpsc::channel(limits::STORE_QUEUE);
+    (Courier { store: store.clone(), errands: sender }, Carrier { store, errands, events, work, telemetry })
+}
+
+impl Courier {
+    /// Takes what of the effects is for the store. Calls stay with the effects unless they depend on the outbox.
+    pub(super) async fn take(&self, work: &mut Work, events: &mpsc::Sender<Event>) {
+        let effects = &mut work.effects;
+        for (rule, vote) in std::mem::take(&mut effects.votes) {
+            self.store.put_mine(Mine::Vote(rule, vote));
+        }
+        if let Some(member) = effects.presence.take() {
+            self.store.put_mine(Mine::Presence(member));
+        }
+        let hand_over = std::mem::take(&mut effects.hand_over);
+        let calls = if hand_over.is_empty() { Vec::new() } else { std::mem::take(&mut effects.calls) };
+        let errand =
+            Errand { writes: std::mem::take(&mut effects.writes), hand_over, calls, flushed: work.flushed.take() };
+        if errand.writes.is_empty() && errand.hand_over.is_empty() && errand.flushed.is_none() {
+            return;
+        }
+        if let Err(error) = self.errands.try_send(errand) {
+            let errand = error.into_inner();
+            tracing::error!(writes = errand.writes.len(), "too much waits for the shared store already");
+            refuse(events, errand, "too much waits for the shared store").await;
+        }
+    }
+}
+
+async fn refuse(events: &mpsc::Sender<Event>, errand: Errand, why: &str) {
+    for write in errand.writes {
+        drop(events.send(Event::StoreRefused(write.place, write.name)).await);
+    }
+    for call in errand.calls {
+        let outcome = DeliveryOutcome::Retry { reason: why.to_owned(), after: None };
+        drop(events.send(Event::Delivered(DeliveryId(call.id), outcome)).await);
+    }
+}
+
+impl Carrier {
+    /// Carries errands out until the courier is gone.
+    pub(super) async fn run(mut self) {
+        while let Some(mut errand) = self.errands.recv().await {
+            for write in std::mem::take(&mut errand.writes) {
+                self.write(write).await;
+            }
+            self.hand_over(&mut errand).await;
+            if let Some(flushed) = errand.flushed {
+                // Nobody waits any more when this fails.
+                flushed.send(()).unwrap_or_default();
+            }
+        }
+    }
+
+    async fn write(&self, write: Write) {
+        let (name, place, level) = (write.name.clone(), write.place.clone(), write.record.level.clone());
+        match self.store.compare_and_put(write).await {
+            Ok(table) => tracing::info!(switch = %name, level, revision = table.revision, "switch written"),
+            Err(error) => {
+                if !matches!(error, StoreError::Conflict { .. }) {
+                    self.telemetry.count(Metric::StoreWriteFailures, &[]);
+                    tracing::error!(switch = %name, %error, "switch not written");
+                }
+                drop(self.events.send(Event::StoreRefused(place, name)).await);
+            }
+        }
+    }
+
+    /// Calls wait for the outbox: another host must be able to go on with them. Of an office that has ended none is made.
+    async fn hand_over(&self, errand: &mut Errand) {
+        for what in std::mem::take(&mut errand.hand_over) {
+            let Err(error) = self.store.hand_over(what).await else { continue };
+            self.telemetry.count(Metric::StoreWriteFailures, &[]);
+            tracing::warn!(%error, calls = errand.calls.len(), "the outbox did not take what depends on it");
+            if !matches!(error, StoreError::Deposed { .. }) {
+                let calls = std::mem::take(&mut errand.calls);
+                refuse(&self.events, Errand { calls, ..Errand::default() }, &error.to_string()).await;
+            }
+            return;
+        }
+        if !errand.calls.is_empty() {
+            let effects = Effects { calls: std::mem::take(&mut errand.calls), ..Effects::default() };
+            drop(self.work.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
+        }
+    }
+}
+
+/// Tells the engine what the fleet's store says, but for its table, which the loop watches itself.
+pub(super) async fn tell(store: Etcd, events: mpsc::Sender<Event>) {
+    let (mut reach, mut term, mut census) = (store.reach(), store.term(), store.census());
+    reach.mark_changed();
+    loop {
+        tokio::select! {
+            biased;
+            Ok(()) = reach.changed() => {
+                let connected = reach.borrow_and_update().is_connected();
+                drop(events.send(Event::StoreReach(connected)).await);
+                // Whoever comes back looks at everything again.
+                census.mark_changed();
+            }
+            Ok(()) = term.changed() => {
+                let elected = term.borrow_and_update().clone();
+                drop(events.send(Event::Elected(elected.clone())).await);
+                census.mark_changed();
+                if let Some(elected) = elected {
+                    tokio::spawn(tell_outbox(store.clone(), elected, events.clone()));
+                }
+            }
+            Ok(()) = census.changed() => {
+                let census = census.borrow_and_update().clone();
+                drop(events.send(Event::Census(census)).await);
+            }
+            else => return,
+        }
+    }
+}
+
+/// Fetches the outbox for an office, for as long as it lasts.
+async fn tell_outbox(store: Etcd, office: Term, events: mpsc::Sender<Event>) {
+    let term = store.term();
+    while term.borrow().as_ref() == Some(&office) {
+        match store.outbox().await {
+            Ok(outbox) => return drop(events.send(Event::Outbox(outbox)).await),
+            Err(error) => {
+                tracing::warn!(%error, "the outbox is not known yet");
+                tokio::time::sleep(OUTBOX_RETRY).await;
+            }
+        }
+    }
+}

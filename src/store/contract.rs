@@ -1,0 +1,150 @@
+//! What every store must do: one suite, run by each implementation.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{Mine, Store, StoreError, Table};
+use crate::model::SwitchName;
+use crate::switches::{Actor, Decision, HandOver, Member, Mode, Place, Record, Vote, Write};
+use crate::time::Timestamp;
+
+/// Longer than any store may take in a test.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The write that brings a fleet's switch to a revision.
+pub(super) fn write(name: &str, revision: u64, level: &str) -> Write {
+    let at = Timestamp::from_millis(revision as i64);
+    let decision = Decision {
+        switch: name.into(),
+        at,
+        from: "full".into(),
+        to: level.into(),
+        by: Actor::System,
+        reason: "test".into(),
+        mode: Mode::Enforce,
+        revision,
+        scope: "fleet".into(),
+        votes: None,
+    };
+    let asks = Default::default();
+    let (level, decision) = (level.into(), Some(decision));
+    let record = Record { level, value: None, since: at, revision, asks, pin: None, decision, expires_at: None };
+    Write::here(SwitchName::new(name).expect("a name"), record, revision - 1)
+}
+
+/// A vote of a rule.
+pub(super) fn vote(rule: &str, level: &str) -> Vote {
+    Vote {
+        rule: rule.into(),
+        switch: SwitchName::new("recs").expect("a name"),
+        level: level.into(),
+        value: None,
+        since: Timestamp::ZERO,
+        expression: "up == 0".into(),
+        measured: Some(1.5),
+        expires_at: Timestamp::from_millis(60_000),
+    }
+}
+
+/// Waits until a channel holds what is expected.
+pub(super) async fn until<T>(seen: &mut watch::Receiver<T>, expected: &str, is: impl FnMut(&T) -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, seen.wait_for(is)).await;
+    assert!(matches!(waited, Ok(Ok(_))), "never seen: {expected}");
+}
+
+/// What a store does for one host; it is empty at the beginning.
+pub(super) async fn contract(store: &impl Store) {
+    let mut seen = store.watch();
+    until(&mut store.reach(), "the store", |reach| reach.is_connected()).await;
+    assert_eq!(seen.borrow_and_update().switches, Table::default().switches);
+    let table = store.compare_and_put(write("a", 1, "off")).await.expect("taken");
+    assert_eq!(table.switches.len(), 1);
+    until(&mut seen, "the write", |seen| seen.switches == table.switches).await;
+    let before = seen.borrow_and_update().revision;
+    // The same once more, as after a lost answer, is no conflict and no write.
+    store.compare_and_put(write("a", 1, "off")).await.expect("taken");
+    let stale = store.compare_and_put(write("a", 1, "full")).await;
+    assert!(matches!(stale, Err(StoreError::Conflict { found: 1, expected: 0, .. })), "{stale:?}");
+    assert_eq!(seen.borrow_and_update().revision, before);
+    let table = store.compare_and_put(write("a", 2, "full")).await.expect("taken");
+    assert!(table.revision > before);
+    store.compare_and_put(write("b", 1, "off")).await.expect("taken");
+    let decisions = store.decisions(2).await.expect("decisions");
+    assert_eq!(decisions.iter().map(|d| d.switch.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    // A zone's switch is another one than the fleet's.
+    let mut zoned = write("a", 1, "off");
+    zoned.place = Place::Zone("eu/1 west".to_owned());
+    let table = store.compare_and_put(zoned.clone()).await.expect("taken");
+    assert_eq!(table.zones["eu/1 west"][&zoned.name], zoned.record);
+    assert_eq!(table.switches[&zoned.name].revision, 2);
+    store.put_mine(Mine::Vote("g/r 1".to_owned(), Some(vote("g/r 1", "off"))));
+    let is_said = |votes: usize| move |census: &std::sync::Arc<_>| said(census) == votes;
+    until(&mut store.census(), "the vote", is_said(1)).await;
+    store.put_mine(Mine::Vote("g/r 1".to_owned(), None));
+    until(&mut store.census(), "the end of the vote", is_said(0)).await;
+    until(&mut store.term(), "the office", Option::is_some).await;
+    let mut elected = write("b", 2, "full");
+    elected.term = store.term().borrow().clone();
+    let term = elected.term.clone().expect("an office");
+    store.compare_and_put(elected).await.expect("taken");
+    let call = |state: Option<i32>| HandOver { id: "call/1".into(), state: state.map(Into::into), term: term.clone() };
+    store.hand_over(call(Some(1))).await.expect("taken");
+    store.hand_over(call(Some(2))).await.expect("taken");
+    assert_eq!(store.outbox().await.expect("the outbox"), BTreeMap::from([("call/1".to_owned(), 2.into())]));
+    store.hand_over(call(None)).await.expect("taken");
+    assert_eq!(store.outbox().await.expect("the outbox").len(), 0);
+}
+
+fn said(census: &crate::switches::Census) -> usize {
+    census.votes.values().map(std::collections::BTreeMap::len).sum()
+}
+
+/// What a shared store does for two hosts, `h1` and `h2`; `end_one` ends the first one without a word, lease and all.
+pub(super) async fn fleet_contract(one: &impl Store, two: &impl Store, end_one: impl AsyncFnOnce()) {
+    let member = |zone: &str| Member {
+        zone: zone.into(),
+        since: Timestamp::ZERO,
+        rules: Default::default(),
+        version: "1".into(),
+        at: Timestamp::ZERO,
+    };
+    until(&mut one.term(), "the office of the first", Option::is_some).await;
+    one.put_mine(Mine::Presence(member("eu")));
+    two.put_mine(Mine::Presence(member("us")));
+    two.put_mine(Mine::Vote("g/r".to_owned(), Some(vote("g/r", "off"))));
+    let all = |census: &std::sync::Arc<crate::switches::Census>| census.members.len() == 2 && said(census) == 1;
+    until(&mut one.census(), "both hosts", all).await;
+    until(&mut two.census(), "both hosts", all).await;
+    assert_eq!(one.census().borrow().counter.as_deref(), Some("h1"));
+    assert!(two.term().borrow().is_none());
+    let mut hosts_own = write("c", 1, "off");
+    hosts_own.place = Place::Host;
+    assert!(matches!(one.compare_and_put(hosts_own).await, Err(StoreError::NotShared(_))));
+    // Of two who saw the same, one wins.
+    one.compare_and_put(write("c", 1, "off")).await.expect("taken");
+    let second = two.compare_and_put(write("c", 1, "full")).await;
+    assert!(matches!(second, Err(StoreError::Conflict { found: 1, .. })), "{second:?}");
+    let name = SwitchName::new("c").expect("a name");
+    until(&mut two.watch(), "the write of the other", |table| table.switches.contains_key(&name)).await;
+    let office = one.term().borrow().clone();
+    let left = |term: &Option<_>| HandOver {
+        id: "call-2".into(),
+        state: Some("half done".into()),
+        term: Option::clone(term).expect("an office"),
+    };
+    one.hand_over(left(&office)).await.expect("taken");
+    end_one().await;
+    until(&mut two.term(), "the office of the second", Option::is_some).await;
+    until(&mut two.census(), "the first gone", |census| census.members.keys().eq(["h2"])).await;
+    assert_eq!(two.outbox().await.expect("the outbox").len(), 1, "what the first left undone");
+    let refused = two.hand_over(left(&office)).await;
+    assert!(matches!(refused, Err(StoreError::Deposed { .. })), "{refused:?}");
+    let mut late = write("c", 2, "full");
+    late.term = office;
+    let refused = two.compare_and_put(late.clone()).await;
+    assert!(matches!(refused, Err(StoreError::Deposed { .. })), "{refused:?}");
+    late.term = two.term().borrow().clone();
+    two.compare_and_put(late).await.expect("taken");
+}

@@ -1,0 +1,224 @@
+//! Calls to a cluster of several endpoints: each try has a deadline, and what failed is tried at another endpoint at once.
+//!
+//! Errors that another endpoint may not have: no connection, no answer in time, `UNAVAILABLE` (no leader, a leader that
+//! changed, a member that stops), and a full queue. A token that is not valid any more is renewed once a call. All other
+//! errors are etcd's answer and are given back in words that name the setting to look at.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::http::{HeaderMap, HeaderValue};
+
+use super::EtcdSettings;
+use super::api;
+use crate::limits;
+use crate::net::grpc::{CallError, Channel, Messages};
+use crate::net::wire::Message;
+use crate::net::{Resolver, tls_config};
+use crate::store::StoreError;
+use crate::telemetry::{Metric, Telemetry};
+
+const INVALID_ARGUMENT: u32 = 3;
+const PERMISSION_DENIED: u32 = 7;
+const RESOURCE_EXHAUSTED: u32 = 8;
+const FAILED_PRECONDITION: u32 = 9;
+const UNAVAILABLE: u32 = 14;
+const UNAUTHENTICATED: u32 = 16;
+
+#[derive(Debug)]
+pub(super) struct Client {
+    settings: EtcdSettings,
+    /// One place an endpoint; a connection is made when it is first needed.
+    channels: Vec<tokio::sync::Mutex<Option<Channel>>>,
+    /// The endpoint that answered last.
+    current: AtomicUsize,
+    token: Mutex<Token>,
+    resolver: Resolver,
+    telemetry: Telemetry,
+}
+
+#[derive(Clone, Debug, Default)]
+enum Token {
+    #[default]
+    Unknown,
+    /// The cluster asks nobody who they are.
+    NotWanted,
+    Is(HeaderValue),
+}
+
+/// What a call is answered with.
+enum Answer {
+    One(Vec<u8>),
+    Stream(Box<Stream>),
+}
+
+/// A stream of answers, and where to send more messages.
+pub(super) type Stream = (tokio::sync::mpsc::Sender<axum::body::Bytes>, Messages);
+
+impl Client {
+    /// `start` spreads the hosts of a fleet over the endpoints.
+    pub(super) fn new(settings: EtcdSettings, start: usize, telemetry: Telemetry) -> Client {
+        let channels = settings.endpoints.iter().map(|_| tokio::sync::Mutex::default()).collect::<Vec<_>>();
+        let current = AtomicUsize::new(start % channels.len().max(1));
+        let (token, resolver) = (Mutex::default(), Resolver::new());
+        Client { settings, channels, current, token, resolver, telemetry }
+    }
+
+    /// Goes on with the next endpoint: this one has fallen silent.
+    pub(super) fn move_on(&self, from: usize) {
+        let next = (from + 1) % self.channels.len();
+        if self.current.compare_exchange(from, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.telemetry.count(Metric::StoreRetries, &[("endpoint", &self.settings.endpoints[from])]);
+        }
+    }
+
+    /// A call with one answer.
+    pub(super) async fn call(&self, path: &'static str, message: &Message) -> Result<Vec<u8>, StoreError> {
+        match self.anywhere(path, &message.0, false).await? {
+            (Answer::One(answer), _) => Ok(answer),
+            (Answer::Stream(_), _) => Err(StoreError::Unreachable("a stream that nobody asked for".to_owned())),
+        }
+    }
+
+    /// Opens a stream, and says at which endpoint.
+    pub(super) async fn stream(&self, path: &'static str, first: &Message) -> Result<(Stream, usize), StoreError> {
+        match self.anywhere(path, &first.0, true).await? {
+            (Answer::Stream(stream), index) => Ok((*stream, index)),
+            (Answer::One(_), _) => Err(StoreError::Unreachable("no stream although one was asked for".to_owned())),
+        }
+    }
+
+    /// Tries every endpoint, and the first one twice.
+    async fn anywhere(&self, path: &str, message: &[u8], stream: bool) -> Result<(Answer, usize), StoreError> {
+        let mut renewed = false;
+        let mut last = CallError::Broken("there is no endpoint".to_owned());
+        for _ in 0..=self.channels.len() {
+            let index = self.current.load(Ordering::Relaxed);
+            let at_once = tokio::time::timeout(limits::STORE_TRY, self.at(index, path, message, stream));
+            let error = match at_once.await {
+                Ok(Ok(answer)) => return Ok((answer, index)),
+                Ok(Err(error)) => error,
+                Err(_) => CallError::Broken(format!("{}: no answer in time", self.settings.endpoints[index])),
+            };
+            if self.wants_token(&error) && !renewed {
+                renewed = true;
+                *self.token() = Token::Unknown;
+            } else if elsewhere(&error) {
+                self.move_on(index);
+            } else {
+                return Err(self.explain(error));
+            }
+            last = error;
+        }
+        Err(self.explain(last))
+    }
+
+    async fn at(&self, index: usize, path: &str, message: &[u8], stream: bool) -> Result<Answer, CallError> {
+        let channel = self.channel(index).await?;
+        let mut metadata = HeaderMap::new();
+        // A member that is cut off from its leader says so, instead of being silent.
+        metadata.insert("hasleader", HeaderValue::from_static("true"));
+        if let Token::Is(token) = self.signed_in(&channel).await? {
+            metadata.insert("token", token);
+        }
+        let most = limits::STORE_ANSWER_BYTES;
+        if stream {
+            let stream = channel.stream(path, &metadata, message, most).await?;
+            return Ok(Answer::Stream(Box::new(stream)));
+        }
+        channel.call(path, &metadata, message, most).await.map(Answer::One)
+    }
+
+    async fn channel(&self, index: usize) -> Result<Channel, CallError> {
+        let mut place = self.channels[index].lock().await;
+        if let Some(channel) = place.as_ref().filter(|channel| channel.is_open()) {
+            return Ok(channel.clone());
+        }
+        let base = &self.settings.endpoints[index];
+        let config = if base.starts_with("https://") {
+            // Read anew for each connection, so that certificates can be renewed; off the event loop, as it reads files.
+            let settings = self.settings.tls.clone();
+            let read = tokio::task::spawn_blocking(move || tls_config(&settings)).await;
+            let read = read.map_err(|error| CallError::Broken(error.to_string()))?;
+            let mut config = read.map_err(|error| CallError::Certificate(error.to_string()))?;
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            Some(Arc::new(config))
+        } else {
+            None
+        };
+        let name = self.settings.tls.server_name.as_deref();
+        let channel = Channel::connect(base, config, name, &self.resolver).await?;
+        *place = Some(channel.clone());
+        Ok(channel)
+    }
+
+    fn token(&self) -> std::sync::MutexGuard<'_, Token> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The token of our user; asks for one when we have none.
+    async fn signed_in(&self, channel: &Channel) -> Result<Token, CallError> {
+        let Some((user, password)) = &self.settings.user else { return Ok(Token::NotWanted) };
+        let known = self.token().clone();
+        if !matches!(known, Token::Unknown) {
+            return Ok(known);
+        }
+        let password = password.read().map_err(|error| CallError::Certificate(error.to_string()))?;
+        let message = api::authenticate(user, password.expose());
+        let most = limits::STORE_ANSWER_BYTES;
+        let answer = channel.call(api::AUTHENTICATE, &HeaderMap::new(), &message.0, most).await;
+        let token = match answer {
+            Ok(answer) => {
+                let token = api::read_token(&answer).and_then(|token| HeaderValue::try_from(token).ok());
+                Token::Is(token.ok_or_else(|| CallError::Broken("a token that cannot be sent".to_owned()))?)
+            }
+            Err(CallError::Status { code: FAILED_PRECONDITION, message }) if message.contains("not enabled") => {
+                tracing::warn!(user, "the shared store has users turned off; it lets everybody in");
+                Token::NotWanted
+            }
+            Err(error) => return Err(error),
+        };
+        *self.token() = token.clone();
+        Ok(token)
+    }
+
+    fn wants_token(&self, error: &CallError) -> bool {
+        let CallError::Status { code, message } = error else { return false };
+        let unknown = message.contains("user name is empty") || message.contains("revision in header is old");
+        let old = unknown || message.contains("auth store is old") || message.contains("invalid auth token");
+        self.settings.user.is_some() && (*code == UNAUTHENTICATED || (*code == INVALID_ARGUMENT && old))
+    }
+
+    /// The error in words for the one who keeps the configuration.
+    fn explain(&self, error: CallError) -> StoreError {
+        let user = self.settings.user.as_ref().map(|(user, _)| user.as_str());
+        match error {
+            CallError::Status { code: UNAVAILABLE | RESOURCE_EXHAUSTED, message } => StoreError::Unreachable(message),
+            CallError::Broken(why) => StoreError::Unreachable(why),
+            CallError::Certificate(why) => StoreError::Refused(why),
+            CallError::Status { message, .. } if message.contains("authentication failed") => {
+                let user = user.unwrap_or_default();
+                StoreError::Refused(format!(
+                    "the password of user `{user}` is wrong, or there is no such user ({message})"
+                ))
+            }
+            CallError::Status { message, .. } if message.contains("user name is empty") => {
+                StoreError::Refused(format!("it wants a user: give `username` and `password_file` ({message})"))
+            }
+            CallError::Status { code: PERMISSION_DENIED, message } => {
+                let who = user.map_or("this client".to_owned(), |user| format!("user `{user}`"));
+                let prefix = &self.settings.prefix;
+                StoreError::Refused(format!("{who} has no right to read and write keys under `{prefix}` ({message})"))
+            }
+            CallError::Status { code, message } => StoreError::Refused(format!("{message} (gRPC status {code})")),
+        }
+    }
+}
+
+/// Whether another endpoint may do better.
+fn elsewhere(error: &CallError) -> bool {
+    match error {
+        CallError::Broken(_) | CallError::Certificate(_) => true,
+        CallError::Status { code, .. } => matches!(*code, UNAVAILABLE | RESOURCE_EXHAUSTED),
+    }
+}

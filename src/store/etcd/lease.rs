@@ -1,0 +1,233 @@
+//! The host's lease and what hangs on it: presence, votes, and standing for election.
+//!
+//! What the host wants to have said is kept here as it should be; the store's part is brought in line with it whenever
+//! there is a lease. A lease that has ended is granted anew and everything is said again. The lease is kept at a third of its
+//! time; when it could not be kept for its whole time, an office that hangs on it is over, whatever the store still has.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::api::{self, Compare, Op};
+use super::session::Inner;
+use crate::limits;
+use crate::store::{Mine, StoreError};
+use crate::switches::Term;
+use crate::telemetry::Metric;
+use crate::time::Stopwatch;
+
+/// What this host has and wants under its lease.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    /// As it should be, by key.
+    wanted: BTreeMap<String, Vec<u8>>,
+    /// As the store has it.
+    written: BTreeMap<String, Vec<u8>>,
+    /// 0: none.
+    pub(super) lease: u64,
+    /// Since it was last kept.
+    kept: Option<Stopwatch>,
+}
+
+impl Inner {
+    /// Takes what the host says; the lease's task brings it to the store.
+    pub(super) fn put_mine(&self, mine: Mine) {
+        let (key, value) = match mine {
+            Mine::Presence(member) => (self.keys.member(&self.settings.host), serde_json::to_vec(&member).ok()),
+            Mine::Vote(rule, vote) => {
+                let value = vote.and_then(|vote| serde_json::to_vec(&vote).ok());
+                (self.keys.vote(&self.settings.host, &rule), value)
+            }
+        };
+        let mut hold = self.hold();
+        match value {
+            Some(value) => drop(hold.wanted.insert(key, value)),
+            None => drop(hold.wanted.remove(&key)),
+        }
+        drop(hold);
+        self.said.notify_one();
+    }
+
+    /// Keeps the lease and what hangs on it, for as long as the session lasts.
+    pub(super) async fn keep_lease(&self) {
+        let pause = self.settings.lease / 3;
+        let mut failures = 0_u32;
+        loop {
+            let outcome = self.lease_round(pause).await;
+            self.decide_office();
+            let wait = match outcome {
+                Ok(wait) => {
+                    failures = 0;
+                    wait
+                }
+                Err(error) => {
+                    self.troubled(&error);
+                    failures += 1;
+                    self.jitter(Duration::from_millis(250) * failures.min(4))
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                // Said while the store is away: the pause goes on, so that a host that says much does not hammer.
+                () = self.said.notified(), if failures == 0 => {}
+            }
+        }
+    }
+
+    /// One look at everything; gives how long nothing has to be done.
+    async fn lease_round(&self, pause: Duration) -> Result<Duration, StoreError> {
+        let (lease, age) = {
+            let hold = self.hold();
+            (hold.lease, hold.kept.as_ref().map_or(Duration::MAX, Stopwatch::elapsed))
+        };
+        if lease == 0 {
+            self.grant().await?;
+        } else if age >= pause {
+            self.keep(lease).await?;
+        }
+        self.say().await?;
+        self.stand().await?;
+        let age = self.hold().kept.as_ref().map_or(Duration::ZERO, Stopwatch::elapsed);
+        Ok(pause.saturating_sub(age).max(Duration::from_millis(10)))
+    }
+
+    async fn grant(&self) -> Result<(), StoreError> {
+        let begun = Stopwatch::start();
+        let seconds = self.settings.lease.as_secs().max(1);
+        let answer = self.client.call(api::LEASE_GRANT, &api::lease_grant(seconds)).await?;
+        let (id, _) = api::read_lease(&answer).ok_or_else(unreadable)?;
+        // A process before this one may have left votes and an office under a lease that is not over yet.
+        let host = &self.settings.host;
+        self.client.call(api::DELETE, &api::delete_prefix(&self.keys.votes(host))).await?;
+        self.client.call(api::TXN, &api::txn(&[], &[Op::Delete(self.keys.counter(host))], &[])).await?;
+        let mut hold = self.hold();
+        hold.lease = id;
+        hold.kept = Some(begun);
+        hold.written.clear();
+        tracing::debug!(lease = id, "the shared store granted a lease");
+        Ok(())
+    }
+
+    async fn keep(&self, lease: u64) -> Result<(), StoreError> {
+        let begun = Stopwatch::start();
+        let answer = self.client.call(api::LEASE_KEEP_ALIVE, &api::lease(lease)).await?;
+        let (_, seconds) = api::read_lease(&answer).ok_or_else(unreadable)?;
+        if seconds > 0 {
+            self.hold().kept = Some(begun);
+            return Ok(());
+        }
+        self.lease_lost();
+        self.grant().await
+    }
+
+    /// The store does not have our lease any more: nothing that hung on it is there.
+    fn lease_lost(&self) {
+        let mut hold = self.hold();
+        hold.lease = 0;
+        hold.kept = None;
+        hold.written.clear();
+        drop(hold);
+        self.decide_office();
+        self.telemetry.count(Metric::StoreLeasesLost, &[]);
+        tracing::warn!("the lease of this host in the shared store ended; it says everything again");
+    }
+
+    /// Brings what the store has of this host in line with what it wants to have said.
+    async fn say(&self) -> Result<(), StoreError> {
+        loop {
+            let (lease, changes) = self.changes();
+            if changes.is_empty() {
+                return Ok(());
+            }
+            let op = |(key, value): &(String, Option<Vec<u8>>)| match value {
+                Some(value) => Op::Put { key: key.clone(), value: value.clone(), lease },
+                None => Op::Delete(key.clone()),
+            };
+            let ops: Vec<Op> = changes.iter().map(op).collect();
+            match self.client.call(api::TXN, &api::txn(&[], &ops, &[])).await {
+                Ok(_) => {}
+                Err(StoreError::Refused(why)) if why.contains("lease not found") => {
+                    self.lease_lost();
+                    self.grant().await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            let mut hold = self.hold();
+            if hold.lease == lease {
+                for (key, value) in changes {
+                    match value {
+                        Some(value) => drop(hold.written.insert(key, value)),
+                        None => drop(hold.written.remove(&key)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the store does not have as it should be, as much as one transaction takes.
+    fn changes(&self) -> (u64, Vec<(String, Option<Vec<u8>>)>) {
+        let hold = self.hold();
+        // Votes go before presence, so that a host that is back is not counted as one without an opinion.
+        let new = hold.wanted.iter().rev().filter(|(key, value)| hold.written.get(*key) != Some(*value));
+        let new = new.map(|(key, value)| (key.clone(), Some(value.clone())));
+        let old = hold.written.keys().filter(|key| !hold.wanted.contains_key(*key)).map(|key| (key.clone(), None));
+        (hold.lease, new.chain(old).take(limits::STORE_TXN).collect())
+    }
+
+    /// Stands for election while too few others do.
+    async fn stand(&self) -> Result<(), StoreError> {
+        let lease = self.hold().lease;
+        let key = self.keys.counter(&self.settings.host);
+        let wanted = {
+            let mirror = self.mirror();
+            let ours = mirror.candidates().get(&self.settings.host);
+            let others = mirror.candidates().values().filter(|other| other.host != self.settings.host).count();
+            ours.is_none_or(|ours| ours.lease != lease) && others < limits::STORE_CANDIDATES
+        };
+        // Before the first list it is not known who stands.
+        if !wanted || lease == 0 || !self.reach.borrow().is_connected() {
+            return Ok(());
+        }
+        let put = Op::Put { key: key.clone(), value: self.settings.host.clone().into_bytes(), lease };
+        let message = api::txn(&[Compare::Created(key, 0)], &[put], &[]);
+        self.client.call(api::TXN, &message).await.map(drop)
+    }
+
+    /// Whether this host is the one that counts, as far as it can know.
+    pub(super) fn decide_office(&self) {
+        let elected = self.mirror().elected().cloned();
+        let term = {
+            let hold = self.hold();
+            let kept = hold.kept.as_ref().is_some_and(|kept| kept.elapsed() < self.settings.lease);
+            let elected = elected.filter(|elected| {
+                kept && hold.lease != 0 && elected.lease == hold.lease && elected.host == self.settings.host
+            });
+            elected.map(|elected| Term { key: self.keys.counter(&elected.host), number: elected.created })
+        };
+        let news = self.term.send_if_modified(|known| {
+            let news = *known != term;
+            known.clone_from(&term);
+            news
+        });
+        if news {
+            let number = term.as_ref().map_or(0, |term| term.number);
+            tracing::info!(elected = term.is_some(), number, "whether this host counts the fleet's votes changed");
+            self.recount.notify_one();
+        }
+    }
+
+    /// Gives the lease back: everything that hangs on it is gone at once.
+    pub(super) async fn revoke(&self) {
+        let lease = std::mem::take(&mut self.hold().lease);
+        if lease != 0 {
+            let message = api::lease(lease);
+            let revoked = self.client.call(api::LEASE_REVOKE, &message);
+            drop(tokio::time::timeout(limits::STORE_TRY, revoked).await);
+        }
+        self.term.send_replace(None);
+    }
+}
+
+pub(super) fn unreadable() -> StoreError {
+    StoreError::Unreachable("an answer that is none of etcd's".to_owned())
+}

@@ -1,0 +1,132 @@
+//! The store of a fleet: etcd, over its gRPC interface, version 3.4 and later.
+//! <https://etcd.io/docs/v3.5/learning/api/>.
+//!
+//! Keys, below the fleet's prefix:
+//!
+//! | key | holds | lease |
+//! | --- | --- | --- |
+//! | `switches/fleet/NAME`, `switches/zone/ZONE/NAME` | a record | none |
+//! | `members/HOST`, `votes/HOST/RULE` | presence, votes | the host's |
+//! | `counter/HOST` | who stands for election; the oldest key is elected | the host's |
+//! | `outbox/ID` | what the elected host has to see to | none |
+//! | `decisions/PLACE/NAME/REVISION` | a decision | none; the oldest are removed |
+//!
+//! What is promised: a reader is never kept waiting; a write is made by comparing the revision that the writer's picture
+//! has, and the office it was made in; a watch goes on from the last revision, and everything is read again after a
+//! compaction and every minute; what a host says of itself is said again after its lease was lost. Each call has a
+//! deadline under two seconds and is made again at another endpoint at once. While no endpoint answers, or the ones that do
+//! have no leader, the last table stays and [`super::Reach`] says since when; it is also kept on the disk.
+//!
+//! What is not done: nothing is queued while the store is away, and no switch is written from the copy on the disk.
+
+mod api;
+mod cache;
+mod client;
+mod keys;
+mod lease;
+mod mirror;
+mod session;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+use self::session::Inner;
+use super::{Mine, Reach, Store, StoreError, Table};
+use crate::net::{SecretSource, TlsSettings};
+use crate::switches::{Census, Decision, HandOver, Term, Write};
+use crate::telemetry::Telemetry;
+use crate::time::Clock;
+
+/// Where a fleet's etcd is, and who we are in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EtcdSettings {
+    /// `http://host:port` or `https://host:port`, one or more.
+    pub endpoints: Vec<String>,
+    /// What all keys of this fleet begin with.
+    pub prefix: String,
+    /// This host's name, which no other host of the fleet has.
+    pub host: String,
+    /// How long this host may be out of reach before it counts as gone.
+    pub lease: Duration,
+    pub tls: TlsSettings,
+    pub user: Option<(String, SecretSource)>,
+}
+
+/// A session with etcd. Cheap to clone; it goes on until [`Etcd::leave`].
+#[derive(Clone, Debug)]
+pub struct Etcd {
+    inner: Arc<Inner>,
+}
+
+impl Etcd {
+    /// Starts a session; `cache` is the file that keeps the last table for a start while etcd is away. This does not
+    /// wait for etcd: until it answers, [`Store::reach`] says that it does not.
+    pub fn open(settings: EtcdSettings, cache: Option<PathBuf>, clock: Clock, telemetry: Telemetry) -> Etcd {
+        let inner = Inner::new(settings, cache, clock, telemetry);
+        inner.start();
+        Etcd { inner }
+    }
+
+    /// Says goodbye: presence, votes and office are gone at once, and the session ends.
+    pub async fn leave(&self) {
+        self.inner.stop();
+        self.inner.revoke().await;
+    }
+
+    /// Ends the session without a word, as a crash would.
+    #[cfg(test)]
+    pub(super) fn end(&self) {
+        self.inner.stop();
+    }
+
+    /// The last reason why the store could not be used; empty when it can.
+    pub fn trouble(&self) -> String {
+        self.inner.trouble()
+    }
+}
+
+impl Store for Etcd {
+    fn watch(&self) -> watch::Receiver<Arc<Table>> {
+        self.inner.table.subscribe()
+    }
+
+    async fn compare_and_put(&self, write: Write) -> Result<Arc<Table>, StoreError> {
+        self.inner.compare_and_put(write).await
+    }
+
+    async fn decisions(&self, most: usize) -> Result<Vec<Decision>, StoreError> {
+        self.inner.decisions(most).await
+    }
+
+    fn census(&self) -> watch::Receiver<Arc<Census>> {
+        self.inner.census.subscribe()
+    }
+
+    fn term(&self) -> watch::Receiver<Option<Term>> {
+        self.inner.term.subscribe()
+    }
+
+    fn reach(&self) -> watch::Receiver<Reach> {
+        self.inner.reach.subscribe()
+    }
+
+    fn put_mine(&self, mine: Mine) {
+        self.inner.put_mine(mine);
+    }
+
+    async fn hand_over(&self, what: HandOver) -> Result<(), StoreError> {
+        self.inner.hand_over(what).await
+    }
+
+    async fn outbox(&self) -> Result<BTreeMap<String, Value>, StoreError> {
+        self.inner.outbox().await
+    }
+}

@@ -1,0 +1,382 @@
+//! The session: what its tasks share, and the task that follows the store.
+//!
+//! Following: read everything at one revision, watch from the next one, ask the watch for a sign of life every two seconds.
+//! A watch that is silent for five seconds, breaks, or is cancelled is opened again at once, at another endpoint; the
+//! table counts as stale only when that fails, too.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+
+use super::EtcdSettings;
+use super::api::{self, Op, Range};
+use super::cache;
+use super::client::{Client, Stream};
+use super::keys::Keys;
+use super::lease::{Hold, unreadable};
+use super::mirror::{Listed, Mirror, News};
+use crate::limits;
+use crate::net::grpc::framed;
+use crate::rng::Rng;
+use crate::store::{Reach, StoreError, Table};
+use crate::switches::{Census, Term};
+use crate::telemetry::{Metric, Telemetry};
+use crate::time::{Clock, Stopwatch};
+
+/// In a large fleet the votes are shown to the one who counts no more often than this.
+const CENSUS_PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) settings: EtcdSettings,
+    pub(super) keys: Keys,
+    pub(super) client: Client,
+    cache: Option<PathBuf>,
+    clock: Clock,
+    pub(super) telemetry: Telemetry,
+    mirror: Mutex<Mirror>,
+    hold: Mutex<Hold>,
+    /// This host has something new to say.
+    pub(super) said: Notify,
+    /// Whether this host counts has changed: it may need the votes.
+    pub(super) recount: Notify,
+    pub(super) table: watch::Sender<Arc<Table>>,
+    pub(super) census: watch::Sender<Arc<Census>>,
+    pub(super) term: watch::Sender<Option<Term>>,
+    pub(super) reach: watch::Sender<Reach>,
+    trouble: Mutex<String>,
+    rng: Mutex<Rng>,
+    tasks: Mutex<Vec<AbortHandle>>,
+    pub(super) writes: std::sync::atomic::AtomicU64,
+}
+
+/// Why a watch ended.
+enum Ended {
+    /// It fell silent, broke off, or lost its leader.
+    Lost(String),
+    /// What it wanted to go on from is gone.
+    Compacted,
+    /// Votes are wanted that were not, or the other way round.
+    Census,
+}
+
+impl Inner {
+    pub(super) fn new(
+        settings: EtcdSettings,
+        cache: Option<PathBuf>,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> Arc<Inner> {
+        let keys = Keys::new(&settings.prefix);
+        let table = cache.as_deref().and_then(cache::read).unwrap_or_default();
+        let now = clock.now();
+        let named = settings.host.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let mirror = Mirror::new(keys.clone(), table);
+        let table = Arc::clone(&mirror.table);
+        let client = Client::new(settings.clone(), named as usize % 1_000, telemetry.clone());
+        let seed = named ^ now.as_millis().unsigned_abs();
+        Arc::new(Inner {
+            settings,
+            keys,
+            client,
+            cache,
+            clock,
+            telemetry,
+            mirror: Mutex::new(mirror),
+            hold: Mutex::default(),
+            said: Notify::new(),
+            recount: Notify::new(),
+            table: watch::Sender::new(table),
+            census: watch::Sender::new(Arc::default()),
+            term: watch::Sender::new(None),
+            reach: watch::Sender::new(Reach::Lost { since: now }),
+            trouble: Mutex::default(),
+            rng: Mutex::new(Rng::seeded(seed)),
+            tasks: Mutex::default(),
+            writes: Default::default(),
+        })
+    }
+
+    pub(super) fn start(self: &Arc<Inner>) {
+        self.telemetry.set(Metric::StoreConnected, &[], 0.0);
+        let (follower, keeper, writer) = (Arc::clone(self), Arc::clone(self), Arc::clone(self));
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.push(tokio::spawn(async move { follower.follow().await }).abort_handle());
+        tasks.push(tokio::spawn(async move { keeper.keep_lease().await }).abort_handle());
+        tasks.push(tokio::spawn(async move { writer.keep_cache().await }).abort_handle());
+    }
+
+    pub(super) fn stop(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.iter().for_each(AbortHandle::abort);
+    }
+
+    pub(super) fn mirror(&self) -> MutexGuard<'_, Mirror> {
+        self.mirror.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn hold(&self) -> MutexGuard<'_, Hold> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn trouble(&self) -> String {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Between half of a time and one and a half of it.
+    pub(super) fn jitter(&self, about: Duration) -> Duration {
+        let unit = self.rng.lock().unwrap_or_else(PoisonError::into_inner).unit();
+        about.min(limits::STORE_PAUSE).mul_f64(0.5 + unit)
+    }
+
+    /// Tells an error once, not with every try.
+    pub(super) fn troubled(&self, error: &StoreError) {
+        let text = error.to_string();
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if *trouble != text {
+            tracing::error!(error = text, "the shared store cannot be used; the last values stay");
+            *trouble = text;
+        }
+    }
+
+    fn connected(&self) {
+        self.telemetry.set(Metric::StoreConnected, &[], 1.0);
+        self.synced();
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if !self.reach.send_replace(Reach::Connected).is_connected() {
+            tracing::info!("the shared store is in reach");
+            self.said.notify_one();
+        }
+    }
+
+    fn synced(&self) {
+        self.telemetry.set(Metric::StoreLastSync, &[], self.clock.now().as_secs_f64());
+    }
+
+    fn lost(&self) {
+        self.telemetry.set(Metric::StoreConnected, &[], 0.0);
+        let since = self.clock.now();
+        self.reach.send_if_modified(|reach| {
+            let news = reach.is_connected();
+            if news {
+                *reach = Reach::Lost { since };
+            }
+            news
+        });
+    }
+
+    /// Follows the store for as long as the session lasts.
+    async fn follow(&self) {
+        let mut failures = 0_u32;
+        let mut reason = "begin";
+        loop {
+            match self.follow_once(reason).await {
+                Ok(Ended::Census) => reason = "census",
+                Ok(Ended::Compacted) => reason = "compacted",
+                Ok(Ended::Lost(why)) => {
+                    tracing::warn!(why, "the watch of the shared store ended; it is opened again");
+                    reason = "begin";
+                }
+                Err(error) => {
+                    self.lost();
+                    self.troubled(&error);
+                    failures += 1;
+                    reason = "begin";
+                    tokio::time::sleep(self.jitter(Duration::from_millis(200) * failures.min(10))).await;
+                    continue;
+                }
+            }
+            failures = 0;
+        }
+    }
+
+    async fn follow_once(&self, reason: &'static str) -> Result<Ended, StoreError> {
+        let with_census = self.wants_census();
+        let (from, crowd) = self.relist(reason, with_census).await?;
+        let with_census = with_census || crowd <= limits::STORE_CENSUS_FOR_ALL;
+        // The crowd is known now; in a small one the votes are wanted, too.
+        let from = if with_census { self.relist(reason, true).await?.0 } else { from };
+        let first = api::watch_prefix(&self.keys.all("switches"), from, 1);
+        let (stream, endpoint) = self.client.stream(api::WATCH, &first).await?;
+        let mut others = vec![("counter", 2)];
+        if with_census {
+            others.extend([("members", 3), ("votes", 4)]);
+        }
+        for (kind, id) in others {
+            let message = api::watch_prefix(&self.keys.all(kind), from, id);
+            drop(stream.0.send(framed(&message.0)).await);
+        }
+        self.connected();
+        let ended = self.listen(stream, with_census).await;
+        if matches!(ended, Ended::Lost(_)) {
+            self.client.move_on(endpoint);
+        }
+        Ok(ended)
+    }
+
+    fn wants_census(&self) -> bool {
+        self.term.borrow().is_some()
+    }
+
+    /// Takes what a watch says until it ends.
+    async fn listen(&self, (sender, mut messages): Stream, with_census: bool) -> Ended {
+        let mut heard = Stopwatch::start();
+        let mut beat = tokio::time::interval(limits::STORE_HEARTBEAT);
+        let first_relist = self.jitter(limits::STORE_PAUSE) + limits::STORE_RELIST;
+        let mut relist = tokio::time::interval_at(soon(first_relist), limits::STORE_RELIST);
+        let mut show = None;
+        loop {
+            tokio::select! {
+                message = messages.next() => {
+                    let message = match message {
+                        Ok(Some(message)) => message,
+                        Ok(None) => return Ended::Lost("it was closed".to_owned()),
+                        Err(error) => return Ended::Lost(error.to_string()),
+                    };
+                    heard = Stopwatch::start();
+                    self.synced();
+                    let Some(watched) = api::read_watch(&message) else {
+                        return Ended::Lost("an answer that is none of etcd's".to_owned());
+                    };
+                    if watched.compacted > 0 {
+                        return Ended::Compacted;
+                    }
+                    if watched.cancelled {
+                        return Ended::Lost(watched.reason);
+                    }
+                    let news = self.mirror().hear(&watched.events);
+                    if self.take(&news) && show.is_none() {
+                        show = Some(soon(self.census_pause()));
+                    }
+                }
+                () = at(show) => {
+                    show = None;
+                    self.show_census();
+                }
+                _ = beat.tick() => {
+                    if heard.elapsed() > limits::STORE_SILENCE {
+                        return Ended::Lost("it fell silent".to_owned());
+                    }
+                    // A full queue means that the one before was not sent yet.
+                    drop(sender.try_send(framed(&api::watch_progress().0)));
+                }
+                _ = relist.tick() => match self.relist("minute", with_census).await {
+                    Ok((_, crowd)) => {
+                        let wanted = self.wants_census() || crowd <= limits::STORE_CENSUS_FOR_ALL;
+                        if wanted != with_census {
+                            return Ended::Census;
+                        }
+                    }
+                    Err(error) => return Ended::Lost(error.to_string()),
+                },
+                () = self.recount.notified() => {
+                    if self.wants_census() && !with_census {
+                        return Ended::Census;
+                    }
+                }
+            }
+        }
+    }
+
+    fn census_pause(&self) -> Duration {
+        if self.mirror().census.members.len() <= 200 { Duration::ZERO } else { CENSUS_PAUSE }
+    }
+
+    /// Reads everything at one revision. Gives the revision to watch from, and how many hosts there are.
+    async fn relist(&self, reason: &'static str, with_census: bool) -> Result<(u64, u64), StoreError> {
+        self.telemetry.count(Metric::StoreRelists, &[("reason", reason)]);
+        let members = Range::prefix(&self.keys.all("members"));
+        let mut ops = vec![
+            Op::Range(Range::prefix(&self.keys.all("switches"))),
+            Op::Range(Range::prefix(&self.keys.all("counter"))),
+            Op::Range(Range { count_only: !with_census, ..members }),
+        ];
+        if with_census {
+            ops.push(Op::Range(Range::prefix(&self.keys.all("votes"))));
+        }
+        let answer = self.client.call(api::TXN, &api::txn(&[], &ops, &[])).await?;
+        let done = api::read_txn(&answer).ok_or_else(unreadable)?;
+        let mut answers = done.answers.into_iter();
+        let (Some(switches), Some(counters), Some(members)) = (answers.next(), answers.next(), answers.next()) else {
+            return Err(unreadable());
+        };
+        let votes = answers.next().map(|votes| votes.kvs).unwrap_or_default();
+        let crowd = members.count;
+        let census = with_census.then(|| members.kvs.into_iter().chain(votes).collect());
+        let (switches, counters) = (switches.kvs, counters.kvs);
+        let news = {
+            let mut mirror = self.mirror();
+            let mut news = mirror.list(Listed { header: done.header, switches, counters, census });
+            if !with_census {
+                news.census |= mirror.forget_census();
+            }
+            news
+        };
+        if self.take(&news) {
+            self.show_census();
+        }
+        self.synced();
+        for (place, name, record) in &news.lost {
+            tracing::error!(switch = %name, "the shared store lost a switch; it is put there again");
+            self.put_again(place, name, record).await?;
+        }
+        Ok((done.header.revision + 1, crowd))
+    }
+
+    /// Shows what is new of the table and the election; true when the census is new, too.
+    pub(super) fn take(&self, news: &News) -> bool {
+        for problem in &news.problems {
+            tracing::error!(problem, "the shared store holds something that cannot be read; it is left aside");
+        }
+        if news.table {
+            let table = Arc::clone(&self.mirror().table);
+            self.table.send_if_modified(|shown| {
+                let newer = shown.revision < table.revision;
+                if newer {
+                    *shown = table;
+                }
+                newer
+            });
+        }
+        if news.counters {
+            self.decide_office();
+            // There may be room to stand for election.
+            self.said.notify_one();
+        }
+        news.census
+    }
+
+    fn show_census(&self) {
+        let census = self.mirror().census.clone();
+        self.census.send_replace(Arc::new(census));
+    }
+
+    /// Keeps the last table on the disk.
+    async fn keep_cache(&self) {
+        let Some(path) = self.cache.clone() else { return };
+        let mut tables = self.table.subscribe();
+        while tables.changed().await.is_ok() {
+            let (table, path) = (Arc::clone(&tables.borrow_and_update()), path.clone());
+            let written = tokio::task::spawn_blocking(move || cache::write(&path, &table)).await;
+            if let Ok(Err(error)) = written {
+                tracing::warn!(%error, "the copy of the shared store on the disk is old");
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "an instant to sleep until, not a time to decide by")]
+fn soon(after: Duration) -> tokio::time::Instant {
+    tokio::time::Instant::now() + after
+}
+
+/// Sleeps until an instant; for ever without one.
+async fn at(instant: Option<tokio::time::Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,136 @@
+//! The fleet as people see it from any of its hosts.
+
+use std::collections::BTreeMap;
+
+use super::super::votes::{Place, Vote};
+use super::quorum::Quorum;
+use super::state::Fleet;
+use crate::model::SwitchName;
+use crate::time::Timestamp;
+
+/// The fleet at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FleetPicture {
+    /// This host.
+    pub host: String,
+    pub zone: String,
+    /// The host that counts, as far as this one knows.
+    pub counter: Option<String>,
+    /// True when that is this one, and it decides.
+    pub counting: bool,
+    /// The number of its office.
+    pub term: Option<u64>,
+    pub revision: u64,
+    /// Since when the shared store has been out of reach.
+    pub stale_since: Option<Timestamp>,
+    /// By how much this host's clock is ahead of the median of all, where that is too much; in milliseconds.
+    pub own_clock_ahead: Option<i64>,
+    /// By their names.
+    pub hosts: BTreeMap<String, HostPicture>,
+    /// By their votes' key.
+    pub rules: BTreeMap<String, RulePicture>,
+}
+
+/// One host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostPicture {
+    pub zone: String,
+    pub version: String,
+    pub since: Timestamp,
+    /// When it vanished; `None` while it is there.
+    pub gone_since: Option<Timestamp>,
+    /// As of this host.
+    pub clock_ahead: Option<i64>,
+    pub votes: Vec<VotePicture>,
+}
+
+/// One vote of a host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VotePicture {
+    pub vote: Vote,
+    /// Whether it counts now.
+    pub counts: bool,
+}
+
+/// A rule that is voted on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RulePicture {
+    pub switch: SwitchName,
+    pub scope: String,
+    pub quorum: Quorum,
+    /// The hosts that run it, those that vanished lately less and less.
+    pub known: f64,
+    /// Those that are there.
+    pub live: usize,
+    pub votes: usize,
+    /// The votes that a change for the worse needs; of a rule that is counted zone by zone, if they were all one.
+    pub needed: usize,
+    /// What the votes have led to, by place: `fleet`, or the zone's name.
+    pub asks: BTreeMap<String, String>,
+}
+
+impl Fleet {
+    /// The fleet as it is known here.
+    pub fn picture(&self, now: Timestamp) -> FleetPicture {
+        let (wrong, own) = self.known.wrong_clocks();
+        let hosts = self.known.hosts().map(|(name, seen)| {
+            let ahead = wrong.get(name).copied();
+            let votes = seen.votes(now, ahead.is_none() && own.is_none());
+            let here = seen.gone_since.is_none();
+            let vote = |(_, vote, fresh): (_, &Vote, bool)| VotePicture { vote: vote.clone(), counts: here && fresh };
+            let picture = HostPicture {
+                zone: seen.member.zone.clone(),
+                version: seen.member.version.clone(),
+                since: seen.member.since,
+                gone_since: seen.gone_since,
+                clock_ahead: ahead,
+                votes: votes.map(vote).collect(),
+            };
+            (name.clone(), picture)
+        });
+        let rules = self.rules.iter().map(|(key, rule)| {
+            let (body, named) = self.known.body(now, key, None, &|_: &Vote| 0.0);
+            let asks = self.desks.iter().filter_map(|(place, desk)| {
+                let ask = desk.record(&rule.switch)?.asks.get(key)?;
+                let name = if let Place::Zone(zone) = place { zone.clone() } else { "fleet".to_owned() };
+                Some((name, ask.level.clone()))
+            });
+            let picture = RulePicture {
+                switch: rule.switch.clone(),
+                scope: rule.scope.clone(),
+                quorum: rule.quorum.clone(),
+                known: body.known,
+                live: body.live,
+                votes: named.len(),
+                needed: rule.quorum.needed(body.known),
+                asks: asks.collect(),
+            };
+            (key.clone(), picture)
+        });
+        FleetPicture {
+            host: self.settings.host.clone(),
+            zone: self.settings.zone.clone(),
+            counter: self.counter.clone(),
+            counting: self.counts(now),
+            term: self.term.as_ref().map(|term| term.number),
+            revision: self.tables.revision,
+            stale_since: self.lost_since,
+            own_clock_ahead: own,
+            hosts: hosts.collect(),
+            rules: rules.collect(),
+        }
+    }
+
+    /// Why a rule of scope `host` does not degrade this host, too: the switch's name, and words.
+    pub fn held_back(&self, own: &super::super::arbiter::Switches) -> BTreeMap<SwitchName, String> {
+        let words = |title: &String| {
+            format!("held back: {title} has degraded as many hosts as may be (quorum.max_degraded_share)")
+        };
+        let mut held: BTreeMap<SwitchName, String> =
+            own.withheld().map(|(name, title)| (name.clone(), words(title))).collect();
+        for desk in self.desks.values() {
+            held.extend(desk.held_back().map(|(name, why)| (name.clone(), why.words())));
+        }
+        held
+    }
+}
