@@ -332,8 +332,13 @@ fn unescaped(text: &str) -> String {
 /// Says whose certificate it was, where it was one.
 fn tls_error(base: &str, error: &(dyn std::error::Error + 'static)) -> CallError {
     use rustls::{CertificateError, Error};
+    let text = describe(error);
     let said = match find_tls(error) {
-        None => return CallError::Broken(format!("{base}: {}", describe(error))),
+        // An alert that comes after the handshake reaches us through HTTP/2, which keeps only the words of it.
+        None => match text.split_once("received fatal alert: ") {
+            Some((_, alert)) => ours_refused(alert),
+            None => return CallError::Broken(format!("{base}: {text}")),
+        },
         Some(Error::InvalidCertificate(why)) => match why {
             CertificateError::UnknownIssuer => {
                 "the server's certificate is not from an authority that is trusted here (`ca_file`)".to_owned()
@@ -346,15 +351,17 @@ fn tls_error(base: &str, error: &(dyn std::error::Error + 'static)) -> CallError
             }
             other => format!("the server's certificate is not good: {other}"),
         },
-        Some(Error::AlertReceived(alert)) => {
-            format!("the server does not take our certificate (`cert_file`, `key_file`): it says {alert:?}")
-        }
+        Some(Error::AlertReceived(alert)) => ours_refused(&format!("{alert:?}")),
         Some(Error::InvalidMessage(_)) => {
             "the server does not speak TLS: write `http://`, or turn it on there".to_owned()
         }
         Some(other) => format!("TLS: {other}"),
     };
     CallError::Certificate(format!("{base}: {said}"))
+}
+
+fn ours_refused(alert: &str) -> String {
+    format!("the server does not take our certificate (`cert_file`, `key_file`): it says {alert}")
 }
 
 fn find_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {

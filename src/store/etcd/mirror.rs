@@ -352,13 +352,13 @@ mod tests {
         // Our own write was seen before the watch told it.
         let name = SwitchName::new("a").expect("a name");
         assert!(mirror.found(&Place::Fleet, &name, record(4, "off"), 12).table);
-        assert!(!mirror.hear(&[put(kv(A, &record(4, "off"), 3, 12))]).table);
-        assert!(!mirror.found(&Place::Fleet, &name, record(3, "full"), 11).table);
-        assert_eq!(mirror.known(&Place::Fleet, &name), (Some(&record(4, "off")), 12));
         // A list that was on its way meanwhile is older than our write.
         let switches = vec![kv(A, &record(3, "full"), 3, 11)];
         assert!(!mirror.list(Listed { header: header(1, 11), switches, ..Listed::default() }).table);
         assert_eq!((level(&mirror), mirror.known(&Place::Fleet, &name).1), (Some("off"), 12));
+        assert!(!mirror.hear(&[put(kv(A, &record(4, "off"), 3, 12))]).table);
+        assert!(!mirror.found(&Place::Fleet, &name, record(3, "full"), 11).table);
+        assert_eq!(mirror.known(&Place::Fleet, &name), (Some(&record(4, "off")), 12));
         assert!(mirror.hear(&[gone(A, 13)]).table);
         assert_eq!((level(&mirror), mirror.table.revision), (None, 13));
     }

@@ -29,6 +29,9 @@ use crate::time::{Clock, Stopwatch};
 /// In a large fleet the votes are shown to the one who counts no more often than this.
 const CENSUS_PAUSE: Duration = Duration::from_millis(50);
 
+/// How the reasons begin that are etcd's own answer.
+const REFUSES: &str = "the store refuses";
+
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) settings: EtcdSettings,
@@ -133,7 +136,9 @@ impl Inner {
     pub(super) fn troubled(&self, error: &StoreError) {
         let text = error.to_string();
         self.trouble.send_if_modified(|known| {
-            let news = *known != text;
+            // A server that does not want us may also just close: the better reason stays.
+            let worse = matches!(error, StoreError::Unreachable(_)) && known.starts_with(REFUSES);
+            let news = *known != text && !worse;
             if news {
                 tracing::error!(error = text, "the shared store cannot be used; the last values stay");
                 known.clone_from(&text);

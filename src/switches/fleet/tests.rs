@@ -129,6 +129,10 @@ impl World {
             self.now = self.now + Duration::from_secs(1);
             let asked = self.tick();
             asked.iter().for_each(|write| self.store(write));
+            if !asked.is_empty() {
+                // The word of the store is an event, and what is told follows it.
+                assert_eq!(self.tick(), []);
+            }
             writes.extend(asked);
         }
         writes
