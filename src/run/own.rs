@@ -85,17 +85,17 @@ impl OwnMetrics {
     }
 
     fn count(&mut self, engine: &Engine, telemetry: &Telemetry) {
-        let (now, before) = (engine.rules().counters(), self.counted);
-        let step = |metric, now: u64, before: u64| telemetry.add(metric, &[], (now - before) as f64);
-        step(Metric::RuleEvaluations, now.evaluations, before.evaluations);
-        step(Metric::RuleEvaluationFailures, now.failures, before.failures);
-        step(Metric::RuleGroupIterationsMissed, now.missed, before.missed);
-        step(Metric::AlertsUnknown, now.unknown, before.unknown);
-        if now.refused > before.refused {
+        let step = |metric, after: u64, before: u64| telemetry.add(metric, &[], (after - before) as f64);
+        let (after, before) = (engine.rules().counters(), self.counted);
+        step(Metric::RuleEvaluations, after.evaluations, before.evaluations);
+        step(Metric::RuleEvaluationFailures, after.failures, before.failures);
+        step(Metric::RuleGroupIterationsMissed, after.missed, before.missed);
+        step(Metric::AlertsUnknown, after.unknown, before.unknown);
+        if after.refused > before.refused {
             let labels = [("reason", "rule"), ("source", "rules")];
-            telemetry.add(Metric::SamplesRefused, &labels, (now.refused - before.refused) as f64);
+            telemetry.add(Metric::SamplesRefused, &labels, (after.refused - before.refused) as f64);
         }
-        self.counted = now;
+        self.counted = after;
         telemetry.set(Metric::AlertsHeldUnknown, &[], engine.rules().unknown_alerts() as f64);
         telemetry.set(Metric::RuleFindings, &[], engine.rules().findings_count() as f64);
         telemetry.set(Metric::SeriesCount, &[], engine.series_count() as f64);
@@ -103,12 +103,11 @@ impl OwnMetrics {
         for state in [crate::rules::AlertState::Pending, crate::rules::AlertState::Firing] {
             telemetry.set(Metric::AlertsFiring, &[("state", state.as_str())], engine.rules().alerts_in(state) as f64);
         }
-        let (now, before) = (engine.alerts().outbox_counts(), self.outbox);
-        let step = |metric, now: u64, before: u64| telemetry.add(metric, &[], (now - before) as f64);
-        step(Metric::NotificationsDropped, now.repeats_dropped, before.repeats_dropped);
-        step(Metric::NotificationsHeldBack, now.held_back, before.held_back);
-        step(Metric::NotificationsMerged, now.replaced, before.replaced);
-        self.outbox = now;
+        let (after, before) = (engine.alerts().outbox_counts(), self.outbox);
+        step(Metric::NotificationsDropped, after.repeats_dropped, before.repeats_dropped);
+        step(Metric::NotificationsHeldBack, after.held_back, before.held_back);
+        step(Metric::NotificationsMerged, after.replaced, before.replaced);
+        self.outbox = after;
         self.count_process(telemetry);
         self.count_switches(engine, telemetry);
     }

@@ -408,12 +408,16 @@ fn a_snapshot_comes_back_whole_with_its_sources() {
 fn a_snapshot_is_taken_in_pieces_while_the_store_goes_on() {
     let mut store = Store::new(Settings { retention: Duration::from_secs(10), ..Settings::default() });
     let name = |number: usize| labels("m", &[("n", &number.to_string())]);
-    (0..5).for_each(|number| drop(store.append(&name(number), at(1_000 * number as i64), 1.0)));
+    for number in 0..5 {
+        store.append(&name(number), at(1_000 * number as i64), 1.0);
+    }
     let (mut run, mut bytes) = store.begin_snapshot();
     assert_eq!(store.snapshot_piece(&mut run, 2, &mut bytes), Progress::More);
     // The first series ends, and begins anew behind the others.
     store.collect_garbage(at(10_500));
-    (5..9).for_each(|number| drop(store.append(&name(number), at(10_500), 2.0)));
+    for number in 5..9 {
+        store.append(&name(number), at(10_500), 2.0);
+    }
     store.append(&name(0), at(11_000), 3.0);
     while store.snapshot_piece(&mut run, 2, &mut bytes) == Progress::More {}
     let mut sum = SnapshotSum::default();

@@ -264,8 +264,9 @@ def main():
     args = parser.parse_args()
     args.slower, bounds = 1, {"least": 760, "slowest": 1.0, "back": 20, "most_turns": 1}
     if args.short:
-        args.runs, args.loads, args.only, args.crowd, args.after, args.slower = 1, [10.0], ["ff+lim", "ff+armed", "ff+lim/envoy"], 15, 24, 2
-        bounds = {"least": 250, "slowest": 1.5, "back": 23, "most_turns": 2}
+        args.runs, args.loads, args.only = 1, [10.0], ["ff+lim", "ff+armed", "ff+lim/envoy"]
+        args.before, args.crowd, args.after, args.slower = 6, 12, 22, 2
+        bounds = {"least": 250, "slowest": 1.5, "back": 20, "most_turns": 2}
     binary = pathlib.Path(os.environ.get("BROWNOUT_BIN") or pathlib.Path(__file__).resolve().parents[2] / "target/release/brownout")
     plant = os.environ.get("BROWNOUT_PLANT") or str(binary.parent / "examples/plant")
     if not os.access(plant, os.X_OK):

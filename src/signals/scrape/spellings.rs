@@ -127,7 +127,7 @@ mod tests {
                 assert_eq!(spellings.find(&text(slot)), None);
                 numbers.push((slot, spellings.insert(&text(slot), slot)));
             }
-            let stays = |slot: u32| slot % 7 == 0 || slot >= round * 10;
+            let stays = |slot: u32| slot.is_multiple_of(7) || slot >= round * 10;
             spellings.retain(stays);
             numbers.retain(|(slot, _)| stays(*slot));
             assert_eq!(spellings.len(), numbers.len());
