@@ -163,6 +163,8 @@ impl OwnMetrics {
         let switches = engine.switches();
         telemetry.set(Metric::Frozen, &[], f64::from(u8::from(switches.frozen().is_some())));
         for (declaration, (name, record)) in switches.declarations().zip(switches.records()) {
+            // What applications are told, which in a fleet is more than this host's part.
+            let record = engine.fleet().and_then(|fleet| fleet.told().switches.get(name)).unwrap_or(record);
             let name = name.as_str();
             for level in &declaration.ladder {
                 let here = f64::from(u8::from(*level == record.level));

@@ -61,14 +61,15 @@ impl Fleet {
         let mut agreed = parts(&in_force);
         let (mut worse, mut better) = (false, false);
         let mut counted = None;
-        for part in 0..PARTS {
+        let counted_parts = if matches!(declaration.kind, SwitchKind::Dimmer { .. }) { PARTS } else { 1 };
+        for (part, value) in agreed.iter_mut().enumerate().take(counted_parts) {
             let number = |vote: &Vote| vote_parts(&declaration, vote)[part];
             let bodies: Vec<_> = zones.iter().map(|zone| self.known.body(now, key, zone.as_deref(), &number)).collect();
             let all: Vec<Body> = bodies.iter().map(|(body, _)| body.clone()).collect();
-            match tally::count(&rule.quorum, &all, agreed[part], parts(&healthy)[part]) {
+            match tally::count(&rule.quorum, &all, *value, parts(&healthy)[part]) {
                 Step::Hold => {}
-                Step::Worse(value) => (agreed[part], worse) = (value, true),
-                Step::Better(value) => (agreed[part], better) = (value, true),
+                Step::Worse(to) => (*value, worse) = (to, true),
+                Step::Better(to) => (*value, better) = (to, true),
             }
             if part == 0 {
                 let named: Vec<(f64, String)> = bodies

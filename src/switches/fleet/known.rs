@@ -35,6 +35,8 @@ pub(super) struct Known {
     before: Before,
     /// What a census says is news: it was said lately. The first one after a break is not.
     follows: bool,
+    /// As of the last census.
+    wrong: (BTreeMap<String, i64>, Option<i64>),
 }
 
 /// How many hosts run each rule, by rule and zone: kept over a restart.
@@ -101,6 +103,7 @@ impl Known {
             }
         }
         self.forget(now);
+        self.wrong = self.judge_clocks();
     }
 
     /// Forgets hosts that have been gone for long, and those gone longest where there are too many.
@@ -122,6 +125,7 @@ impl Known {
             seen.ahead = seen.ahead.map(|ahead| ahead - by_millis);
             seen.votes.values_mut().for_each(|heard| heard.at = heard.at.shifted(by_millis));
         }
+        self.wrong = self.judge_clocks();
     }
 
     /// Every host that is known.
@@ -153,7 +157,11 @@ impl Known {
     }
 
     /// By how much each host's clock is ahead of the median, where that is too much; and our own.
-    pub fn wrong_clocks(&self) -> (BTreeMap<String, i64>, Option<i64>) {
+    pub fn wrong_clocks(&self) -> &(BTreeMap<String, i64>, Option<i64>) {
+        &self.wrong
+    }
+
+    fn judge_clocks(&self) -> (BTreeMap<String, i64>, Option<i64>) {
         let (median, most) = (self.median(), millis(CLOCK_TOLERANCE));
         let wrong = |ahead: i64| Some(ahead - median).filter(|ahead| ahead.abs() > most);
         let live = self.hosts.iter().filter(|(_, seen)| seen.gone_since.is_none());

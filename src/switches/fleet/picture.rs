@@ -120,7 +120,7 @@ impl Fleet {
             term: self.term.as_ref().map(|term| term.number),
             revision: self.tables.revision,
             stale_since: self.lost_since,
-            own_clock_ahead: own,
+            own_clock_ahead: *own,
             hosts: hosts.collect(),
             rules: rules.collect(),
         }
@@ -152,7 +152,7 @@ impl Fleet {
     /// By how many milliseconds hosts' clocks are ahead of the median of all, where that is too much: the others', and
     /// our own.
     pub fn wrong_clocks(&self) -> (BTreeMap<String, i64>, Option<i64>) {
-        let (mut others, own) = self.known.wrong_clocks();
+        let (mut others, own) = self.known.wrong_clocks().clone();
         others.remove(&self.settings.host);
         (others, own)
     }

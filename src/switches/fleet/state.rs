@@ -74,6 +74,8 @@ pub struct Fleet {
     heard_tables: bool,
     heard_census: bool,
     census_revision: u64,
+    /// The fleet is so large that this host is not told who is in it.
+    pub(super) only_counter: bool,
     pub(super) vote_at: Timestamp,
     count_at: Timestamp,
     /// Something was heard since the votes were counted last.
@@ -125,6 +127,7 @@ impl Fleet {
             heard_tables: false,
             heard_census: false,
             census_revision: 0,
+            only_counter: false,
             vote_at: now,
             count_at: now,
             dirty: false,
@@ -265,7 +268,8 @@ impl Fleet {
         }
         self.counter.clone_from(&census.counter);
         // In a large fleet those that do not count may be told no more than who does.
-        if census.members.is_empty() && self.term.is_none() {
+        self.only_counter = census.members.is_empty() && self.term.is_none();
+        if self.only_counter {
             return;
         }
         self.census_revision = census.revision;

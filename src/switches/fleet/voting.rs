@@ -8,6 +8,7 @@ use super::super::value::SwitchValue;
 use super::super::votes::{FleetSettings, Member, Vote};
 use super::known::VOTE_LIFE;
 use super::state::{Asked, Fleet};
+use crate::rng::Rng;
 use crate::time::Timestamp;
 
 /// How often a host says what its clock shows.
@@ -76,14 +77,21 @@ impl Fleet {
         }
     }
 
-    /// Rules of scope `host` with a bound: this host degrades, too, while few enough claim it before it. Out of the
-    /// store's reach nobody can be asked, and the rule goes on by itself.
+    /// Rules of scope `host` with a bound: this host degrades, too, while few enough claim it before it. Where the fleet is
+    /// so large that a host is not told who is in it, a lot that its name draws says whether it may. Out of the store's
+    /// reach nobody can be asked, and the rule goes on by itself.
     pub(super) fn bound_host_rules(&mut self, now: Timestamp, own: &mut Switches) {
         let mut withheld = BTreeSet::new();
         for (title, rule) in self.rules.iter().filter(|(_, rule)| rule.scope == "host") {
             let asked = self.reach || self.lost_since.is_some_and(|lost| now.since(lost) < PATIENCE);
             let Some(most) = rule.quorum.max_degraded_share.filter(|_| asked) else { continue };
             if own.is_asked_by(title) {
+                continue;
+            }
+            if self.only_counter {
+                if drawn(&self.settings.host, title) >= most {
+                    withheld.insert(title.clone());
+                }
                 continue;
             }
             let (known, claims) = self.known.claims(now, title);
@@ -94,6 +102,13 @@ impl Fleet {
         }
         own.withhold(now, &withheld);
     }
+}
+
+/// The lot of a host for a rule: a number in [0, 1) that is the same whenever it is drawn.
+fn drawn(host: &str, rule: &str) -> f64 {
+    let seed = host.bytes().chain([0]).chain(rule.bytes());
+    let seed = seed.fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    Rng::seeded(seed).unit()
 }
 
 fn says_the_same(vote: &Vote, opinion: &Opinion) -> bool {
