@@ -84,7 +84,7 @@ impl OwnMetrics {
         }
     }
 
-    fn count(&mut self, now: Timestamp, engine: &Engine, telemetry: &Telemetry) {
+    fn count(&mut self, engine: &Engine, telemetry: &Telemetry) {
         let step = |metric, after: u64, before: u64| telemetry.add(metric, &[], (after - before) as f64);
         let (after, before) = (engine.rules().counters(), self.counted);
         step(Metric::RuleEvaluations, after.evaluations, before.evaluations);

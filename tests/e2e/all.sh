@@ -32,6 +32,7 @@ run crash.py --kills 8
 run patience.py --prometheus
 run kills.py --kills 12
 run crashes_compared.py --times 3
+run storm.py --alerts 300 --lasts 5 --alone --no-compare
 run reload.py
 run amtool.py
 run forward.py
