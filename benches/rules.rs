@@ -3,7 +3,7 @@
 //! costs as rules go 100, 1,000, 10,000 and as windows go 1m, 1h, 1d. Compare with `tests/e2e/rules_cost.py`, which gives the
 //! same series and rules to a real Prometheus and to the daemon.
 //!
-//! `cargo bench --profile ci --bench rules -- [rules|windows|whole]`
+//! `cargo bench --profile ci --bench rules -- [ticks|rules|windows|whole]`; `ticks` is `rules` and `windows`.
 
 #![expect(clippy::print_stdout, reason = "a bench reports on the terminal")]
 
@@ -27,7 +27,7 @@ const START: i64 = 1_700_000_000_000;
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let wants = |what: &str| wanted.as_deref().is_none_or(|word| word == what);
+    let wants = |what: &str| wanted.as_deref().is_none_or(|word| word == what || (word == "ticks" && what != "whole"));
     if wants("whole") {
         let mut world = World::new(100_000, &mixed_rules(10_000));
         let used = world.run(330, 60);
@@ -53,10 +53,13 @@ fn main() {
     }
     if wants("windows") {
         for (window, seconds) in [("1m", 60), ("1h", 3_600), ("1d", 86_400)] {
-            for function in ["rate", "avg_over_time", "max_over_time"] {
-                let mut world = World::new(1_000, &window_rules(function, window, 100));
-                let used = world.run_from(seconds + 30, 30, 30);
-                let tick = used.judging / 30.0 * 1e3;
+            // The store is filled once: all three read the same windows of the same series.
+            let functions = ["rate", "avg_over_time", "max_over_time"];
+            let mut world = World::new(1_000, &window_rules(functions[0], window, 100));
+            world.fill_for(seconds + 30);
+            for function in functions {
+                world.judge_by(&window_rules(function, window, 100));
+                let tick = world.run(30, 30).judging / 30.0 * 1e3;
                 let stats = world.store.stats();
                 println!(
                     "{function}[{window}], 100 rules over 1000 series: {tick:.3} ms a second, {:.0} samples and {:.0} bytes a series",
@@ -74,6 +77,8 @@ struct World {
     store: Store,
     rules: Rules,
     now: Timestamp,
+    /// Seconds since it began.
+    second: usize,
     outcomes: Vec<rules::Outcome>,
 }
 
@@ -86,12 +91,8 @@ struct Used {
 
 impl World {
     fn new(series: usize, rules: &str) -> World {
-        let file = SourceFile::new("rules.yaml", rules);
-        let (groups, problems) = parse_file(&file);
-        assert!(problems.is_empty(), "{problems:?}");
-        let settings = rules::Settings { groups: groups.unwrap_or_default(), ..rules::Settings::default() };
         let now = Timestamp::from_millis(START);
-        let rules = Rules::new(settings, now);
+        let rules = read(rules, now);
         let mut store = Store::new(series::Settings::default());
         store.retain(&rules.needs());
         let per_target = METRICS * ZONES;
@@ -101,25 +102,34 @@ impl World {
             completeness: Completeness::Whole,
             ..Batch::ended(Source::new("bench", &target.to_string()), now)
         };
-        World { batches: (0..targets).map(batch).collect(), store, rules, now, outcomes: Vec::new() }
+        World { batches: (0..targets).map(batch).collect(), store, rules, now, second: 0, outcomes: Vec::new() }
     }
 
-    /// Runs and gives what a minute of it costs: `warm` seconds without measuring, then `measured` seconds.
+    /// Lets so many seconds pass without judging.
+    fn fill_for(&mut self, seconds: usize) {
+        for _ in 0..seconds {
+            self.fill();
+            self.append();
+        }
+        self.rules.begin_at(self.now);
+    }
+
+    /// From now on judges by other rules, which read the same.
+    fn judge_by(&mut self, rules: &str) {
+        self.rules = read(rules, self.now);
+    }
+
+    /// Runs `warm` seconds without measuring, then `measured` seconds; gives what these cost.
     fn run(&mut self, warm: usize, measured: usize) -> Used {
-        self.run_from(0, warm, measured)
-    }
-
-    /// As [`World::run`], after `silent` seconds without judging.
-    fn run_from(&mut self, silent: usize, warm: usize, measured: usize) -> Used {
         let mut used = Used::default();
-        for second in 0..silent + warm + measured {
-            self.fill(second);
+        for second in 0..warm + measured {
+            self.fill();
             let filled = cpu();
-            self.append(second);
+            self.append();
             let appended = cpu();
-            self.judge(second >= silent);
+            self.judge();
             let judged = cpu();
-            if second >= silent + warm {
+            if second >= warm {
                 used.appending += appended - filled;
                 used.judging += judged - appended;
             }
@@ -127,7 +137,8 @@ impl World {
         used
     }
 
-    fn fill(&mut self, second: usize) {
+    fn fill(&mut self) {
+        let second = self.second;
         for (target, batch) in self.batches.iter_mut().enumerate() {
             for (at, (_, value)) in batch.samples.iter_mut().enumerate() {
                 *value = sample(target, at, second);
@@ -135,30 +146,34 @@ impl World {
         }
     }
 
-    fn append(&mut self, second: usize) {
-        self.now = Timestamp::from_millis(START + second as i64 * 1000);
+    /// Ends the second.
+    fn append(&mut self) {
+        self.now = Timestamp::from_millis(START + self.second as i64 * 1000);
         for (target, batch) in self.batches.iter_mut().enumerate() {
             batch.at = self.now + Duration::from_millis(target as u64);
             self.store.append_batch(batch, &mut |labels, why| panic!("{labels} was refused: {why:?}"));
         }
-        if second.is_multiple_of(10) {
+        if self.second.is_multiple_of(10) {
             self.store.collect_garbage(self.now);
         }
+        self.second += 1;
     }
 
     /// Every group at its slot of this second.
-    fn judge(&mut self, really: bool) {
+    fn judge(&mut self) {
         let end = self.now + Duration::from_secs(1);
         while let Some(due) = self.rules.next_deadline().filter(|due| *due < end) {
-            if !really {
-                self.rules.clock_stepped(end, 0);
-                return;
-            }
             self.rules.evaluate_due(due.max(self.now), &mut self.store, &mut self.outcomes);
             self.outcomes.clear();
             self.rules.take_changes();
         }
     }
+}
+
+fn read(rules: &str, now: Timestamp) -> Rules {
+    let (groups, problems) = parse_file(&SourceFile::new("rules.yaml", rules));
+    assert!(problems.is_empty(), "{problems:?}");
+    Rules::new(rules::Settings { groups: groups.unwrap_or_default(), ..rules::Settings::default() }, now)
 }
 
 /// The labels of one series of a target.

@@ -115,6 +115,8 @@ pub const CONNECT_TIME: Duration = Duration::from_secs(10);
 pub const SYSTEM_ROOTS_AGE: Duration = Duration::from_secs(300);
 /// How old a receiver's HTTP client is before it is built anew after a failure.
 pub const CLIENT_AGE: Duration = Duration::from_secs(20);
+/// The same for one whose settings name no file: only the system's authorities could be others.
+pub const CLIENT_AGE_WITHOUT_FILES: Duration = Duration::from_secs(600);
 /// One delivery to a receiver, all in all.
 pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
 /// Name lookups of one client or job that may hang at one time.
@@ -270,6 +272,8 @@ pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Hosts of a fleet that are remembered, those that vanished lately among them.
 pub const FLEET_HOSTS: usize = 20_000;
+/// Hosts that vanished and are told of one by one in metrics.
+pub const FLEET_LOST: usize = 1_000;
 /// Names of hosts that a decision carries.
 pub const FLEET_NAMES: usize = 5;
 

@@ -106,6 +106,11 @@ own_metrics! {
     Frozen Gauge "brownout_frozen" "1 while a freeze holds every switch, a person's or the file's.";
     SwitchDecisions Counter "brownout_switch_decisions_total" "Changes of a switch, by switch and mode.";
     ScaleCalls Counter "brownout_scale_calls_total" "Scale webhooks, by rule and outcome.";
+    FleetMembers Gauge "brownout_fleet_members" "Hosts of the fleet that are present; absent without a fleet.";
+    FleetMemberUp Gauge "brownout_fleet_member_up" "0 for a host of the fleet that vanished less than an hour ago, by member; only on the host that counts.";
+    FleetCounting Gauge "brownout_fleet_counting" "1 while this host counts the votes of the fleet, else 0.";
+    FleetVotes Gauge "brownout_fleet_votes" "Votes of the fleet's hosts that count now, by rule and switch; only on the host that counts.";
+    FleetClockAhead Gauge "brownout_fleet_clock_ahead_seconds" "By how much a host's clock is ahead of the median of all, where that is more than a minute, by member; this host's own, and on the host that counts all others'.";
     StoreConnected Gauge "brownout_store_connected" "1 while the store answers, else 0.";
     StoreLastSync Gauge "brownout_store_last_sync_seconds" "When the shared store last said that our table is its own, seconds since the epoch; absent without a shared store.";
     StoreRetries Counter "brownout_store_retries_total" "Calls of the shared store that were made again at another endpoint, by the endpoint that failed.";

@@ -5,6 +5,7 @@ mod command_line;
 mod dashboards;
 mod deploy;
 mod differential;
+mod fleet;
 mod generated;
 mod good_config;
 mod hostile;

@@ -13,6 +13,7 @@ use super::completions::{self, CompletionsArgs};
 use super::decisions::{self, DecisionsArgs};
 use super::demo::{self, DemoArgs};
 use super::failure::Failure;
+use super::fleet::{self, FleetArgs};
 use super::freeze::{self, FreezeArgs, RolloutArgs, UnfreezeArgs};
 use super::out::Out;
 use super::pin::{self, PinArgs, UnpinArgs};
@@ -66,6 +67,7 @@ enum Command {
     Rollout(RolloutArgs),
     Audit(AuditArgs),
     Decisions(DecisionsArgs),
+    Fleet(FleetArgs),
     Alerts(AlertsArgs),
     Alert(AlertArgs),
     Silence(SilenceArgs),
@@ -120,6 +122,7 @@ async fn perform(command: &Command, out: &mut Out) -> Result<(), Failure> {
         Command::Rollout(args) => freeze::rollout(args, out).await,
         Command::Audit(args) => audit::audit(args, out),
         Command::Decisions(args) => decisions::decisions(args, out).await,
+        Command::Fleet(args) => fleet::fleet(args, out).await,
         Command::Alerts(args) => alerts::alerts(args, out).await,
         Command::Alert(args) => alert::alert(args, out).await,
         Command::Silence(args) => silence::silence(args, out).await,

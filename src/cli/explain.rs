@@ -68,6 +68,18 @@ fn head(switch: &Switch, now: Timestamp, zone: &Zone) -> Vec<Text> {
     if !switch.why.is_empty() {
         lines.push(field("why").then(switch.why.as_str()));
     }
+    if let Some(votes) = &switch.votes {
+        let named = match votes.hosts.as_slice() {
+            [] => String::new(),
+            hosts if hosts.len() < votes.agreed as usize => format!(", among them {}", hosts.join(", ")),
+            hosts => format!(": {}", hosts.join(", ")),
+        };
+        lines.push(field("votes").then(format!("{} of {} hosts{named}", votes.agreed, votes.of)));
+    }
+    if let Some(since) = switch.stale_since {
+        let text = format!("the store has been out of reach for {}: this is what it said last", ago(now, since));
+        lines.push(field("stale").and(Style::Warn, text));
+    }
     if let Some(pin) = &switch.pin {
         let until =
             pin.until.map(|until| format!(" until {} (another {})", zone.near(now, until), span(until.since(now))));

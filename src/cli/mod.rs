@@ -19,6 +19,7 @@ mod events;
 mod explain;
 mod explain_dial;
 mod failure;
+mod fleet;
 mod freeze;
 mod happened;
 mod human;

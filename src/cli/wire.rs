@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::time::Timestamp;
 
 /// An instant in RFC 3339; what is none of it, and Go's zero time, is nothing.
-fn instant<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+pub(super) fn instant<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
     let text: Option<String> = Option::deserialize(from)?;
     Ok(text.as_deref().and_then(Timestamp::from_rfc3339).filter(|at| at.as_millis() > 0))
 }
@@ -99,6 +99,12 @@ pub(super) struct Switch {
     pub(super) held_back: Option<String>,
     #[serde(default)]
     pub(super) frozen: Option<String>,
+    /// Of a host of a fleet: since when the shared store has been out of reach.
+    #[serde(default, deserialize_with = "instant")]
+    pub(super) stale_since: Option<Timestamp>,
+    /// Who voted for where it is.
+    #[serde(default)]
+    pub(super) votes: Option<Votes>,
     #[serde(default)]
     pub(super) dials: Vec<Dial>,
     #[serde(default)]
@@ -372,6 +378,15 @@ pub(super) struct Element {
     pub(super) labels: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) value: String,
+}
+
+/// The votes behind a decision of a fleet.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Votes {
+    pub(super) agreed: u32,
+    pub(super) of: u32,
+    #[serde(default)]
+    pub(super) hosts: Vec<String>,
 }
 
 /// One change of a switch.

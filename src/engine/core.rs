@@ -14,7 +14,7 @@ use super::picture::{DialPicture, LadderPicture, OutboxPicture, Picture, Rollout
 use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
 use crate::model::{Batch, MetricMeta};
 use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, RuleType, Rules, Truth};
-use crate::series::{self, Store};
+use crate::series::{self, Progress, Store};
 use crate::switches::{self, Fleet, FleetSettings, Judged, LadderJudged, ScaleVerdict, Switches, Write};
 use crate::time::Timestamp;
 
@@ -429,9 +429,14 @@ impl Engine {
         self.store.series_count()
     }
 
-    /// The series as bytes, for the next start.
-    pub fn series_snapshot(&self) -> Vec<u8> {
-        self.store.snapshot()
+    /// Begins to give the series as bytes, for the next start; gives the first piece.
+    pub fn begin_series_snapshot(&self) -> (series::SnapshotRun, Vec<u8>) {
+        self.store.begin_snapshot()
+    }
+
+    /// The next piece, of so many series at the most; put behind `out`.
+    pub fn series_snapshot_piece(&self, run: &mut series::SnapshotRun, most: usize, out: &mut Vec<u8>) -> Progress {
+        self.store.snapshot_piece(run, most, out)
     }
 }
 

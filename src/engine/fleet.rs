@@ -89,7 +89,8 @@ pub(super) fn command(
 pub(super) fn hand_over(fleet: &mut Fleet, own: &mut Switches, out: &mut Effects) {
     out.journal.extend(fleet.take_changes());
     out.audit.extend(fleet.take_audit());
-    let states = own.take_scale_states();
+    let mut states = own.take_scale_states();
+    states.extend(fleet.take_handed_over());
     let Some(term) = fleet.term() else { return };
     let state = |(id, state)| HandOver { id, state: Some(state), term: term.clone() };
     out.hand_over.extend(states.into_iter().map(state));

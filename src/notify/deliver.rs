@@ -11,7 +11,7 @@ use super::render::Drawn;
 use super::services::{self, Ctx, Line};
 use super::settings::{EmailSettings, Integration, Kind, SettingsError};
 use super::webhook::Poster;
-use super::{email, render, smtp};
+use super::{email, payload, render, smtp};
 use crate::alerts::Notification;
 use crate::limits;
 use crate::net::{Resolver, SecretSource, sign};
@@ -116,9 +116,15 @@ pub async fn deliver(prepared: &Prepared, notification: &Notification, now: Time
             }
             (Kind::Webhook(settings), Some(poster)) => {
                 let id = &notification.id.0;
-                let body = match cut(notification, settings.max_alerts) {
-                    Some(shorter) => render::webhook_json(&shorter),
-                    None => render::webhook_json(notification),
+                let shorter = cut(notification, settings.max_alerts);
+                let notification = shorter.as_ref().unwrap_or(notification);
+                let body = match &settings.payload {
+                    Some(tree) => payload::body(tree, notification, prepared.render.as_deref()),
+                    None => Ok(render::webhook_json(notification)),
+                };
+                let body = match body {
+                    Ok(body) => body,
+                    Err(problem) => return Outcome::refused(problem),
                 };
                 poster.post(id, body, now).await
             }

@@ -9,11 +9,13 @@ use lettre::Message;
 use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailboxes, MultiPart, SinglePart};
+use ring::digest;
 
 use super::deliver::Render;
 use super::form::Form;
 use super::render::{self, Drawn};
-use super::settings::EmailSettings;
+use super::services::hex;
+use super::settings::{EmailSettings, Threading};
 use crate::alerts::Notification;
 use crate::time::Timestamp;
 
@@ -73,6 +75,14 @@ pub(super) fn build(
         .mailbox(lettre::message::header::To::from(to))
         .subject(own.subject)
         .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()));
+    if let Some(threading) = settings.threading {
+        // The mail that it names never was: readers make a place for it, and put the mails of the group there.
+        let root = format!("<{}@{domain}>", thread_root(notification, threading));
+        for name in ["References", "In-Reply-To"] {
+            let name = HeaderName::new_from_ascii_str(name);
+            builder = builder.raw_header(HeaderValue::new(name, root.clone()));
+        }
+    }
     for (name, value) in &settings.headers {
         let value = render::one_line(&expand(name, value)?);
         let name = HeaderName::new_from_ascii(name.clone()).map_err(|_| format!("{name:?} is no name of a header"))?;
@@ -109,6 +119,17 @@ fn with_picture(html: String, picture: Vec<u8>) -> Result<MultiPart, String> {
     let name = "plot.png".to_owned();
     let inline = Attachment::new_inline_with_name(render::PICTURE.to_owned(), name).body(picture, kind);
     Ok(MultiPart::related().singlepart(SinglePart::html(html)).singlepart(inline))
+}
+
+/// What the mails of one thread have in common: the group, by its hash, and the day on which the message was decided.
+fn thread_root(notification: &Notification, threading: Threading) -> String {
+    let hash = hex(digest::digest(&digest::SHA256, notification.group_key.as_bytes()).as_ref());
+    let date = notification.created_at.to_rfc3339();
+    let day = match threading {
+        Threading::Group => "",
+        Threading::GroupAndDay => date.get(..10).unwrap_or_default(),
+    };
+    format!("alert-{}-{day}", &hash[..16])
 }
 
 /// What of a delivery's id can stand in a message id.

@@ -1,8 +1,9 @@
 //! One HTTP exchange with a service: a request, and what became of it.
 //!
 //! The client is kept while it works, and built anew after a failure, so that changed certificates and passwords are read;
-//! but not more often than every [`limits::CLIENT_AGE`], and one at a time in the whole process: it reads many files, and what else
-//! needs the blocking pool must not wait for a hundred failures. A status alone often decides; where a service answers 200 with an error in the body, the body is read too, up to a limit.
+//! but not more often than every [`limits::CLIENT_AGE`] ([`limits::CLIENT_AGE_WITHOUT_FILES`] where the settings name no
+//! file), and one at a time in the whole process: it reads the system's authorities, which takes the time of many messages, and
+//! others must not wait for a hundred failures. A status alone often decides; where a service answers 200 with an error in the body, the body is read too, up to a limit.
 //! Messages about failures show a URL's origin only: with most services the path is the secret.
 
 use std::net::IpAddr;
@@ -16,7 +17,7 @@ use tokio::sync::Semaphore;
 use super::outcome::Outcome;
 use super::render;
 use crate::limits;
-use crate::net::{self, HttpSettings};
+use crate::net::{self, HttpSettings, SecretSource};
 use crate::time::{Stopwatch, Timestamp};
 
 /// How long an error's body is waited for: it only makes the message better.
@@ -104,6 +105,8 @@ fn said(body: &[u8]) -> String {
 #[derive(Debug)]
 pub(super) struct Exchange {
     http: HttpSettings,
+    /// How old a client is at least when it is built anew.
+    age: Duration,
     client: Mutex<Option<Kept>>,
 }
 
@@ -125,7 +128,8 @@ impl Exchange {
         let mut http = http.clone();
         let most = timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(limits::DELIVERY_TIME);
         http.timeout = Some(most.min(limits::DELIVERY_TIME));
-        Exchange { http, client: Mutex::new(None) }
+        let age = if names_files(&http) { limits::CLIENT_AGE } else { limits::CLIENT_AGE_WITHOUT_FILES };
+        Exchange { http, age, client: Mutex::new(None) }
     }
 
     /// Sends; a 2xx counts as soon as its head is there.
@@ -161,7 +165,7 @@ impl Exchange {
     /// The client, unless it failed and is old enough to be built anew.
     fn usable(&self) -> Option<Client> {
         let kept = self.kept();
-        let kept = kept.as_ref().filter(|kept| !kept.failed || kept.built.elapsed() < limits::CLIENT_AGE)?;
+        let kept = kept.as_ref().filter(|kept| !kept.failed || kept.built.elapsed() < self.age)?;
         Some(kept.client.clone())
     }
 
@@ -220,6 +224,17 @@ impl Exchange {
     }
 }
 
+/// Whether a client built anew could read something else.
+fn names_files(http: &HttpSettings) -> bool {
+    let is_file = |source: &SecretSource| matches!(source, SecretSource::File(_));
+    let tls = &http.tls;
+    tls.ca_file.is_some()
+        || tls.cert_file.is_some()
+        || http.basic_auth.as_ref().is_some_and(|basic| basic.password.as_ref().is_some_and(is_file))
+        || http.authorization.as_ref().is_some_and(|given| is_file(&given.credentials))
+        || http.headers.iter().any(|(_, value)| is_file(value))
+}
+
 async fn judge(response: Response, further: &[u16], now: Timestamp) -> Outcome {
     let status = response.status();
     let after = retry_after(response.headers(), now);
@@ -259,6 +274,26 @@ fn retry_after_in(body: &[u8]) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_that_reads_files_is_built_anew_sooner() {
+        let check = |change: &dyn Fn(&mut HttpSettings), expected: bool| {
+            let mut http = HttpSettings::default();
+            change(&mut http);
+            assert_eq!(names_files(&http), expected, "{http:?}");
+            let age = Exchange::new(&http, None).age;
+            assert_eq!(age == limits::CLIENT_AGE, expected);
+        };
+        let file = || SecretSource::File("/x".into());
+        check(&|_| {}, false);
+        check(&|http| http.headers = vec![("a".to_owned(), SecretSource::Inline("b".into()))], false);
+        check(&|http| http.headers = vec![("a".to_owned(), file())], true);
+        check(&|http| http.tls.ca_file = Some("/x".into()), true);
+        check(&|http| http.tls.cert_file = Some("/x".into()), true);
+        check(&|http| http.basic_auth = Some(net::BasicAuth { username: String::new(), password: Some(file()) }), true);
+        let bearer = || Some(net::Authorization { kind: "Bearer".to_owned(), credentials: file() });
+        check(&|http| http.authorization = bearer(), true);
+    }
 
     #[test]
     fn the_wait_that_is_asked_for_can_be_in_the_body() {

@@ -69,6 +69,11 @@ impl Forwarder {
         }
     }
 
+    /// The addresses of the Alertmanagers.
+    pub fn addresses(&self) -> Vec<String> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     fn lane(&self, target: ForwardTarget, queue: Option<Arc<Mutex<ForwardQueue>>>) -> Lane {
         let seed = self.clock.now().as_millis().unsigned_abs();
         let queue = match queue {

@@ -13,6 +13,7 @@ mod form;
 mod forward;
 mod heartbeat;
 mod outcome;
+mod payload;
 pub mod render;
 mod scale;
 mod services;
@@ -29,7 +30,7 @@ pub use render::{Drawn, Plot};
 pub use scale::{ScaleCall, ScaleTarget, call_scale};
 pub use settings::{
     CallFormat, EmailSettings, ExecSettings, FieldValue, Integration, Kind, Receiver, Service, ServiceSettings,
-    SettingsError, Smarthost, WebhookSettings,
+    SettingsError, Smarthost, Threading, WebhookSettings,
 };
 
 #[cfg(test)]

@@ -96,6 +96,17 @@ pub struct EmailSettings {
     pub html: Option<String>,
     /// The plain part, a template; `None` is our own, the empty text is none.
     pub text: Option<String>,
+    /// `None`: each mail stands by itself.
+    pub threading: Option<Threading>,
+}
+
+/// Which mails form a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threading {
+    /// All about a group.
+    Group,
+    /// All about a group on one day (UTC).
+    GroupAndDay,
 }
 
 impl EmailSettings {
@@ -115,6 +126,7 @@ impl EmailSettings {
             headers: BTreeMap::new(),
             html: None,
             text: None,
+            threading: None,
         }
     }
 
@@ -148,6 +160,8 @@ pub struct WebhookSettings {
     pub timeout: Option<Duration>,
     /// Secrets of Standard Webhooks (`whsec_...`): each one signs. Usually none or one.
     pub signing_secrets: Vec<SecretSource>,
+    /// The body, in the place of our own; texts in it are templates.
+    pub payload: Option<serde_json::Value>,
     /// Of scale calls alone: alerts go in Alertmanager's form.
     pub format: CallFormat,
 }
@@ -156,8 +170,8 @@ impl WebhookSettings {
     /// Alertmanager's defaults, but redirects are not followed and link-local destinations are refused.
     pub fn new(url: SecretSource) -> WebhookSettings {
         let http = HttpSettings { refuse_link_local: true, ..HttpSettings::default() };
-        let (timeout, signing_secrets, format) = (None, Vec::new(), CallFormat::Json);
-        WebhookSettings { url, http, max_alerts: 0, timeout, signing_secrets, format }
+        let (timeout, signing_secrets, payload, format) = (None, Vec::new(), None, CallFormat::Json);
+        WebhookSettings { url, http, max_alerts: 0, timeout, signing_secrets, payload, format }
     }
 }
 

@@ -287,6 +287,8 @@ fn two_elements_that_become_one_alert_are_an_error_and_change_nothing() {
     evaluate(&mut rule, &[reading("a", 1.0)], at(0), 0).expect("samples");
     let before = rule.active.clone();
     rule.labels = texts(&[("l", "same")]);
+    // Other texts come with a reload, and a reload makes a new rule.
+    rule.expanded = Expanded::default();
     let error = evaluate(&mut rule, &[reading("a", 1.0), reading("b", 1.0)], at(1), 0).expect_err("an error");
     assert_eq!(error, "vector contains metrics with the same labelset after applying alert labels");
     assert_eq!(rule.active, before);

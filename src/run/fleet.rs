@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::perform::Work;
 use crate::alerts::DeliveryId;
-use crate::engine::{DeliveryOutcome, Effects, Event};
+use crate::engine::{DeliveryOutcome, Effects, Event, Reply};
 use crate::limits;
 use crate::store::{Etcd, Mine, Store, StoreError};
 use crate::switches::{HandOver, ScaleCall, Term, Write};
@@ -24,6 +24,8 @@ struct Errand {
     hand_over: Vec<HandOver>,
     /// Sent when all of `hand_over` was taken.
     calls: Vec<ScaleCall>,
+    /// Told when the writes were made; what was refused for good is told instead.
+    replies: Vec<(oneshot::Sender<Reply>, Reply)>,
     flushed: Option<oneshot::Sender<()>>,
 }
 
@@ -66,8 +68,10 @@ impl Courier {
         }
         let hand_over = std::mem::take(&mut effects.hand_over);
         let calls = if hand_over.is_empty() { Vec::new() } else { std::mem::take(&mut effects.calls) };
-        let errand =
-            Errand { writes: std::mem::take(&mut effects.writes), hand_over, calls, flushed: work.flushed.take() };
+        let writes = std::mem::take(&mut effects.writes);
+        let answers = if writes.is_empty() { Vec::new() } else { std::mem::take(&mut effects.replies) };
+        let replies = answers.into_iter().filter_map(|(number, reply)| Some((work.waiting.remove(&number)?, reply)));
+        let errand = Errand { writes, hand_over, calls, replies: replies.collect(), flushed: work.flushed.take() };
         if errand.writes.is_empty() && errand.hand_over.is_empty() && errand.flushed.is_none() {
             return;
         }
@@ -83,6 +87,9 @@ async fn refuse(events: &mpsc::Sender<Event>, errand: Errand, why: &str) {
     for write in errand.writes {
         drop(events.send(Event::StoreRefused(write.place, write.name)).await);
     }
+    for (waiting, _) in errand.replies {
+        drop(waiting.send(Reply::Refused(why.to_owned())));
+    }
     for call in errand.calls {
         let outcome = DeliveryOutcome::Retry { reason: why.to_owned(), after: None };
         drop(events.send(Event::Delivered(DeliveryId(call.id), outcome)).await);
@@ -93,8 +100,12 @@ impl Carrier {
     /// Carries errands out until the courier is gone.
     pub(super) async fn run(mut self) {
         while let Some(mut errand) = self.errands.recv().await {
+            let mut trouble = None;
             for write in std::mem::take(&mut errand.writes) {
-                self.write(write).await;
+                trouble = self.write(write).await.or(trouble);
+            }
+            for (waiting, reply) in std::mem::take(&mut errand.replies) {
+                drop(waiting.send(trouble.clone().map_or(reply, Reply::Refused)));
             }
             self.hand_over(&mut errand).await;
             if let Some(flushed) = errand.flushed {
@@ -104,16 +115,22 @@ impl Carrier {
         }
     }
 
-    async fn write(&self, write: Write) {
+    /// Why it was not written, unless somebody else was first: then it is given again.
+    async fn write(&self, write: Write) -> Option<String> {
         let (name, place, level) = (write.name.clone(), write.place.clone(), write.record.level.clone());
         match self.store.compare_and_put(write).await {
-            Ok(table) => tracing::info!(switch = %name, level, revision = table.revision, "switch written"),
+            Ok(table) => {
+                tracing::info!(switch = %name, level, revision = table.revision, "switch written");
+                None
+            }
             Err(error) => {
-                if !matches!(error, StoreError::Conflict { .. }) {
+                let conflict = matches!(error, StoreError::Conflict { .. });
+                if !conflict {
                     self.telemetry.count(Metric::StoreWriteFailures, &[]);
                     tracing::error!(switch = %name, %error, "switch not written");
                 }
                 drop(self.events.send(Event::StoreRefused(place, name)).await);
+                (!conflict).then(|| error.to_string())
             }
         }
     }

@@ -12,6 +12,7 @@ mod plots;
 mod remotes;
 mod render;
 mod shell;
+mod snapshots;
 mod start;
 mod supervise;
 mod systemd;

@@ -1,6 +1,6 @@
 //! Our own metrics as a source like any other, so that rules can read them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::alerts::OutboxCounts;
@@ -29,6 +29,8 @@ pub(super) struct OwnMetrics {
     cpu_seconds: f64,
     /// Who had samples refused so far: only so many are named.
     refused: BTreeSet<Source>,
+    /// Hosts of the fleet of which something is told.
+    members: BTreeSet<(Metric, String)>,
 }
 
 impl OwnMetrics {
@@ -42,6 +44,7 @@ impl OwnMetrics {
             outbox: OutboxCounts::default(),
             cpu_seconds: 0.0,
             refused: BTreeSet::new(),
+            members: BTreeSet::new(),
         }
     }
 
@@ -57,6 +60,7 @@ impl OwnMetrics {
     /// Brings the engine's counters into the table and the table into a batch.
     pub(super) fn batch(&mut self, now: Timestamp, engine: &Engine, telemetry: &Telemetry) -> Batch {
         self.count(engine, telemetry);
+        self.count_fleet(now, engine, telemetry);
         let mut samples: Vec<(Labels, f64)> = Vec::with_capacity(self.named.len() + 8);
         for (labels, value) in telemetry.observe() {
             let instance = &self.instance;
@@ -81,17 +85,17 @@ impl OwnMetrics {
     }
 
     fn count(&mut self, engine: &Engine, telemetry: &Telemetry) {
-        let (now, before) = (engine.rules().counters(), self.counted);
-        let step = |metric, now: u64, before: u64| telemetry.add(metric, &[], (now - before) as f64);
-        step(Metric::RuleEvaluations, now.evaluations, before.evaluations);
-        step(Metric::RuleEvaluationFailures, now.failures, before.failures);
-        step(Metric::RuleGroupIterationsMissed, now.missed, before.missed);
-        step(Metric::AlertsUnknown, now.unknown, before.unknown);
-        if now.refused > before.refused {
+        let step = |metric, after: u64, before: u64| telemetry.add(metric, &[], (after - before) as f64);
+        let (after, before) = (engine.rules().counters(), self.counted);
+        step(Metric::RuleEvaluations, after.evaluations, before.evaluations);
+        step(Metric::RuleEvaluationFailures, after.failures, before.failures);
+        step(Metric::RuleGroupIterationsMissed, after.missed, before.missed);
+        step(Metric::AlertsUnknown, after.unknown, before.unknown);
+        if after.refused > before.refused {
             let labels = [("reason", "rule"), ("source", "rules")];
-            telemetry.add(Metric::SamplesRefused, &labels, (now.refused - before.refused) as f64);
+            telemetry.add(Metric::SamplesRefused, &labels, (after.refused - before.refused) as f64);
         }
-        self.counted = now;
+        self.counted = after;
         telemetry.set(Metric::AlertsHeldUnknown, &[], engine.rules().unknown_alerts() as f64);
         telemetry.set(Metric::RuleFindings, &[], engine.rules().findings_count() as f64);
         telemetry.set(Metric::SeriesCount, &[], engine.series_count() as f64);
@@ -99,14 +103,47 @@ impl OwnMetrics {
         for state in [crate::rules::AlertState::Pending, crate::rules::AlertState::Firing] {
             telemetry.set(Metric::AlertsFiring, &[("state", state.as_str())], engine.rules().alerts_in(state) as f64);
         }
-        let (now, before) = (engine.alerts().outbox_counts(), self.outbox);
-        let step = |metric, now: u64, before: u64| telemetry.add(metric, &[], (now - before) as f64);
-        step(Metric::NotificationsDropped, now.repeats_dropped, before.repeats_dropped);
-        step(Metric::NotificationsHeldBack, now.held_back, before.held_back);
-        step(Metric::NotificationsMerged, now.replaced, before.replaced);
-        self.outbox = now;
+        let (after, before) = (engine.alerts().outbox_counts(), self.outbox);
+        step(Metric::NotificationsDropped, after.repeats_dropped, before.repeats_dropped);
+        step(Metric::NotificationsHeldBack, after.held_back, before.held_back);
+        step(Metric::NotificationsMerged, after.replaced, before.replaced);
+        self.outbox = after;
         self.count_process(telemetry);
         self.count_switches(engine, telemetry);
+    }
+
+    /// What the fleet's hosts do. The host that counts speaks of the others, so that an alert about one is raised once.
+    fn count_fleet(&mut self, now: Timestamp, engine: &Engine, telemetry: &Telemetry) {
+        let Some(fleet) = engine.fleet() else { return };
+        let counting = fleet.counts(now);
+        telemetry.set(Metric::FleetMembers, &[], fleet.members() as f64);
+        telemetry.set(Metric::FleetCounting, &[], f64::from(u8::from(counting)));
+        let mut told = BTreeMap::new();
+        let (mut wrong, own) = fleet.wrong_clocks();
+        if !counting {
+            wrong.clear();
+        }
+        wrong.extend(own.map(|ahead| (fleet.host().to_owned(), ahead)));
+        for (member, ahead) in wrong {
+            told.insert((Metric::FleetClockAhead, member), ahead as f64 / 1000.0);
+        }
+        if counting {
+            for member in fleet.lost(now) {
+                told.insert((Metric::FleetMemberUp, member.to_owned()), 0.0);
+            }
+            for (rule, switch, votes) in fleet.votes(now) {
+                telemetry.set(Metric::FleetVotes, &[("rule", &rule), ("switch", &switch)], votes as f64);
+            }
+        }
+        for (metric, member) in std::mem::take(&mut self.members) {
+            if !told.contains_key(&(metric, member.clone())) {
+                telemetry.forget(metric, "member", &member);
+            }
+        }
+        for ((metric, member), value) in told {
+            telemetry.set(metric, &[("member", &member)], value);
+            self.members.insert((metric, member));
+        }
     }
 
     /// What this process costs, from `/proc/self`; nothing where there is none.

@@ -12,6 +12,7 @@ use super::own::OwnMetrics;
 use super::perform::{Receivers, Work};
 use super::plan::{Plan, plan, receivers};
 use super::remotes::Remotes;
+use super::snapshots::Snapshots;
 use super::start::SetLogLevel;
 use super::systemd::Systemd;
 use crate::alerts::LinkKey;
@@ -22,15 +23,13 @@ use crate::notify::{HeartbeatSettings, Plots};
 use crate::project::Projection;
 use crate::serve::{About, Agents, Ask, Delivery, Switchboard};
 use crate::store::Table;
-use crate::switches::Declaration;
+use crate::switches::{Declaration, Told};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Timestamp, millis};
 use crate::yaml::{Severity, render_problems};
 
 /// How often our own metrics become samples, and the watchdog is fed.
 const OWN_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the series are written to the disk.
-const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(60);
 /// The clocks may drift apart by this much before it counts as a step.
 const STEP_MILLIS: i64 = 2_000;
 
@@ -92,6 +91,9 @@ pub(super) struct Shell {
     pub declarations: Vec<Declaration>,
     pub switchboard: watch::Sender<Arc<Switchboard>>,
     pub table: Arc<Table>,
+    /// In a fleet: what applications are told, which is more than the store's table.
+    pub told: Arc<Told>,
+    pub told_revision: u64,
     /// The fleet's store as it was configured at the start.
     pub store: Option<FleetStore>,
     pub about: watch::Sender<Arc<About>>,
@@ -105,8 +107,7 @@ pub(super) struct Shell {
     pub waiting: BTreeMap<u64, oneshot::Sender<Reply>>,
     pub questions: u64,
     pub own_due: Timestamp,
-    pub snapshot_due: Timestamp,
-    pub snapshot_path: PathBuf,
+    pub snapshots: Snapshots,
     /// While this file is there, no rule moves anything.
     pub freeze_path: PathBuf,
     pub freeze_there: bool,
@@ -159,6 +160,11 @@ impl Shell {
     async fn handle(&mut self, event: Event, entries: Vec<crate::engine::Entry>) {
         let mut effects = Effects { journal: entries, ..Effects::default() };
         self.engine.handle(self.clock.now(), event, &mut effects);
+        let told = self.engine.fleet().map(|fleet| Arc::clone(fleet.told()));
+        if let Some(told) = told.filter(|told| !Arc::ptr_eq(told, &self.told)) {
+            self.told = told;
+            self.show_switches();
+        }
         self.perform(effects).await;
     }
 
@@ -198,10 +204,7 @@ impl Shell {
                 self.ready.send_replace(true);
                 self.systemd.tell("READY=1\nSTATUS=watching");
             }
-            if now >= self.snapshot_due {
-                self.snapshot_due = now + SNAPSHOT_INTERVAL;
-                self.snapshot_series();
-            }
+            self.snapshots.tick(now, &self.engine);
         } else {
             self.handle(Event::Tick, Vec::new()).await;
         }
@@ -228,7 +231,7 @@ impl Shell {
         let by_millis = self.clock.now().as_millis() - before.as_millis();
         self.own_due = self.clock.now();
         self.heartbeat_due = self.clock.now();
-        self.snapshot_due = self.clock.now() + SNAPSHOT_INTERVAL;
+        self.snapshots.put_off(self.clock.now());
         self.handle(Event::ClockStepped(by_millis), Vec::new()).await;
     }
 
@@ -241,12 +244,6 @@ impl Shell {
         let text = there.then(|| std::fs::read_to_string(&self.freeze_path).unwrap_or_default());
         tracing::warn!(path = %self.freeze_path.display(), frozen = there, "the file that freezes all switches changed");
         self.handle(Event::FreezeFile(text), Vec::new()).await;
-    }
-
-    /// Writes the series beside the journal; losing them costs only the rules' windows.
-    fn snapshot_series(&self) {
-        let (bytes, path) = (self.engine.series_snapshot(), self.snapshot_path.clone());
-        tokio::task::spawn_blocking(move || write_snapshot(&path, &bytes));
     }
 
     async fn answer(&mut self, ask: Ask) {
@@ -268,12 +265,22 @@ impl Shell {
 
     async fn table_changed(&mut self, table: Arc<Table>) {
         self.table = Arc::clone(&table);
-        self.show_switches();
+        if self.store.is_none() {
+            self.show_switches();
+        }
         self.handle(Event::StoreChanged(table.tables()), Vec::new()).await;
     }
 
-    fn show_switches(&self) {
-        let board = Switchboard::new(&self.declarations, &self.table, self.generation, self.clock.now());
+    fn show_switches(&mut self) {
+        let now = self.clock.now();
+        let board = match &self.store {
+            None => Switchboard::new(&self.declarations, &self.table, self.generation, now),
+            Some(_) => {
+                self.told_revision = told_revision(now, self.told_revision);
+                let table = told_table(&self.told, self.told_revision);
+                Switchboard::new(&self.declarations, &table, self.generation, now)
+            }
+        };
         self.switchboard.send_replace(Arc::new(board));
     }
 
@@ -393,8 +400,7 @@ impl Shell {
         if self.work.send(last).await.is_ok() {
             drop(tokio::time::timeout(Duration::from_secs(5), done).await);
         }
-        let (bytes, path) = (self.engine.series_snapshot(), self.snapshot_path.clone());
-        drop(tokio::task::spawn_blocking(move || write_snapshot(&path, &bytes)).await);
+        self.snapshots.whole(&self.engine).await;
     }
 }
 
@@ -414,17 +420,19 @@ async fn next(inputs: &mut Inputs, clock: Clock, deadline: Timestamp) -> Input {
     }
 }
 
+/// What a host of a fleet tells its applications, as a table.
+pub(super) fn told_table(told: &Told, revision: u64) -> Table {
+    Table { revision, switches: told.switches.clone(), ..Table::default() }
+}
+
+/// The revision of what is told now: it grows over restarts too, which the fleet's own count does not.
+pub(super) fn told_revision(now: Timestamp, before: u64) -> u64 {
+    now.as_millis().unsigned_abs().max(before + 1)
+}
+
 /// A configuration was taken into use.
 pub(super) fn tell_taken(telemetry: &Telemetry, now: Timestamp, generation: u64) {
     telemetry.set(Metric::ConfigLastReloadSuccessful, &[], 1.0);
     telemetry.set(Metric::ConfigLastReloadSuccessTimestamp, &[], millis(now.since(Timestamp::ZERO)) as f64 / 1000.0);
     telemetry.set(Metric::ConfigGeneration, &[], generation as f64);
-}
-
-fn write_snapshot(path: &std::path::Path, bytes: &[u8]) {
-    let new_path = path.with_extension("new");
-    let written = std::fs::write(&new_path, bytes).and_then(|()| std::fs::rename(&new_path, path));
-    if let Err(error) = written {
-        tracing::warn!(path = %path.display(), %error, "the series were not written; a restart begins with empty windows");
-    }
 }

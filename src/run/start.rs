@@ -18,7 +18,8 @@ use super::perform::{Performer, Stores, Work};
 use super::plan::{Plan, fleet_host, plan, receivers};
 use super::plots::plots;
 use super::remotes::Remotes;
-use super::shell::{Inputs, Reading, Shell, tell_taken};
+use super::shell::{Inputs, Reading, Shell, tell_taken, told_revision, told_table};
+use super::snapshots::Snapshots;
 use super::systemd::Systemd;
 use super::{DiskFiles, watch as files};
 use crate::config::{Checked, Files, Loaded, default_data_dir};
@@ -32,6 +33,7 @@ use crate::project;
 use crate::serve::{self, About, Ask, Parts, ServeError, Shared, Switchboard};
 use crate::signals::scrape;
 use crate::store::{Embedded, Etcd, EtcdSettings, Store, StoreError, Table};
+use crate::switches::Told;
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Timestamp};
 use crate::yaml::render_problems;
@@ -203,7 +205,11 @@ impl Daemon {
         let (about_in, about_out) = watch::channel(Arc::new(about));
         let (ready_in, ready_out) = watch::channel(false);
         let (watched_in, watched_out) = watch::channel(watched);
-        let board = Switchboard::new(&declarations, &table, 1, now);
+        let (told, told_revision) = first_told(&mut engine, now, &table, &mut effects);
+        let board = match checked.store {
+            None => Switchboard::new(&declarations, &table, 1, now),
+            Some(_) => Switchboard::new(&declarations, &told_table(&told, told_revision), 1, now),
+        };
         let (switchboard_in, switchboard) = watch::channel(Arc::new(board));
         let (delivery_in, delivery) = watch::channel(Arc::new(delivery));
         let (projections_in, projections) = watch::channel(Arc::new(projections));
@@ -226,7 +232,7 @@ impl Daemon {
             forwarder: forwarder.clone(),
             audit: audit_log(&folder),
         };
-        let shown = targets.clone();
+        let (shown, forwards) = (targets.clone(), forwarder.clone());
         let shared = Shared::new(Parts {
             asks: senders.asks,
             switchboard: switchboard.clone(),
@@ -235,6 +241,7 @@ impl Daemon {
             clock,
             about: about_out,
             targets: Box::new(move || shown.targets().iter().map(target_json).collect()),
+            alertmanagers: Box::new(move || forwards.addresses()),
             queries: Arc::new(Semaphore::new(limits::QUERIES_AT_ONCE)),
             delivery,
             streams: Arc::new(Semaphore::new(limits::STREAMS)),
@@ -289,6 +296,8 @@ impl Daemon {
             declarations,
             switchboard: switchboard_in,
             table,
+            told,
+            told_revision,
             store: checked.store.clone(),
             about: about_in,
             delivery: delivery_in,
@@ -300,8 +309,7 @@ impl Daemon {
             waiting: BTreeMap::new(),
             questions: 0,
             own_due: now,
-            snapshot_due: now + std::time::Duration::from_secs(60),
-            snapshot_path,
+            snapshots: Snapshots::new(snapshot_path, now),
             freeze_path: folder.join("freeze"),
             freeze_there: false,
             started: now,
@@ -356,6 +364,16 @@ fn channels(store: &Opening) -> (Senders, Inputs, mpsc::Receiver<Work>) {
         work: work_in,
     };
     (senders, Inputs { batches, logs, events, asks, table: store.watch(), reloads, loaded, stop }, work)
+}
+
+/// What a host of a fleet tells its applications from the first moment on: what it remembers of the store.
+fn first_told(engine: &mut Engine, now: Timestamp, table: &Table, effects: &mut Effects) -> (Arc<Told>, u64) {
+    if engine.fleet().is_some() {
+        let remembered = if table.revision > 0 { Event::StoreChanged(table.tables()) } else { Event::Tick };
+        engine.handle(now, remembered, effects);
+    }
+    let told = engine.fleet().map(|fleet| Arc::clone(fleet.told())).unwrap_or_default();
+    (told, told_revision(now, 0))
 }
 
 /// The way to the store, and of a fleet's what carries there and the session itself.

@@ -48,9 +48,9 @@ impl Chunk {
 /// What the next sample is written against.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Encoder {
+    state: State,
     /// Samples written so far.
     pub(super) count: u32,
-    state: State,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,10 +58,10 @@ struct State {
     at: i64,
     delta: i64,
     value: u64,
+    decimal: Decimal,
     /// Leading zeros and width of the last window of differing bits; a width of 0 is none.
     lead: u8,
     width: u8,
-    decimal: Decimal,
 }
 
 /// Numbers with few digits after the point, as whole numbers.

@@ -4,9 +4,10 @@
 //! oldest  sealed chunks, thinned | sealed chunks | stream, still growing | tail, not compressed  newest
 //! ```
 //!
-//! The tail holds up to [`TAIL`] samples; when it is full its older half goes into the stream, and a stream of
+//! The tail holds up to [`TAIL`] samples; when it is full all but the newest go into the stream, and a stream of
 //! [`CHUNK`] samples becomes a sealed chunk. So an append allocates nothing but now and then, and the newest samples
-//! are found without decoding. Histograms stand in a list of their own.
+//! are found without decoding. Histograms stand in a list of their own. What a young series has none of stands together
+//! behind one pointer: there may be a hundred thousand of these.
 
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use super::store::{Point, Refusal};
 use crate::model::FloatHistogram;
 use crate::time::Timestamp;
 
-/// Samples that stand uncompressed.
-pub(super) const TAIL: usize = 2 * GROUP;
+/// Samples that stand uncompressed: a group, and those that must be at hand without decoding.
+pub(super) const TAIL: usize = GROUP + 2;
 
 /// Thinning waits for at least so much, in milliseconds.
 const THIN_BATCH_MILLIS: i64 = 600_000;
@@ -28,32 +29,48 @@ pub(super) type HistogramAt = (i64, Arc<FloatHistogram>);
 /// All samples of one series, in order of time.
 #[derive(Clone, Debug)]
 pub(super) struct History {
-    /// The thinned chunks first.
-    sealed: Option<Arc<Vec<Chunk>>>,
+    old: Option<Arc<Old>>,
     stream: Vec<u8>,
     encoder: Encoder,
     tail_len: u8,
     tail: [Sample; TAIL],
-    histograms: Option<Arc<Vec<HistogramAt>>>,
     /// The time of the newest sample of either kind.
     newest: i64,
+}
+
+/// What only a series of some age has, or one with histograms.
+#[derive(Clone, Debug)]
+struct Old {
+    /// The thinned ones first.
+    sealed: Vec<Chunk>,
+    histograms: Vec<HistogramAt>,
     /// How often samples were dropped or thinned out, and the time up to which that may have been.
     changes: u32,
     changed_until: i64,
 }
 
+impl Default for Old {
+    fn default() -> Old {
+        Old { sealed: Vec::new(), histograms: Vec::new(), changes: 0, changed_until: i64::MIN }
+    }
+}
+
+impl Old {
+    fn changed(&mut self, until: i64) {
+        self.changes = self.changes.wrapping_add(1);
+        self.changed_until = self.changed_until.max(until);
+    }
+}
+
 impl Default for History {
     fn default() -> History {
         History {
-            sealed: None,
+            old: None,
             stream: Vec::new(),
             encoder: Encoder::default(),
             tail_len: 0,
             tail: [(0, 0.0); TAIL],
-            histograms: None,
             newest: i64::MIN,
-            changes: 0,
-            changed_until: i64::MIN,
         }
     }
 }
@@ -69,17 +86,18 @@ impl History {
     }
 
     fn sealed(&self) -> &[Chunk] {
-        self.sealed.as_deref().map_or(&[], Vec::as_slice)
+        self.old.as_ref().map_or(&[], |old| &old.sealed)
     }
 
     pub(super) fn histograms(&self) -> &[HistogramAt] {
-        self.histograms.as_deref().map_or(&[], Vec::as_slice)
+        self.old.as_ref().map_or(&[], |old| &old.histograms)
     }
 
     /// Forgets everything, and lets who follows it know.
     pub(super) fn restart(&mut self) {
-        let (changes, changed_until) = (self.changes.wrapping_add(1), self.newest);
-        *self = History { changes, changed_until, ..History::default() };
+        let changes = self.changes().0.wrapping_add(1);
+        let old = Old { changes, changed_until: self.newest, ..Old::default() };
+        *self = History { old: Some(Arc::new(old)), ..History::default() };
     }
 
     /// Appends a float. The newest sample once more is taken and changes nothing.
@@ -103,16 +121,20 @@ impl History {
             let same = |(t, h): &HistogramAt| *t == at && **h == *value;
             return if self.histograms().last().is_some_and(same) { Ok(()) } else { Err(Refusal::OutOfOrder) };
         }
-        Arc::make_mut(self.histograms.get_or_insert_default()).push((at, value));
+        self.old_mut().histograms.push((at, value));
         self.newest = at;
         Ok(())
+    }
+
+    fn old_mut(&mut self) -> &mut Old {
+        Arc::make_mut(self.old.get_or_insert_default())
     }
 
     fn is_empty(&self) -> bool {
         self.newest == i64::MIN
     }
 
-    /// Moves the older half of the tail into the stream.
+    /// Moves a group from the tail into the stream.
     fn compress(&mut self) {
         if self.stream.capacity() - self.stream.len() < 2 * GROUP {
             self.stream.reserve_exact(8 * GROUP);
@@ -131,7 +153,10 @@ impl History {
         if let Some(first) = times.next() {
             let last = times.last().unwrap_or(first);
             let chunk = Chunk { first, last, count, step: 0, bytes: self.stream.as_slice().into() };
-            Arc::make_mut(self.sealed.get_or_insert_default()).push(chunk);
+            let sealed = &mut self.old_mut().sealed;
+            // A chunk is made every other minute at the most: no room is held for the next.
+            sealed.reserve_exact(1);
+            sealed.push(chunk);
         }
         self.stream.clear();
         self.encoder = Encoder::default();
@@ -209,27 +234,21 @@ impl History {
     /// Drops what is older than `keep` milliseconds, and thins out what is older than the exact hour.
     pub(super) fn forget(&mut self, now: i64, keep: i64) {
         let oldest = now.saturating_sub(keep);
-        if let Some(sealed) = &mut self.sealed {
-            let gone = sealed.partition_point(|chunk| chunk.last < oldest);
-            if let Some(last) = sealed[..gone].last().map(|chunk| chunk.last) {
-                Arc::make_mut(sealed).drain(..gone);
-                self.changes = self.changes.wrapping_add(1);
-                self.changed_until = self.changed_until.max(last);
-            }
+        let gone = self.sealed().partition_point(|chunk| chunk.last < oldest);
+        if let Some(last) = self.sealed()[..gone].last().map(|chunk| chunk.last) {
+            let old = self.old_mut();
+            old.sealed.drain(..gone);
+            old.changed(last);
         }
-        if let Some(histograms) = &mut self.histograms {
-            let gone = histograms.partition_point(|(at, _)| *at < oldest);
-            if gone > 0 {
-                Arc::make_mut(histograms).drain(..gone);
-            }
+        let gone = self.histograms().partition_point(|(at, _)| *at < oldest);
+        if gone > 0 {
+            self.old_mut().histograms.drain(..gone);
         }
         if let Some(step) = coarse::step(keep)
             && let Some(until) = self.thin_until(now, step)
         {
             self.thin(until, step);
         }
-        self.sealed.take_if(|sealed| sealed.is_empty());
-        self.histograms.take_if(|histograms| histograms.is_empty());
     }
 
     /// Up to where samples are to be thinned out now: an end of a step. `None` when too few are waiting.
@@ -251,9 +270,11 @@ impl History {
     }
 
     fn thin(&mut self, until: i64, step: u32) {
-        if let Some(histograms) = &mut self.histograms {
+        let Some(old) = &mut self.old else { return };
+        let old = Arc::make_mut(old);
+        if !old.histograms.is_empty() {
             let mut later: Option<i64> = None;
-            let list = Arc::make_mut(histograms);
+            let list = &mut old.histograms;
             list.reverse();
             list.retain(|(at, _)| {
                 let keeps = *at >= until || later != Some(coarse::bucket(*at, step));
@@ -262,10 +283,13 @@ impl History {
             });
             list.reverse();
         }
-        let Some(sealed) = &mut self.sealed else { return };
+        let sealed = &mut old.sealed;
+        if sealed.is_empty() {
+            return;
+        }
         let mut thinned = sealed.partition_point(|chunk| chunk.step > 0);
-        let old = thinned + sealed[thinned..].partition_point(|chunk| chunk.first < until);
-        let samples: Vec<Sample> = sealed[thinned..old].iter().flat_map(Chunk::samples).collect();
+        let end = thinned + sealed[thinned..].partition_point(|chunk| chunk.first < until);
+        let samples: Vec<Sample> = sealed[thinned..end].iter().flat_map(Chunk::samples).collect();
         let (before, after) = samples.split_at(samples.partition_point(|(at, _)| *at < until));
         let mut kept = Vec::new();
         // The last thinned chunk is filled up first.
@@ -276,19 +300,18 @@ impl History {
         kept.extend(coarse::thin(before, step));
         let pieces = kept.chunks(CHUNK as usize).map(|piece| (piece, step)).chain([(after, 0)]);
         let chunks: Vec<Chunk> = pieces.filter_map(|(piece, step)| Chunk::of(piece, step)).collect();
-        Arc::make_mut(sealed).splice(thinned..old, chunks);
-        self.changes = self.changes.wrapping_add(1);
-        self.changed_until = self.changed_until.max(until);
+        sealed.splice(thinned..end, chunks);
+        sealed.shrink_to_fit();
+        old.changed(until);
     }
 
     /// How often samples were dropped or thinned out, and the time up to which that may have been.
     pub(super) fn changes(&self) -> (u32, i64) {
-        (self.changes, self.changed_until)
+        self.old.as_ref().map_or((0, i64::MIN), |old| (old.changes, old.changed_until))
     }
 
-    /// Reads the next floats behind `after`, oldest first, at most a group, all from one chunk or from the tail; gives
-    /// how many. `cursor` is where the reading before stopped, if that was in a chunk.
-    pub(super) fn read_ahead(&self, cursor: &mut Option<Cursor>, after: i64, out: &mut [Sample; GROUP]) -> usize {
+    /// Reads the next floats behind `after`, oldest first, all from one chunk or from the tail; gives how many. `cursor` is where the reading before stopped, if that was in a chunk.
+    pub(super) fn read_ahead(&self, cursor: &mut Option<Cursor>, after: i64, out: &mut [Sample]) -> usize {
         let mut read = 0;
         if let Some((first, bytes, count)) = self.chunk_behind(after) {
             let same = cursor.as_ref().filter(|cursor| cursor.chunk() == first);
@@ -296,7 +319,7 @@ impl History {
                 Some(cursor) => Decoder::resume(bytes, count, cursor),
                 None => Decoder::new(bytes, count),
             };
-            while read < GROUP
+            while read < out.len()
                 && let Some(sample) = decoder.next()
             {
                 if sample.0 > after {
@@ -360,7 +383,9 @@ impl History {
         }
         // The last chunk is written again, so that the newest samples stand in the tail.
         let last = chunks.pop_if(|chunk| chunk.step == 0);
-        history.sealed = (!chunks.is_empty()).then(|| Arc::new(chunks));
+        if !chunks.is_empty() {
+            history.old_mut().sealed = chunks;
+        }
         history.newest = before;
         if let Some(last) = last {
             history.newest = i64::MIN;
@@ -368,7 +393,7 @@ impl History {
         }
         if let Some((newest, _)) = histograms.last() {
             history.newest = history.newest.max(*newest);
-            history.histograms = Some(Arc::new(histograms));
+            history.old_mut().histograms = histograms;
         }
         Some(history)
     }
@@ -384,7 +409,9 @@ impl History {
             size_of::<HistogramAt>() + size_of::<FloatHistogram>() + 16 + 8 * (buckets + spans)
         };
         let samples = floats + self.encoder.count as usize + self.tail().len() + self.histograms().len();
-        let bytes = chunk_bytes + self.stream.capacity() + self.histograms().iter().map(histogram_bytes).sum::<usize>();
+        let old = self.old.as_ref().map_or(0, |_| size_of::<Old>() + 16);
+        let bytes =
+            old + chunk_bytes + self.stream.capacity() + self.histograms().iter().map(histogram_bytes).sum::<usize>();
         (samples, bytes)
     }
 }

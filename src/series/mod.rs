@@ -12,7 +12,7 @@ mod tests;
 mod trail;
 mod view;
 
-pub use snapshot::SnapshotError;
+pub use snapshot::{Progress, SnapshotError, SnapshotRun, SnapshotSum};
 pub use store::{Appended, Need, Point, Refusal, SeriesData, Settings, Stats, Store};
 pub use trail::{Follower, Trail};
 pub use view::{SeriesRef, View};

@@ -1,8 +1,11 @@
 //! The store as bytes and back: what survives a restart.
 //!
 //! ```text
-//! magic, version, shift of the clock | sources: name | series: labels, creator, source, chunks, histograms | crc32 of all before
+//! magic, version, shift of the clock | sources: name | series: 1, labels, creator, source, chunks, histograms | 0 | crc32
 //! ```
+//!
+//! It can be taken piece by piece while the store goes on ([`SnapshotRun`]): each series is as it was when its turn came, and
+//! one that ended and began anew in between may be there twice.
 //!
 //! Numbers are little-endian; texts and lists are preceded by their length. Reading checks the magic, the version and
 //! the checksum, and then every length and every chunk, so that a broken snapshot is an error and never a panic.
@@ -18,7 +21,7 @@ use super::view::{PAGE, Series};
 use crate::model::{BucketSpan, CounterResetHint, FloatHistogram, Labels, LabelsBuilder, Source};
 
 const MAGIC: &[u8; 16] = b"brownout series\n";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Why bytes are no snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,28 +36,89 @@ pub enum SnapshotError {
     Broken(&'static str),
 }
 
+/// A snapshot on its way.
+#[derive(Debug)]
+pub struct SnapshotRun {
+    /// The next place.
+    next: usize,
+    shift: i64,
+    /// The sources as the snapshot numbers them.
+    numbers: HashMap<u32, usize>,
+}
+
+/// What a piece of a snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    More,
+    /// It is the last; the checksum of all pieces follows it ([`SnapshotSum`]).
+    Last,
+    /// The clock was set in between: what was written so far is of no use.
+    Void,
+}
+
+/// The checksum that ends a snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotSum(crc32fast::Hasher);
+
+impl SnapshotSum {
+    /// Takes in the next piece.
+    pub fn add(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// What comes behind the last piece.
+    pub fn bytes(self) -> [u8; 4] {
+        self.0.finalize().to_le_bytes()
+    }
+}
+
 impl Store {
     /// The series with all their samples and sources as bytes.
     pub fn snapshot(&self) -> Vec<u8> {
-        let mut out = Writer(Vec::with_capacity(4096));
-        out.0.extend_from_slice(MAGIC);
-        out.0.push(VERSION);
-        out.time(self.shared.shift);
+        let (mut run, mut out) = self.begin_snapshot();
+        self.snapshot_piece(&mut run, usize::MAX, &mut out);
+        let mut sum = SnapshotSum::default();
+        sum.add(&out);
+        out.extend_from_slice(&sum.bytes());
+        out
+    }
+
+    /// Begins a snapshot; gives its first piece.
+    pub fn begin_snapshot(&self) -> (SnapshotRun, Vec<u8>) {
+        let mut out = Vec::with_capacity(4096);
+        out.extend_from_slice(MAGIC);
+        out.push(VERSION);
+        let mut writer = Writer(&mut out);
+        writer.time(self.shared.shift);
         let mut numbers = HashMap::from([(0, 0)]);
-        out.count(self.sources.len());
+        writer.count(self.sources.len());
         for (at, (source, state)) in self.sources.iter().enumerate() {
             numbers.insert(state.number, at + 1);
-            out.text(source.as_str());
+            writer.text(source.as_str());
         }
-        let number = |source: u32| numbers.get(&source).copied().unwrap_or(0);
-        out.count(self.series_count());
-        for (slot, place) in self.places.iter().enumerate() {
+        (SnapshotRun { next: 0, shift: self.shared.shift, numbers }, out)
+    }
+
+    /// Puts the next piece behind `out`: of so many places at the most.
+    pub fn snapshot_piece(&self, run: &mut SnapshotRun, places: usize, out: &mut Vec<u8>) -> Progress {
+        if run.shift != self.shared.shift {
+            return Progress::Void;
+        }
+        let number = |source: u32| run.numbers.get(&source).copied().unwrap_or(0);
+        let mut out = Writer(out);
+        let end = run.next.saturating_add(places).min(self.places.len());
+        for slot in run.next..end {
             let Some(series) = &self.shared.pages[slot / PAGE].slots[slot % PAGE] else { continue };
+            let place = &self.places[slot];
+            out.0.push(1);
             out.series(series, number(place.creator), number(place.source));
         }
-        let checksum = crc32fast::hash(&out.0);
-        out.0.extend_from_slice(&checksum.to_le_bytes());
-        out.0
+        run.next = end.max(run.next);
+        if run.next < self.places.len() {
+            return Progress::More;
+        }
+        out.0.push(0);
+        Progress::Last
     }
 
     /// The store of a snapshot, and how many of its series the settings have no room for.
@@ -79,7 +143,7 @@ impl Store {
             sources.push((Source(input.text()?.into()), SourceState::numbered(number as u32)));
         }
         let mut refused = 0;
-        for _ in 0..input.count()? {
+        while input.array()? == [1] {
             refused += usize::from(store.restore_series(&mut input, &mut sources)?.is_err());
         }
         if !input.0.is_empty() {
@@ -101,17 +165,19 @@ impl Store {
             return Err(SnapshotError::Broken("a series has a source that is not there"));
         }
         let state = creator.checked_sub(1).map(|at| &mut sources[at].1);
-        let slot = match self.begin(&labels, state) {
+        let known = self.slot_of(&labels);
+        let slot = match known.map_or_else(|| self.begin(&labels, state), Ok) {
             Ok(slot) => slot as usize,
             Err(why) => return Ok(Err(why)),
         };
-        if self.series_count() != slot + 1 {
-            return Err(SnapshotError::Broken("a series is there twice"));
-        }
         if let Some(series) =
             &mut Arc::make_mut(&mut Arc::make_mut(&mut self.shared).pages[slot / PAGE]).slots[slot % PAGE]
+            && series.history.newest() <= history.newest()
         {
             Arc::make_mut(series).history = history;
+        }
+        if known.is_some() {
+            return Ok(Ok(()));
         }
         if let Some(at) = source.checked_sub(1) {
             self.places[slot].source = sources[at].1.number;
@@ -121,9 +187,9 @@ impl Store {
     }
 }
 
-struct Writer(Vec<u8>);
+struct Writer<'o>(&'o mut Vec<u8>);
 
-impl Writer {
+impl Writer<'_> {
     fn count(&mut self, count: usize) {
         self.0.extend_from_slice(&(count as u32).to_le_bytes());
     }

@@ -8,11 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashTable;
+
 use super::index::Slot;
 use super::needs::Needs;
-use super::view::{PAGE, Series, Shared, View};
+use super::view::{PAGE, Page, Series, Shared, View};
 use crate::limits;
-use crate::model::{Batch, Completeness, FloatHistogram, Labels, LabelsMap, Matcher, Source, is_stale_nan, stale_nan};
+use crate::model::{Batch, Completeness, FloatHistogram, Labels, Matcher, Source, is_stale_nan, stale_nan};
 use crate::time::Timestamp;
 
 /// What the store needs to know at its start.
@@ -108,7 +110,8 @@ pub struct Stats {
 pub struct Store {
     pub(super) settings: Settings,
     pub(super) shared: Arc<Shared>,
-    slots: LabelsMap<Slot>,
+    /// The places of the series, found by the labels that stand there.
+    slots: HashTable<Slot>,
     /// What is known of each place beside its series, and views need not see.
     pub(super) places: Vec<Place>,
     /// Free places, highest first.
@@ -176,8 +179,8 @@ impl Store {
     }
 
     fn put(&mut self, labels: &Labels, at: Timestamp, value: Value) -> Appended {
-        match self.slots.get(labels) {
-            Some(slot) => done(self.write(*slot, at, value), Appended::Known),
+        match self.slot_of(labels) {
+            Some(slot) => done(self.write(slot, at, value), Appended::Known),
             None => match self.begin(labels, None) {
                 Ok(slot) => done(self.write(slot, at, value), Appended::New),
                 Err(why) => Appended::Refused(why),
@@ -255,7 +258,8 @@ impl Store {
         let series = Series { labels: labels.clone(), birth: self.births, history: Default::default() };
         Arc::make_mut(&mut shared.pages[page]).slots[cell] = Some(Arc::new(series));
         Arc::make_mut(&mut shared.index).insert(labels, slot, shared.generation);
-        self.slots.insert(labels.clone(), slot);
+        let pages = &self.shared.pages;
+        self.slots.insert_unique(labels.hash64(), slot, |slot| hash_at(pages, *slot));
         let creator = source.map_or(NOBODY, |source| {
             source.created += 1;
             source.number
@@ -297,7 +301,7 @@ impl Store {
             }
         }
         for (labels, at, value) in &batch.timed {
-            let slot = self.slots.get(labels).copied();
+            let slot = self.slot_of(labels);
             let slot = slot.map_or_else(|| self.begin(labels, Some(&mut source)), Ok);
             if let Err(why) = slot.and_then(|slot| self.write(slot, *at, Value::Float(*value))) {
                 refused(labels, why);
@@ -344,7 +348,12 @@ impl Store {
             let series = page.and_then(|page| page.slots[*slot as usize % PAGE].as_ref());
             series.is_some_and(|series| series.labels == *labels)
         };
-        guess.filter(fits).or_else(|| self.slots.get(labels).copied())
+        guess.filter(fits).or_else(|| self.slot_of(labels))
+    }
+
+    pub(super) fn slot_of(&self, labels: &Labels) -> Option<Slot> {
+        let pages = &self.shared.pages;
+        self.slots.find(labels.hash64(), |slot| labels_at(pages, *slot) == Some(labels)).copied()
     }
 
     /// Says what the rules and the page need; replaces what was said before. A series is kept for the longest window
@@ -352,8 +361,10 @@ impl Store {
     /// than an hour the part beyond the last hour is thinned out: see `coarse.rs` for what stays exact.
     pub fn retain(&mut self, needs: &[Need]) {
         let needs = Needs::new(needs, self.settings.retention);
-        for (labels, slot) in &self.slots {
-            self.places[*slot as usize].keep = needs.keep(labels);
+        for slot in &self.slots {
+            if let Some(labels) = labels_at(&self.shared.pages, *slot) {
+                self.places[*slot as usize].keep = needs.keep(labels);
+            }
         }
         self.needs = Some(needs);
     }
@@ -387,7 +398,9 @@ impl Store {
         let mut created: HashMap<u32, usize> = HashMap::new();
         for (slot, labels) in gone {
             let at = *slot as usize;
-            self.slots.remove(labels);
+            if let Ok(entry) = self.slots.find_entry(labels.hash64(), |known| known == slot) {
+                entry.remove();
+            }
             Arc::make_mut(&mut shared.pages[at / PAGE]).slots[at % PAGE] = None;
             *created.entry(self.places[at].creator).or_default() += 1;
             self.places[at] = Place::default();
@@ -400,7 +413,8 @@ impl Store {
         self.places.truncate(shared.pages.len() * PAGE);
         self.free.retain(|slot| (*slot as usize) < self.places.len());
         if self.slots.capacity() > 4 * self.slots.len() + 64 {
-            self.slots.shrink_to_fit();
+            let pages = &shared.pages;
+            self.slots.shrink_to(0, |slot| hash_at(pages, *slot));
         }
         let places = &self.places;
         self.sources.retain(|_, source| {
@@ -445,7 +459,7 @@ impl Store {
             stats.bytes += bytes + labels + size_of::<Series>() + 16;
         }
         let table = size_of::<Place>() + size_of::<Option<Arc<Series>>>();
-        stats.bytes += self.places.len() * table + self.slots.capacity() * (size_of::<(Labels, Slot)>() + 1);
+        stats.bytes += self.places.len() * table + self.slots.capacity() * (size_of::<Slot>() + 1);
         stats
     }
 
@@ -453,6 +467,14 @@ impl Store {
     pub fn view(&self) -> View {
         View::new(Arc::clone(&self.shared))
     }
+}
+
+fn labels_at(pages: &[Arc<Page>], slot: Slot) -> Option<&Labels> {
+    pages.get(slot as usize / PAGE)?.slots[slot as usize % PAGE].as_ref().map(|series| &series.labels)
+}
+
+fn hash_at(pages: &[Arc<Page>], slot: Slot) -> u64 {
+    labels_at(pages, slot).map_or(0, Labels::hash64)
 }
 
 fn done(written: Result<(), Refusal>, as_what: Appended) -> Appended {

@@ -405,6 +405,35 @@ fn a_snapshot_comes_back_whole_with_its_sources() {
 }
 
 #[test]
+fn a_snapshot_is_taken_in_pieces_while_the_store_goes_on() {
+    let mut store = Store::new(Settings { retention: Duration::from_secs(10), ..Settings::default() });
+    let name = |number: usize| labels("m", &[("n", &number.to_string())]);
+    for number in 0..5 {
+        store.append(&name(number), at(1_000 * number as i64), 1.0);
+    }
+    let (mut run, mut bytes) = store.begin_snapshot();
+    assert_eq!(store.snapshot_piece(&mut run, 2, &mut bytes), Progress::More);
+    // The first series ends, and begins anew behind the others.
+    store.collect_garbage(at(10_500));
+    for number in 5..9 {
+        store.append(&name(number), at(10_500), 2.0);
+    }
+    store.append(&name(0), at(11_000), 3.0);
+    while store.snapshot_piece(&mut run, 2, &mut bytes) == Progress::More {}
+    let mut sum = SnapshotSum::default();
+    sum.add(&bytes);
+    bytes.extend_from_slice(&sum.bytes());
+    let (back, refused) = Store::restore(&bytes, Settings::default()).expect("a snapshot");
+    assert_eq!((back.series_count(), refused), (8, 0));
+    assert_eq!(back.view().resolve(&[Matcher::equal("n", "0")]).len(), 1, "there once, although it was met twice");
+    assert!(shown(&back.view(), "m").contains("11000=3"));
+
+    let (mut run, mut bytes) = store.begin_snapshot();
+    store.clock_stepped(3_600_000);
+    assert_eq!(store.snapshot_piece(&mut run, 2, &mut bytes), Progress::Void);
+}
+
+#[test]
 fn broken_snapshots_are_errors() {
     let bytes = example().snapshot();
     let restore = |bytes: &[u8]| Store::restore(bytes, Settings::default()).map(drop);

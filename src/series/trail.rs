@@ -5,7 +5,7 @@
 //! (the window moved back, samples were thinned out or dropped) makes it read the window anew; the answers are always
 //! those of reading it whole.
 
-use super::chunk::{Cursor, GROUP, Sample};
+use super::chunk::{Cursor, Sample};
 use super::history::History;
 use super::view::{SeriesRef, View};
 use crate::model::is_stale_nan;
@@ -20,13 +20,15 @@ pub trait Follower {
     fn leave(&mut self, at: i64, value: f64);
 }
 
+/// Samples that are decoded ahead: a few, as every window over every series holds them.
+const AHEAD: usize = 2;
+
 /// Where a moving window stands in its series. Belongs to one series of one store. Its times are those of the pages.
 #[derive(Clone, Debug)]
 pub struct Trail {
     /// What readers add to these times.
     shift: i64,
     after: i64,
-    until: i64,
     /// The newest sample that was looked at.
     seen: i64,
     /// The newest sample that was decoded ahead.
@@ -34,7 +36,7 @@ pub struct Trail {
     /// How often the series had been rewritten then.
     changes: u32,
     /// Samples from the oldest in the window on.
-    ahead: [Sample; GROUP],
+    ahead: [Sample; AHEAD],
     next: u8,
     end: u8,
     cursor: Option<Cursor>,
@@ -45,11 +47,10 @@ impl Default for Trail {
         Trail {
             shift: 0,
             after: i64::MAX,
-            until: i64::MAX,
             seen: i64::MIN,
             read: i64::MIN,
             changes: 0,
-            ahead: [(0, 0.0); GROUP],
+            ahead: [(0, 0.0); AHEAD],
             next: 0,
             end: 0,
             cursor: None,
@@ -75,7 +76,7 @@ impl Trail {
             return false;
         }
         let (changes, changed_until) = history.changes();
-        let mut anew = after < self.after || until < self.until || after >= self.seen;
+        let mut anew = after < self.after || until < self.seen || after >= self.seen;
         if self.changes != changes {
             self.changes = changes;
             self.cursor.take_if(|cursor| cursor.chunk() <= changed_until);
@@ -85,15 +86,15 @@ impl Trail {
             follower.clear();
             *self = Trail { shift: self.shift, seen: after, read: after, changes, ..Trail::default() };
         }
-        (self.after, self.until) = (after, until);
-        self.enter(history, follower);
+        self.after = after;
+        self.enter(history, until, follower);
         self.leave(history, follower);
         true
     }
 
-    fn enter(&mut self, history: &History, follower: &mut impl Follower) {
+    fn enter(&mut self, history: &History, until: i64, follower: &mut impl Follower) {
         let mut seen = self.seen;
-        history.floats(seen.saturating_add(1), self.until, |at, value| {
+        history.floats(seen.saturating_add(1), until, |at, value| {
             seen = at;
             if !is_stale_nan(value) {
                 follower.enter(at, value);

@@ -59,6 +59,10 @@ fn switch(name: &str, flag: &Flag, picture: &Picture) -> Value {
     let held = picture.held_back.iter().find(|(held, _)| held.as_str() == name);
     switch["held_back"] = json!(held.map(|(_, words)| words));
     switch["frozen"] = json!(picture.freeze.as_ref().map(|freeze| format!("{} (by {})", freeze.reason, freeze.by)));
+    switch["stale_since"] =
+        json!(picture.fleet.as_ref().and_then(|fleet| fleet.stale_since).map(Timestamp::to_rfc3339));
+    let decided = picture.decisions.iter().rev().find(|decision| decision.switch == name && decision.revision > 0);
+    switch["votes"] = json!(decided.and_then(|decision| decision.votes.as_ref()));
     switch["rules"] = Value::Array(status::ladders(picture, name));
     switch["dials"] = json!(status::dials(picture, name));
     switch["rollouts"] = json!(status::rollouts(picture, name));

@@ -7,6 +7,7 @@
 //! | `brownout.NAME.depth` | a feature's place on its ladder, 0 when healthy |
 //! | `brownout.NAME.level.LEVEL` | 100 for the level that a feature is at, 0 for the others |
 //! | `brownout.NAME.limit` | a limit's value, a whole number |
+//! | `circuit_breakers.NAME.default.max_requests` | the same of a limit in requests in flight: Envoy's cluster of that name obeys it |
 //!
 //! Whole per cents are integers, others `FractionalPercent`: Envoy takes a value that it cannot read for none at all
 //! without a word, so nothing else is ever published.
@@ -22,7 +23,7 @@ use axum::routing::post;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::value::Value;
+use super::value::{Unit, Value};
 use super::{Shared, Switchboard};
 
 pub(super) const TYPE_URL: &str = "type.googleapis.com/envoy.service.runtime.v3.Runtime";
@@ -37,6 +38,7 @@ pub(super) fn routes() -> Router<Shared> {
 pub fn layer(board: &Switchboard) -> Map<String, Json> {
     let mut layer = Map::new();
     for (name, flag) in &board.flags {
+        let layer = &mut layer;
         let mut put = |part: &str, value: Json| drop(layer.insert(format!("brownout.{name}.{part}"), value));
         if let Some(share) = flag.value.share() {
             put("share", percent(share));
@@ -56,7 +58,13 @@ pub fn layer(board: &Switchboard) -> Map<String, Json> {
                     }
                 }
             }
-            Value::Limit { value: Some(value), .. } => put("limit", json!(value.max(0.0).floor() as u64)),
+            Value::Limit { value: Some(value), unit } => {
+                let whole = json!(value.max(0.0).floor() as u64);
+                put("limit", whole.clone());
+                if *unit == Unit::InFlight {
+                    layer.insert(format!("circuit_breakers.{name}.default.max_requests"), whole);
+                }
+            }
             Value::Limit { value: None, .. } | Value::Rollout { .. } => {}
         }
     }
@@ -114,11 +122,13 @@ mod tests {
             ("brownout.related.shed", json!(75)),
             ("brownout.related.threshold", json!(12)),
             ("brownout.checkout.limit", json!(40)),
+            ("circuit_breakers.checkout.default.max_requests", json!(40)),
             ("brownout.search.limit", json!(2)),
             ("brownout.new_search.share", json!(10)),
         ] {
             assert_eq!(layer.get(key), Some(&expected), "{key}");
         }
+        assert_eq!(layer.get("circuit_breakers.search.default.max_requests"), None, "a rate is no number in flight");
         assert!(layer.values().all(|value| value.is_u64() || value["numerator"].is_u64()));
         assert_eq!(percent(0.123456), json!({ "numerator": 123456, "denominator": "MILLION" }));
     }

@@ -13,6 +13,7 @@ mod control;
 mod envoy;
 mod exposition;
 mod flagd;
+mod fleet;
 mod grpc;
 mod guard;
 mod haproxy;
@@ -122,6 +123,8 @@ pub struct Parts {
     pub about: watch::Receiver<Arc<About>>,
     /// The scrape targets as `/api/v1/targets` shows them.
     pub targets: Box<dyn Fn() -> Vec<serde_json::Value> + Send + Sync>,
+    /// The addresses of the Alertmanagers that alerts are forwarded to.
+    pub alertmanagers: Box<dyn Fn() -> Vec<String> + Send + Sync>,
     /// How many questions about series may be worked out at one time.
     pub queries: Arc<Semaphore>,
     pub delivery: watch::Receiver<Arc<Delivery>>,

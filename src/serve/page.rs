@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::{Shared, control, status};
+use super::{Shared, control, fleet, status};
 use crate::telemetry::Metric;
 
 pub(super) fn routes() -> Router<Shared> {
@@ -54,6 +54,7 @@ async fn overview(State(shared): State<Shared>) -> Response {
         "groups": status::groups(&picture),
         "outbox": { "waiting": picture.outbox.waiting, "dropped": picture.outbox.dropped },
         "decisions": decisions,
+        "fleet": fleet::json(&picture),
         "losses": losses(&shared),
     }))
     .into_response()

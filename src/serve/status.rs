@@ -301,6 +301,11 @@ fn scale(scale: &ScalePicture) -> Value {
     })
 }
 
+/// Milliseconds as seconds.
+pub(super) fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1000.0
+}
+
 fn time_or_never(at: Option<Timestamp>) -> String {
     at.map_or(NEVER.to_owned(), Timestamp::to_rfc3339)
 }

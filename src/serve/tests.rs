@@ -41,6 +41,7 @@ async fn start() -> Server {
         clock: Clock::start(),
         about,
         targets: Box::new(Vec::new),
+        alertmanagers: Box::new(|| vec!["http://am:9093/api/v2/alerts".to_owned()]),
         queries: Arc::new(Semaphore::new(1)),
         delivery,
         streams: Arc::clone(&streams),
@@ -132,6 +133,8 @@ async fn the_hot_calls_and_the_router_answer_alike() {
     .map(|answer| answer[9..12].to_owned())
     .to_vec();
     assert_eq!(codes, ["200", "429", "400", "404", "200"]);
+    let answer = server.ask("GET", "/api/v1/alertmanagers", "", "").await;
+    assert!(answer.contains(r#""activeAlertmanagers":[{"url":"http://am:9093/api/v2/alerts"}]"#), "{answer}");
 }
 
 #[tokio::test]

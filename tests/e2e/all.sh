@@ -32,6 +32,7 @@ run crash.py --kills 8
 run patience.py --prometheus
 run kills.py --kills 12
 run crashes_compared.py --times 3
+run storm.py --alerts 300 --lasts 5 --alone --no-compare
 run reload.py
 run amtool.py
 run forward.py
@@ -44,4 +45,5 @@ run guards.py
 run acts.py
 run query.py
 run remote.py
+if command -v etcd > /dev/null; then run fleet.py --injections 20; else echo "-- fleet.py: skipped, there is no etcd"; fi
 exit "$failed"

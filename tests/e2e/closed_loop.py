@@ -4,11 +4,12 @@ The service (tests/plant) has 4 workers and one queue: 20 ms for a full answer, 
 Load: half of the full capacity, then a crowd of so many times the full capacity at once, then half of it again. A client gives up
 after 2 s; an answer is good within 1 s. Setups: nothing; Envoy's adaptive concurrency alone; the daemon with the law
 `ff+lim`, whose share and limit the service follows by a long poll; the daemon with `ff+armed`, where the service also compares its own
-requests in flight with the threshold. The daemon scrapes the service once a second and knows nothing else of it.
+requests in flight with the threshold; `ff+lim/envoy`, where the service only follows the share, and Envoy enforces the limit by its runtime.
+The daemon scrapes the service once a second and knows nothing else of it; where Envoy rejects, it scrapes Envoy, too.
 
 With --short half as fast: 100/s and 400/s, one crowd of 10x by each law, wide checks, and a second try for what a busy machine missed.
 
-usage: closed_loop.py [--runs 3] [--loads 0.8,1,2,5,10] [--only nothing,adaptive,ff+lim,ff+armed] [--crowd 30] [--short] [--keep]
+usage: closed_loop.py [--runs 3] [--loads 0.8,1,2,5,10] [--only nothing,adaptive,ff+lim,ff+armed,ff+lim/envoy] [--crowd 30] [--short] [--keep]
 prints a table, then whether the aims are reached. BROWNOUT_PLANT names the plant; else it is beside the daemon, in examples/.
 """
 import argparse
@@ -28,7 +29,7 @@ from loop import Checks
 from peers import median
 
 FULL, DEGRADED = 200, 800
-SETUPS = ("nothing", "adaptive", "ff+lim", "ff+armed")
+SETUPS = ("nothing", "adaptive", "ff+lim", "ff+armed", "ff+lim/envoy")
 
 CONFIG = """
 global: {{scrape_interval: {scrape}, evaluation_interval: {scrape}}}
@@ -39,7 +40,15 @@ switches:
 scrape_configs:
   - job_name: shop
     static_configs: [{{targets: ["127.0.0.1:{service}"]}}]
+{more}
 rule_files: [rules.yaml]
+"""
+
+SCRAPE_ENVOY = """
+  - job_name: envoy
+    metrics_path: /stats/prometheus
+    params: {{filter: ["http.s.downstream_rq_total"]}}
+    static_configs: [{{targets: ["127.0.0.1:{admin}"]}}]
 """
 
 RULES = """
@@ -52,6 +61,7 @@ groups:
         cost_ratio: 0.25
         limit: shop
         service: {{selector: 'job="shop"', requests: http_requests_total, duration: http_request_duration_seconds, in_flight: http_requests_in_flight, mode_label: mode, window: {window}}}
+        {arrivals}
         utilisation: sum(rate(worker_busy_seconds_total{{job="shop"}}[{window}])) / sum(workers{{job="shop"}})
 """
 
@@ -59,6 +69,7 @@ ENVOY = """
 admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {admin}}}}}}}
 static_resources:
   clusters:
+    {agent}
     - name: shop
       type: STATIC
       connect_timeout: 1s
@@ -78,6 +89,20 @@ static_resources:
                   {filters}
                   - {{name: router, typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}
                 route_config: {{virtual_hosts: [{{name: v, domains: ["*"], routes: [{{match: {{prefix: /}}, route: {{cluster: shop, timeout: 0s}}}}]}}]}}
+{runtime}
+"""
+
+AGENT = """- name: agent
+      type: STATIC
+      connect_timeout: 1s
+      typed_extension_protocol_options: {{envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {{"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {{http2_protocol_options: {{}}}}}}}}
+      load_assignment: {{cluster_name: agent, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}}}]}}]}}"""
+
+RUNTIME = """
+node: {id: this-host, cluster: shop}
+layered_runtime:
+  layers:
+    - {name: brownout, rtds_layer: {name: brownout, rtds_config: {resource_api_version: V3, api_config_source: {api_type: GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: agent}}]}}}}
 """
 
 # As in the example of Envoy's documentation, at the 90th percentile and updated every 100 ms.
@@ -134,22 +159,30 @@ def run(args, plant, setup, load, seed):
     children, folder = Children(), pathlib.Path(tempfile.mkdtemp(prefix="brownout-closed-"))
     ours, agent = setup.startswith("ff"), None
     after = args.after if ours else min(args.after, 10)
+    law, _, by_envoy = setup.partition("/")
+    port, admin = peers.free_port(), peers.free_port()
     try:
         more = ["--seed", str(seed), "--full", str(20 * args.slower), "--degraded", str(5 * args.slower)]
         if ours:
             # The service is there first and follows a daemon that comes later, as after a restart.
             listen = peers.free_port()
-            more += ["--listen", f"127.0.0.1:{listen}", "--switch", "optional", "--armed" if setup == "ff+armed" else "--unarmed", "yes"]
-            agent = peers.Agent(CONFIG.format(service=listen, scrape=args.scrape), RULES.format(law=setup, window=args.window), folder=folder)
+            more += ["--listen", f"127.0.0.1:{listen}", "--switch", "optional", "--armed", "yes" if law == "ff+armed" else "no", "--limited", "no" if by_envoy else "yes"]
+            config = CONFIG.format(service=listen, scrape=args.scrape, more=SCRAPE_ENVOY.format(admin=admin) if by_envoy else "")
+            arrivals = f"arrivals: sum(rate(envoy_http_downstream_rq_total{{job=\"envoy\"}}[{args.window}]))" if by_envoy else ""
+            agent = peers.Agent(config, RULES.format(law=law, window=args.window, arrivals=arrivals), folder=folder)
             more += ["--agent", f"127.0.0.1:{agent.port}"]
         service = Service(plant, children, *more)
         service.reader.start()
-        port, admin = peers.free_port(), peers.free_port()
-        text = ENVOY.format(admin=admin, port=port, service=service.port, filters=ADAPTIVE if setup == "adaptive" else "")
+        text = ENVOY.format(
+            admin=admin, port=port, service=service.port, filters=ADAPTIVE if setup == "adaptive" else "",
+            agent=AGENT.format(port=agent.port) if by_envoy else "", runtime=RUNTIME if by_envoy else "")
         (folder / "envoy.yaml").write_text(text)
         log = open(folder / "envoy.log", "wb")
         children.start(str(pathlib.Path(sys.executable).parent / "envoy"), "-c", str(folder / "envoy.yaml"), "--concurrency", "1", "--disable-hot-restart", "-l", "warning", stdout=log, stderr=log)
-        peers.wait_for("Envoy", lambda: answers(port))
+        try:
+            peers.wait_for("Envoy", lambda: answers(port))
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {(folder / 'envoy.log').read_text(errors='replace')[-2000:]}") from error
         half, crowd = FULL / 2 / args.slower, FULL * load / args.slower
         phases = f"{half}x{args.before},{crowd}x{args.crowd},{half}x{after}"
         done = subprocess.run([plant, "load", "--to", f"127.0.0.1:{port}", "--phases", phases, "--seed", str(seed)], capture_output=True, text=True, check=True, timeout=300)
@@ -194,13 +227,13 @@ def words(values, digits, unit=""):
 
 def table(results, args):
     print(f"\n{args.runs} runs each, a crowd of {args.crowd} s; good: answered within 1 s; median (least-most)")
-    print(f"{'load':>5} {'setup':9} {'good/s':>16} {'rejected %':>17} {'p99 s':>17} {'full %':>14} {'full again s':>14} {'turns':>10}")
+    print(f"{'load':>5} {'setup':13} {'good/s':>16} {'rejected %':>17} {'p99 s':>17} {'full %':>14} {'full again s':>14} {'turns':>10}")
     for load in args.loads:
         for setup in args.only:
             some = [r for r in results if (r["setup"], r["load"]) == (setup, load)]
             if some:
                 of = lambda key, times=1: [r[key] * times if r[key] is not None else None for r in some]
-                print(f"{load:>4g}x {setup:9} {words(of('good'), 0):>16} {words(of('rejected', 100), 1):>17} {words(of('p99'), 2):>17} "
+                print(f"{load:>4g}x {setup:13} {words(of('good'), 0):>16} {words(of('rejected', 100), 1):>17} {words(of('p99'), 2):>17} "
                       f"{words(of('kept', 100), 0):>14} {words(of('back'), 0):>14} {words(of('turns'), 0):>10}")
 
 
@@ -231,8 +264,9 @@ def main():
     args = parser.parse_args()
     args.slower, bounds = 1, {"least": 760, "slowest": 1.0, "back": 20, "most_turns": 1}
     if args.short:
-        args.runs, args.loads, args.only, args.crowd, args.after, args.slower = 1, [10.0], ["ff+lim", "ff+armed"], 15, 24, 2
-        bounds = {"least": 250, "slowest": 1.5, "back": 23, "most_turns": 2}
+        args.runs, args.loads, args.only = 1, [10.0], ["ff+lim", "ff+armed", "ff+lim/envoy"]
+        args.before, args.crowd, args.after, args.slower = 6, 12, 22, 2
+        bounds = {"least": 250, "slowest": 1.5, "back": 20, "most_turns": 2}
     binary = pathlib.Path(os.environ.get("BROWNOUT_BIN") or pathlib.Path(__file__).resolve().parents[2] / "target/release/brownout")
     plant = os.environ.get("BROWNOUT_PLANT") or str(binary.parent / "examples/plant")
     if not os.access(plant, os.X_OK):

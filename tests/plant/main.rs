@@ -1,7 +1,7 @@
 //! The other side of the closed loop: a service with a real capacity, open-loop load on it, and a load on the daemon itself.
 //! `tests/e2e/closed_loop.py` and `tests/e2e/evaluations.py` run it; each of its parts is one process on one thread.
 //!
-//! `plant service --listen HOST:PORT [--agent HOST:PORT --switch NAME] [--armed yes]`
+//! `plant service --listen HOST:PORT [--agent HOST:PORT --switch NAME] [--armed yes] [--limited no]`
 //! `plant load --to HOST:PORT --phases 100x10,2000x30,100x25`
 //! `plant hammer --to HOST:PORT --path PATH [--body JSON] [--connections N] [--rate R]`
 

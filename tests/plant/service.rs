@@ -5,8 +5,9 @@
 //! request whose client has gone is done all the same, as most services do it.
 //!
 //! What the daemon publishes is read by a long poll of the dimmer. `share` of the requests get the full answer, decided when
-//! a worker takes the request; a request that arrives while `limit` are in flight is rejected; where the consumer is armed, a
-//! request that arrives while `threshold` are in flight gets the cheap answer.
+//! a worker takes the request; a request that arrives while `limit` are in flight is rejected, unless that is somebody else's
+//! office (`--limited no`); where the consumer is armed, a request that arrives while `threshold` are in flight gets the
+//! cheap answer.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -85,6 +86,7 @@ pub struct Service {
     clock: Clock,
     costs: [Duration; 2],
     armed: bool,
+    limited: bool,
     waiting: Semaphore,
     state: Mutex<State>,
     /// That were accepted.
@@ -100,7 +102,7 @@ impl Service {
     fn arrive(&self) -> Option<oneshot::Receiver<Kind>> {
         let mut state = self.state();
         let before = state.in_flight as f64;
-        let full = state.orders.limit.is_some_and(|limit| before >= limit.floor().max(1.0));
+        let full = self.limited && state.orders.limit.is_some_and(|limit| before >= limit.floor().max(1.0));
         if full || state.queue.len() >= LONGEST_QUEUE {
             state.rejected += 1;
             return None;
@@ -260,7 +262,8 @@ pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
     let service = Arc::new(Service {
         clock: Clock::start(),
         costs: [millis("full", 20.0)?, millis("degraded", 5.0)?],
-        armed: arguments.text("armed").is_some(),
+        armed: arguments.text("armed") == Some("yes"),
+        limited: arguments.text("limited") != Some("no"),
         waiting: Semaphore::new(0),
         state: Mutex::new(state),
         connections: AtomicU64::new(0),

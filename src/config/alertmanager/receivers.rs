@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::global::{Smtp, host_port, text};
-use super::service_values::{self, ServiceConfig};
+use super::service_values::{self, ServiceConfig, Tree};
 use crate::config::client::{Client, SecretField};
 use crate::config::values::{Entries, GoDuration, SecretUrl, at_most_one, refuse};
 use crate::yaml::{At, Decode, Problem, Spanned};
@@ -81,6 +81,7 @@ pub struct Email {
     pub headers: Entries<Spanned<String>>,
     pub html: Option<Spanned<String>>,
     pub text: Option<Spanned<String>>,
+    pub threading: Option<Threads>,
     pub refused: Vec<Problem>,
 }
 
@@ -129,9 +130,33 @@ impl Decode for Email {
         let text = fields.optional("text", "the message as plain text, a template; if missing our own, if empty none");
         let mut refused = Vec::new();
         let message = "`{}` is not supported in this version";
-        refuse(&mut fields, &["threading", "attachments"], message, "remove it", &mut refused);
+        let threading = fields.optional("threading", "which mails form a thread; if missing none do");
+        refuse(&mut fields, &["attachments"], message, "remove it", &mut refused);
         fields.finish();
-        Some(Email { send_resolved, to: to?, smtp, headers, html, text, refused })
+        Some(Email { send_resolved, to: to?, smtp, headers, html, text, threading, refused })
+    }
+}
+
+/// `threading` of a mail.
+#[derive(Clone, Debug)]
+pub struct Threads {
+    pub enabled: bool,
+    pub thread_by_date: Spanned<String>,
+}
+
+impl Decode for Threads {
+    fn decode(at: &mut At<'_>) -> Option<Threads> {
+        let doc = "Mails about the same group form a thread in the reader; as in Alertmanager.";
+        let mut fields = at.record("email threading", doc)?;
+        let enabled = fields.or("enabled", "false", "whether they do");
+        let thread_by_date: Spanned<String> =
+            fields.or("thread_by_date", "daily", "`daily`: a thread a day (UTC); `none`: one for ever");
+        if !matches!(thread_by_date.value.as_str(), "daily" | "none") {
+            let help = Some("write `daily` or `none`".to_owned());
+            fields.push(thread_by_date.place.error(format!("`{}` is no way to thread", thread_by_date.value), help));
+        }
+        fields.finish();
+        Some(Threads { enabled, thread_by_date })
     }
 }
 
@@ -145,7 +170,7 @@ pub struct Webhook {
     pub http_config: Option<Client>,
     pub max_alerts: u64,
     pub timeout: GoDuration,
-    pub refused: Vec<Problem>,
+    pub payload: Option<serde_json::Value>,
 }
 
 impl Decode for Webhook {
@@ -167,11 +192,11 @@ impl Decode for Webhook {
         let http_config = fields.optional("http_config", "how the request is made");
         let max_alerts = fields.or("max_alerts", "0", "the most alerts in one request, the rest is counted; 0 for all");
         let timeout = fields.or("timeout", "0s", "how long a request may take; 0 for the house's own limit");
-        let mut refused = Vec::new();
-        let help = "remove it: the request has Alertmanager's own format";
-        refuse(&mut fields, &["payload"], "`{}` is not supported in this version", help, &mut refused);
+        let doc = "the request's body as JSON, in the place of our own; texts are templates, and one that ends in `toJson` gives a \
+                   value of its kind";
+        let payload = fields.optional::<Tree>("payload", doc).map(|tree| tree.0);
         fields.finish();
-        Some(Webhook { send_resolved, url, url_file, secret, http_config, max_alerts, timeout, refused })
+        Some(Webhook { send_resolved, url, url_file, secret, http_config, max_alerts, timeout, payload })
     }
 }
 

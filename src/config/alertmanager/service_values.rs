@@ -55,7 +55,7 @@ impl Given {
 pub type Values = BTreeMap<&'static str, Given>;
 
 /// A value of any shape, as JSON; plain scalars become numbers, booleans or texts, as YAML has it.
-struct Tree(Json);
+pub(super) struct Tree(pub Json);
 
 impl Decode for Tree {
     fn decode(at: &mut At<'_>) -> Option<Tree> {

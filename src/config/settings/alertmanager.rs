@@ -12,7 +12,7 @@ use crate::config::alertmanager as written;
 use crate::config::alertmanager::Alertmanager;
 use crate::config::checker::Checker;
 use crate::config::files::is_pattern;
-use crate::notify::{EmailSettings, Integration, Kind, Receiver, Smarthost, WebhookSettings};
+use crate::notify::{EmailSettings, Integration, Kind, Receiver, Smarthost, Threading, WebhookSettings};
 use crate::yaml::Spanned;
 
 /// What the section gives.
@@ -181,11 +181,13 @@ fn one_email(check: &mut Checker<'_>, section: &Alertmanager, email: &written::E
     settings.headers = email.headers.0.iter().map(|(name, text)| (name.value.clone(), text.value.clone())).collect();
     settings.html = email.html.as_ref().map(|text| text.value.clone());
     settings.text = email.text.as_ref().map(|text| text.value.clone());
+    settings.threading = email.threading.as_ref().filter(|threading| threading.enabled).map(|threading| {
+        if threading.thread_by_date.value == "none" { Threading::Group } else { Threading::GroupAndDay }
+    });
     settings
 }
 
 fn one_webhook(check: &mut Checker<'_>, section: &Alertmanager, webhook: &written::Webhook) -> Option<WebhookSettings> {
-    check.refused(&webhook.refused);
     let url = address(check, &webhook.url, &webhook.url_file)?;
     let mut settings = WebhookSettings::new(url);
     let global = section.global.as_ref().and_then(|global| global.http_config.as_ref());
@@ -196,6 +198,7 @@ fn one_webhook(check: &mut Checker<'_>, section: &Alertmanager, webhook: &writte
     }
     settings.signing_secrets.extend(secret(check, &webhook.secret));
     settings.max_alerts = webhook.max_alerts;
+    settings.payload = webhook.payload.clone();
     settings.timeout = Some(webhook.timeout.0).filter(|span| !span.is_zero());
     Some(settings)
 }

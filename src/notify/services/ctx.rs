@@ -79,6 +79,19 @@ impl Ctx<'_> {
         Ok(if is_web_link(text) { text.to_owned() } else { String::new() })
     }
 
+    /// Links that act on what the message is about, and the runbook beside them, each with its word; none where the
+    /// configuration asks for no links.
+    pub fn deeds(&self) -> Vec<(&'static str, String)> {
+        let it = self.notification;
+        let words = [("silence", "Silence"), ("acknowledge", "Acknowledge")];
+        let links = words.into_iter().filter_map(|(name, word)| Some((word, it.links.get(name)?)));
+        let mut deeds: Vec<_> = links.map(|(word, link)| (word, one_line(link))).collect();
+        let runbook = it.common_annotations.get("runbook_url").filter(|_| !deeds.is_empty());
+        deeds.extend(runbook.map(|link| ("Runbook", one_line(link))));
+        deeds.retain(|(_, link)| is_web_link(link));
+        deeds
+    }
+
     pub fn flag(&self, key: &str) -> bool {
         matches!(self.settings.fields.get(key), Some(FieldValue::Flag(true)))
     }

@@ -25,11 +25,17 @@ pub(super) fn build(ctx: &Ctx<'_>) -> Result<Request, Outcome> {
     let seconds = ctx.now.as_millis().div_euclid(1_000);
     let signature = ctx.secret("secret")?.map(|secret| sign(secret.expose(), seconds));
     let colour = if ctx.is_firing() { "red" } else { "green" };
+    let button = |(word, link): (&str, String)| json!({"tag": "button", "type": "default", "text": {"tag": "plain_text", "content": word}, "url": link});
+    let buttons: Vec<Value> = ctx.deeds().into_iter().map(button).collect();
     let message = |text: &str| -> Value {
+        let mut elements = vec![json!({"tag": "markdown", "content": text})];
+        if !buttons.is_empty() {
+            elements.push(json!({"tag": "action", "actions": buttons}));
+        }
         let mut message = json!({"msg_type": "interactive", "card": {
             "config": {"wide_screen_mode": true},
             "header": {"title": {"tag": "plain_text", "content": title}, "template": colour},
-            "elements": [{"tag": "markdown", "content": text}],
+            "elements": elements,
         }});
         if let Some(signature) = &signature {
             message["timestamp"] = seconds.to_string().into();

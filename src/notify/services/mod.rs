@@ -26,7 +26,7 @@ mod webex;
 mod wechat;
 mod wecom;
 
-pub(super) use ctx::Ctx;
+pub(super) use ctx::{Ctx, hex};
 
 use super::exchange::{Answer, Exchange, Request};
 use super::outcome::Outcome;

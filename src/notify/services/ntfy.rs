@@ -31,6 +31,11 @@ pub(super) fn build(ctx: &Ctx<'_>) -> Result<Request, Outcome> {
     }
     tags.truncate(TAGS);
     message.insert("tags".to_owned(), json!(tags));
+    let view = |(word, link)| json!({"action": "view", "label": word, "url": link});
+    let actions: Vec<Value> = ctx.deeds().into_iter().map(view).collect();
+    if !actions.is_empty() {
+        message.insert("actions".to_owned(), Value::Array(actions));
+    }
     if markdown {
         message.insert("markdown".to_owned(), Value::Bool(true));
     }

@@ -59,7 +59,11 @@ fn v2(ctx: &Ctx<'_>, details: &BTreeMap<String, String>) -> Result<Request, Outc
     event.insert("dedup_key".to_owned(), Value::String(ctx.incident()));
     client(ctx, &mut event)?;
     event.insert("images".to_owned(), listed(ctx, "images", "src")?);
-    event.insert("links".to_owned(), listed(ctx, "links", "href")?);
+    let mut links = listed(ctx, "links", "href")?;
+    if let Some(links) = links.as_array_mut() {
+        links.extend(ctx.deeds().into_iter().map(|(word, link)| json!({"href": link, "text": word})));
+    }
+    event.insert("links".to_owned(), links);
     let event = within(details, |details| {
         let (mut event, mut payload) = (event.clone(), payload.clone());
         payload.insert("custom_details".to_owned(), details);

@@ -108,7 +108,11 @@ fn attachment(ctx: &Ctx<'_>) -> Result<Map<String, Value>, Outcome> {
         object.insert("fields".to_owned(), Value::Array(fields));
     }
     let keys = ["type", "text", "url", "style", "name", "value", "confirm"];
-    let actions = chat::actions(ctx, Form::Slack, &keys)?;
+    let mut actions = chat::actions(ctx, Form::Slack, &keys)?;
+    if actions.is_empty() {
+        let button = |(word, link)| json!({"type": "button", "text": word, "url": link});
+        actions = ctx.deeds().into_iter().map(button).collect();
+    }
     if !actions.is_empty() {
         object.insert("actions".to_owned(), Value::Array(actions));
     }

@@ -40,6 +40,10 @@ pub(super) fn build(ctx: &Ctx<'_>) -> Result<Request, Outcome> {
     message.insert("text".to_owned(), Value::String(text));
     message.insert("disable_notification".to_owned(), Value::Bool(ctx.flag("disable_notifications")));
     message.insert("link_preview_options".to_owned(), json!({"is_disabled": true}));
+    let buttons: Vec<Value> = ctx.deeds().into_iter().map(|(word, link)| json!({"text": word, "url": link})).collect();
+    if !buttons.is_empty() {
+        message.insert("reply_markup".to_owned(), json!({"inline_keyboard": [buttons]}));
+    }
     put(&mut message, "parse_mode", mode.to_owned());
     if let Some(thread) = ctx.number("message_thread_id").filter(|thread| *thread != 0) {
         message.insert("message_thread_id".to_owned(), Value::from(thread));

@@ -51,7 +51,7 @@ pub(in crate::notify) fn notification() -> Notification {
 }
 
 /// Alertmanager's templates over a notification, as the shell brings them.
-fn templates() -> std::sync::Arc<super::Render> {
+pub(in crate::notify) fn templates() -> std::sync::Arc<super::Render> {
     use crate::template::{AlertData, NotificationData, NotificationTemplates};
     let (set, none) = (NotificationTemplates::new(), BTreeMap::new());
     std::sync::Arc::new(move |text: &str, it: &Notification, form: super::Form| {

@@ -473,3 +473,37 @@ async fn a_flood_of_alerts_is_told_in_part_and_not_refused() {
         assert!(seen[0].body.len() < 512_000 && seen[0].body.contains("[FIRING:") || service == Service::Telegram);
     }
 }
+
+#[tokio::test]
+async fn links_that_act_stand_where_a_service_has_a_place_for_them() {
+    let mut it = notification();
+    for (name, link) in [("silence", "http://host.test/l/a_b-c"), ("acknowledge", "http://host.test/l/d")] {
+        it.links.insert(name.to_owned(), link.to_owned());
+    }
+    it.common_annotations.insert("runbook_url".to_owned(), "javascript:alert(1)".to_owned());
+    let check = async |service: Service, pointer: &str, expected: Value| {
+        let (_, seen) = deliver_once(service, &needed(service), &it, good(service)).await;
+        let body = seen.last().unwrap().json();
+        assert_eq!(body.pointer(pointer), Some(&expected), "{service:?}: {body}");
+        let (_, seen) = deliver_once(service, &needed(service), &notification(), good(service)).await;
+        assert!(!seen.last().unwrap().body.contains("Acknowledge"), "{service:?}");
+    };
+    let [silence, acknowledge] = ["http://host.test/l/a_b-c", "http://host.test/l/d"];
+    let button = |word: &str, url: &str| json!({"type": "button", "text": word, "url": url});
+    check(
+        Service::Slack,
+        "/attachments/0/actions",
+        json!([button("Silence", silence), button("Acknowledge", acknowledge)]),
+    )
+    .await;
+    let key = |word: &str, url: &str| json!({"text": word, "url": url});
+    check(Service::Telegram, "/reply_markup/inline_keyboard/0/0", key("Silence", silence)).await;
+    check(Service::Ntfy, "/actions/1", json!({"action": "view", "label": "Acknowledge", "url": acknowledge})).await;
+    check(Service::PagerDuty, "/links/0", json!({"href": silence, "text": "Silence"})).await;
+    check(Service::Feishu, "/card/elements/1/actions/0/url", json!(silence)).await;
+    for service in [Service::DingTalk, Service::WeCom] {
+        let (_, seen) = deliver_once(service, &needed(service), &it, good(service)).await;
+        let said = &seen.last().unwrap().body;
+        assert!(said.contains(&format!("[Silence]({silence}) [Acknowledge]({acknowledge})")), "{service:?}: {said}");
+    }
+}

@@ -279,6 +279,28 @@ async fn hostile_labels_add_no_header_and_no_line() {
 }
 
 #[tokio::test]
+async fn mails_about_a_group_form_a_thread() {
+    let roots = async |threading: Option<Threading>, group: &str, id: &str| {
+        let (address, log) = Sink::default().start().await;
+        let mut it = notification();
+        (it.group_key, it.id.0) = (group.to_owned(), id.to_owned());
+        let mut settings = settings(address, None);
+        settings.threading = threading;
+        assert_eq!(send_this(settings, &it).await, Outcome::Accepted);
+        let header = header(&log.lock().unwrap().mails[0]);
+        let of = |name: &str| header.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        assert_eq!(of("References"), of("In-Reply-To"));
+        of("References")
+    };
+    let day = roots(Some(Threading::GroupAndDay), "g", "1").await.unwrap();
+    assert!(day.starts_with("<alert-") && day.ends_with("-2023-11-14@c.test>"), "{day}");
+    assert_eq!(roots(Some(Threading::GroupAndDay), "g", "2").await.as_ref(), Some(&day));
+    assert_ne!(roots(Some(Threading::GroupAndDay), "other", "3").await.as_ref(), Some(&day));
+    assert!(roots(Some(Threading::Group), "g", "4").await.unwrap().ends_with("-@c.test>"));
+    assert_eq!(roots(None, "g", "5").await, None);
+}
+
+#[tokio::test]
 async fn tls_from_the_first_byte_and_login_by_the_old_way() {
     let (tls, ca) = acceptor();
     let (address, log) = Sink { tls: Some(tls), implicit: true, auth: "LOGIN", ..Sink::default() }.start().await;

@@ -59,11 +59,12 @@ pub(super) enum Sums {
         resets: Option<Box<VecDeque<Sample>>>,
     },
     Count,
-    Sum(FixedSum),
+    /// Boxed: it is twice as large as the others.
+    Sum(Box<FixedSum>),
     Extreme {
         largest: bool,
         /// NaN and negative zeros, whose order matters.
-        odd: usize,
+        odd: u32,
         /// The newest of the best; unknown after it left and until the window is read.
         best: Option<Sample>,
     },
@@ -123,7 +124,7 @@ impl Slide {
         let sums = match wanted {
             Wanted::Ends { counter } => Sums::Ends { last: (0, 0.0), counter, resets: None },
             Wanted::Count => Sums::Count,
-            Wanted::Sum => Sums::Sum(FixedSum::default()),
+            Wanted::Sum => Sums::Sum(Box::default()),
             Wanted::Extreme { largest } => Sums::Extreme { largest, odd: 0, best: None },
         };
         Slide { trail: Trail::default(), kept: Kept { count: 0, sums } }
@@ -151,7 +152,7 @@ impl Follower for Kept {
         match &mut self.sums {
             Sums::Ends { resets, .. } => *resets = None,
             Sums::Count => {}
-            Sums::Sum(sum) => *sum = FixedSum::default(),
+            Sums::Sum(sum) => **sum = FixedSum::default(),
             Sums::Extreme { odd, best, .. } => (*odd, *best) = (0, None),
         }
     }
@@ -167,7 +168,7 @@ impl Follower for Kept {
             Sums::Count => {}
             Sums::Sum(sum) => sum.add(value, 1),
             Sums::Extreme { largest, odd, best } => {
-                *odd += usize::from(is_odd(value));
+                *odd += u32::from(is_odd(value));
                 match best {
                     Some((_, known)) if (if *largest { value < *known } else { value > *known }) => {}
                     Some(known) => *known = (at, value),
@@ -191,7 +192,7 @@ impl Follower for Kept {
             Sums::Count => {}
             Sums::Sum(sum) => sum.add(value, -1),
             Sums::Extreme { odd, best, .. } => {
-                *odd -= usize::from(is_odd(value));
+                *odd -= u32::from(is_odd(value));
                 best.take_if(|known| known.0 == at);
             }
         }

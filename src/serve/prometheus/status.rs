@@ -117,9 +117,10 @@ fn tsdb_json(view: &View, limit: usize) -> Result<Value, String> {
     }))
 }
 
-/// Alerts are sent by the daemon itself.
-pub(super) async fn alertmanagers() -> Answer {
-    Ok(data(&json!({ "activeAlertmanagers": [], "droppedAlertmanagers": [] }).to_string()))
+/// The Alertmanagers that alerts are forwarded to; the daemon's own is not among them.
+pub(super) async fn alertmanagers(State(shared): State<Shared>) -> Answer {
+    let active: Vec<_> = (shared.alertmanagers)().into_iter().map(|url| json!({ "url": url })).collect();
+    Ok(data(&json!({ "activeAlertmanagers": active, "droppedAlertmanagers": [] }).to_string()))
 }
 
 pub(super) async fn scrape_pools(State(shared): State<Shared>) -> Answer {

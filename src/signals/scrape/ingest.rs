@@ -10,9 +10,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashTable;
+
 use super::parse::{Entry, Format, ParseError, Parser, series_labels};
 use super::settings::Settings;
-use crate::model::{Labels, LabelsBuilder, LabelsMap, MetricKind, MetricMeta, Relabel, relabel};
+use super::spellings::{Spellings, tidy};
+use crate::model::{Labels, LabelsBuilder, MetricKind, MetricMeta, Relabel, relabel};
 use crate::time::Timestamp;
 
 /// Samples further ahead of us than this are refused, as in Prometheus.
@@ -58,14 +61,15 @@ pub struct Ingest {
     settings: Arc<Settings>,
     steps: Arc<Vec<Relabel>>,
     target: Labels,
-    by_text: HashMap<Arc<[u8]>, usize>,
-    by_labels: LabelsMap<usize>,
+    spellings: Spellings,
     slots: Vec<Slot>,
-    free: Vec<usize>,
-    /// Series in the order of the last body.
-    order: Vec<(Arc<[u8]>, usize)>,
+    free: Vec<u32>,
+    /// Slots by their labels.
+    by_labels: HashTable<u32>,
+    /// Spellings in the order of the last body.
+    order: Vec<u32>,
     families: HashMap<String, Family>,
-    round: u64,
+    round: u32,
     /// Cached texts after the last good body.
     settled: usize,
 }
@@ -75,15 +79,15 @@ struct Slot {
     /// `None`: dropped by relabelling.
     labels: Option<Labels>,
     /// The round in which the text was met last.
-    met: u64,
+    met: u32,
     /// The round in which a sample without a time of its own was taken last.
-    sampled: u64,
+    sampled: u32,
 }
 
 #[derive(Debug)]
 struct Family {
     meta: MetricMeta,
-    met: u64,
+    met: u32,
 }
 
 impl Ingest {
@@ -93,10 +97,10 @@ impl Ingest {
             settings,
             steps,
             target,
-            by_text: HashMap::new(),
-            by_labels: LabelsMap::default(),
+            spellings: Spellings::default(),
             slots: Vec::new(),
             free: Vec::new(),
+            by_labels: HashTable::new(),
             order: Vec::new(),
             families: HashMap::new(),
             round: 0,
@@ -106,8 +110,9 @@ impl Ingest {
 
     /// Reads a body. On an error the samples are empty, and the counts say how far it came.
     pub fn read(&mut self, format: Format, body: &[u8], now: Timestamp) -> Ingested {
-        self.round += 1;
-        let mut out = Ingested { samples: Vec::with_capacity(self.order.len()), ..Ingested::default() };
+        self.round = self.round.wrapping_add(1).max(1);
+        // The caller adds a few of its own.
+        let mut out = Ingested { samples: Vec::with_capacity(self.order.len() + 8), ..Ingested::default() };
         let result = self.read_entries(format, body, now, &mut out).and_then(|()| match self.settings.sample_limit {
             limit if limit > 0 && out.kept > limit => Err(IngestError::SampleLimit { found: out.kept, limit }),
             _ => Ok(()),
@@ -119,7 +124,7 @@ impl Ingest {
                 out.timed.clear();
                 out.meta.clear();
                 out.error = Some(error);
-                if self.by_text.len() > self.settled * 2 + SPARE {
+                if self.spellings.len() > self.settled * 2 + SPARE {
                     self.forget_unmet();
                 }
             }
@@ -155,7 +160,7 @@ impl Ingest {
             out.scraped += 1;
             let (index, new) = self.slot(&parser, sample.series, position)?;
             position += 1;
-            let slot = &mut self.slots[index];
+            let slot = &mut self.slots[index as usize];
             slot.met = self.round;
             let Some(labels) = &slot.labels else { continue };
             out.kept += 1;
@@ -178,49 +183,52 @@ impl Ingest {
     }
 
     /// The slot of a series by its raw text, and whether it is new.
-    fn slot(&mut self, parser: &Parser<'_>, series: &[u8], position: usize) -> Result<(usize, bool), IngestError> {
-        if let Some((text, slot)) = self.order.get(position)
-            && **text == *series
+    fn slot(&mut self, parser: &Parser<'_>, series: &[u8], position: usize) -> Result<(u32, bool), IngestError> {
+        if let Some(spelling) = self.order.get(position)
+            && self.spellings.text(*spelling) == series
         {
-            return Ok((*slot, false));
+            return Ok((self.spellings.slot(*spelling), false));
         }
-        if let Some((text, slot)) = self.by_text.get_key_value(series) {
-            let (text, slot) = (Arc::clone(text), *slot);
-            self.remember_order(position, text, slot);
-            return Ok((slot, false));
+        if let Some(spelling) = self.spellings.find(series) {
+            self.remember_order(position, spelling);
+            return Ok((self.spellings.slot(spelling), false));
         }
         let mut labels = LabelsBuilder::new();
         series_labels(series, parser.kind(), &mut labels).map_err(|reason| parser.error(reason, series))?;
         let labels = self.final_labels(labels)?;
-        let known = labels.as_ref().and_then(|labels| self.by_labels.get(labels)).copied();
-        let index = known.unwrap_or_else(|| self.take_slot(labels));
-        let text: Arc<[u8]> = series.into();
-        self.by_text.insert(Arc::clone(&text), index);
-        self.remember_order(position, text, index);
-        Ok((index, known.is_none()))
+        let slots = &self.slots;
+        let known = labels.as_ref().and_then(|labels| {
+            self.by_labels.find(labels.hash64(), |slot| slots[*slot as usize].labels.as_ref() == Some(labels)).copied()
+        });
+        let slot = known.unwrap_or_else(|| self.take_slot(labels));
+        let spelling = self.spellings.insert(series, slot);
+        self.remember_order(position, spelling);
+        Ok((slot, known.is_none()))
     }
 
-    fn remember_order(&mut self, position: usize, text: Arc<[u8]>, slot: usize) {
+    fn remember_order(&mut self, position: usize, spelling: u32) {
         match self.order.get_mut(position) {
-            Some(place) => *place = (text, slot),
-            None => self.order.push((text, slot)),
+            Some(place) => *place = spelling,
+            None => self.order.push(spelling),
         }
     }
 
-    fn take_slot(&mut self, labels: Option<Labels>) -> usize {
+    fn take_slot(&mut self, labels: Option<Labels>) -> u32 {
+        let hash = labels.as_ref().map(Labels::hash64);
         let slot = Slot { labels, met: 0, sampled: 0 };
         let index = match self.free.pop() {
             Some(index) => {
-                self.slots[index] = slot;
+                self.slots[index as usize] = slot;
                 index
             }
             None => {
                 self.slots.push(slot);
-                self.slots.len() - 1
+                (self.slots.len() - 1) as u32
             }
         };
-        if let Some(labels) = &self.slots[index].labels {
-            self.by_labels.insert(labels.clone(), index);
+        if let Some(hash) = hash {
+            let slots = &self.slots;
+            self.by_labels.insert_unique(hash, index, |slot| hash_of(slots, *slot));
         }
         index
     }
@@ -313,21 +321,27 @@ impl Ingest {
 
     fn forget_unmet(&mut self) {
         let round = self.round;
-        let (slots, by_labels, free) = (&mut self.slots, &mut self.by_labels, &mut self.free);
-        if slots.len() > free.len() + slots.iter().filter(|slot| slot.met == round).count() {
-            self.by_text.retain(|_, slot| slots[*slot].met == round);
-            self.order.retain(|(_, slot)| slots[*slot].met == round);
+        let slots = &mut self.slots;
+        if slots.len() > self.free.len() + slots.iter().filter(|slot| slot.met == round).count() {
+            let spellings = &self.spellings;
+            self.order.retain(|spelling| slots[spellings.slot(*spelling) as usize].met == round);
+            self.spellings.retain(|slot| slots[slot as usize].met == round);
+            self.by_labels.retain(|slot| slots[*slot as usize].met == round);
             for (index, slot) in slots.iter_mut().enumerate().filter(|(_, slot)| slot.met != 0 && slot.met != round) {
-                if let Some(labels) = slot.labels.take() {
-                    by_labels.remove(&labels);
-                }
-                slot.met = 0;
-                free.push(index);
+                (slot.labels, slot.met) = (None, 0);
+                self.free.push(index as u32);
             }
         }
         self.families.retain(|_, family| family.met == round);
-        self.settled = self.by_text.len();
+        self.settled = self.spellings.len();
+        tidy(&mut self.slots);
+        tidy(&mut self.order);
+        self.spellings.tidy();
     }
+}
+
+fn hash_of(slots: &[Slot], slot: u32) -> u64 {
+    slots[slot as usize].labels.as_ref().map_or(0, Labels::hash64)
 }
 
 fn replace_text(place: &mut Arc<str>, text: &str) -> bool {

@@ -11,6 +11,7 @@ mod ingest;
 mod parse;
 mod scraper;
 mod settings;
+mod spellings;
 mod target;
 
 pub use board::{Board, Health, TargetState};

@@ -15,6 +15,9 @@ use crate::switches::Term;
 use crate::telemetry::Metric;
 use crate::time::Stopwatch;
 
+/// A key and what it is to hold; `None`: it is to be gone.
+type Change = (String, Option<Vec<u8>>);
+
 /// What this host has and wants under its lease.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
@@ -138,7 +141,7 @@ impl Inner {
             if changes.is_empty() {
                 return Ok(());
             }
-            let op = |(key, value): &(String, Option<Vec<u8>>)| match value {
+            let op = |(key, value): &Change| match value {
                 Some(value) => Op::Put { key: key.clone(), value: value.clone(), lease },
                 None => Op::Delete(key.clone()),
             };
@@ -165,7 +168,7 @@ impl Inner {
     }
 
     /// What the store does not have as it should be, as much as one transaction takes.
-    fn changes(&self) -> (u64, Vec<(String, Option<Vec<u8>>)>) {
+    fn changes(&self) -> (u64, Vec<Change>) {
         let hold = self.hold();
         // Votes go before presence, so that a host that is back is not counted as one without an opinion.
         let new = hold.wanted.iter().rev().filter(|(key, value)| hold.written.get(*key) != Some(*value));

@@ -118,6 +118,15 @@ impl Mirror {
             }
             modified.insert((place, name), kv.modified);
         }
+        if !went_back {
+            // A write of ours may be younger than the list that was on its way.
+            for (key, at) in self.modified.iter().filter(|(_, at)| **at > listed.header.revision) {
+                if let Some(record) = self.table.get(&key.0, &key.1) {
+                    table.put(&key.0, key.1.clone(), record.clone());
+                    modified.insert(key.clone(), *at);
+                }
+            }
+        }
         if went_back {
             news.lost = self.lost_in(&table);
             for (place, name, record) in &news.lost {
@@ -346,6 +355,10 @@ mod tests {
         assert!(!mirror.hear(&[put(kv(A, &record(4, "off"), 3, 12))]).table);
         assert!(!mirror.found(&Place::Fleet, &name, record(3, "full"), 11).table);
         assert_eq!(mirror.known(&Place::Fleet, &name), (Some(&record(4, "off")), 12));
+        // A list that was on its way meanwhile is older than our write.
+        let switches = vec![kv(A, &record(3, "full"), 3, 11)];
+        assert!(!mirror.list(Listed { header: header(1, 11), switches, ..Listed::default() }).table);
+        assert_eq!((level(&mirror), mirror.known(&Place::Fleet, &name).1), (Some("off"), 12));
         assert!(mirror.hear(&[gone(A, 13)]).table);
         assert_eq!((level(&mirror), mirror.table.revision), (None, 13));
     }

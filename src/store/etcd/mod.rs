@@ -86,11 +86,6 @@ impl Etcd {
     pub(super) fn end(&self) {
         self.inner.stop();
     }
-
-    /// The last reason why the store could not be used; empty when it can.
-    pub fn trouble(&self) -> String {
-        self.inner.trouble()
-    }
 }
 
 impl Store for Etcd {

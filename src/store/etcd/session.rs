@@ -47,7 +47,8 @@ pub(super) struct Inner {
     pub(super) census: watch::Sender<Arc<Census>>,
     pub(super) term: watch::Sender<Option<Term>>,
     pub(super) reach: watch::Sender<Reach>,
-    trouble: Mutex<String>,
+    /// Why the store cannot be used; empty when it can.
+    pub(super) trouble: watch::Sender<String>,
     rng: Mutex<Rng>,
     tasks: Mutex<Vec<AbortHandle>>,
     pub(super) writes: std::sync::atomic::AtomicU64,
@@ -93,7 +94,7 @@ impl Inner {
             census: watch::Sender::new(Arc::default()),
             term: watch::Sender::new(None),
             reach: watch::Sender::new(Reach::Lost { since: now }),
-            trouble: Mutex::default(),
+            trouble: watch::Sender::default(),
             rng: Mutex::new(Rng::seeded(seed)),
             tasks: Mutex::default(),
             writes: Default::default(),
@@ -122,10 +123,6 @@ impl Inner {
         self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn trouble(&self) -> String {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Between half of a time and one and a half of it.
     pub(super) fn jitter(&self, about: Duration) -> Duration {
         let unit = self.rng.lock().unwrap_or_else(PoisonError::into_inner).unit();
@@ -135,17 +132,20 @@ impl Inner {
     /// Tells an error once, not with every try.
     pub(super) fn troubled(&self, error: &StoreError) {
         let text = error.to_string();
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if *trouble != text {
-            tracing::error!(error = text, "the shared store cannot be used; the last values stay");
-            *trouble = text;
-        }
+        self.trouble.send_if_modified(|known| {
+            let news = *known != text;
+            if news {
+                tracing::error!(error = text, "the shared store cannot be used; the last values stay");
+                known.clone_from(&text);
+            }
+            news
+        });
     }
 
     fn connected(&self) {
         self.telemetry.set(Metric::StoreConnected, &[], 1.0);
         self.synced();
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.trouble.send_replace(String::new());
         if !self.reach.send_replace(Reach::Connected).is_connected() {
             tracing::info!("the shared store is in reach");
             self.said.notify_one();

@@ -1,12 +1,13 @@
 //! The session against real etcd: one member on loopback, when the binary is there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::super::contract::{contract, fleet_contract, until, vote, write};
 use super::*;
 use crate::model::SwitchName;
+use crate::net::Secret;
 use crate::store::Mine;
 use crate::time::Timestamp;
 
@@ -16,6 +17,8 @@ struct Server {
     folder: PathBuf,
     peer: u16,
     client: u16,
+    /// etcd's flags for TLS; none for plain connections.
+    tls: Vec<String>,
 }
 
 fn free_port() -> u16 {
@@ -26,6 +29,10 @@ fn free_port() -> u16 {
 impl Server {
     /// `None` when there is no etcd here.
     fn start(name: &str) -> Option<Server> {
+        Server::start_with(name, Vec::new())
+    }
+
+    fn start_with(name: &str, tls: Vec<String>) -> Option<Server> {
         if Command::new("etcd").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
             println!("skipped: there is no etcd on the path");
             return None;
@@ -33,17 +40,19 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("brownout-etcd-{name}-{}", std::process::id()));
         drop(std::fs::remove_dir_all(&folder));
         let (peer, client) = (free_port(), free_port());
-        let child = Server::spawn(&folder, peer, client);
-        Some(Server { child, folder, peer, client })
+        let child = Server::spawn(&folder, peer, client, &tls);
+        Some(Server { child, folder, peer, client, tls })
     }
 
-    fn spawn(folder: &std::path::Path, peer: u16, client: u16) -> Child {
-        let (peer, client) = (format!("http://127.0.0.1:{peer}"), format!("http://127.0.0.1:{client}"));
+    fn spawn(folder: &Path, peer: u16, client: u16, tls: &[String]) -> Child {
+        let scheme = if tls.is_empty() { "http" } else { "https" };
+        let (peer, client) = (format!("http://127.0.0.1:{peer}"), format!("{scheme}://127.0.0.1:{client}"));
         let mut command = Command::new("etcd");
         command.arg("--data-dir").arg(folder).arg("--name").arg("m1");
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--initial-cluster", &format!("m1={peer}")]).args(["--unsafe-no-fsync"]);
+        command.args(tls);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("etcd starts")
     }
 
@@ -53,7 +62,7 @@ impl Server {
     }
 
     fn again(&mut self) {
-        self.child = Server::spawn(&self.folder, self.peer, self.client);
+        self.child = Server::spawn(&self.folder, self.peer, self.client, &self.tls);
     }
 
     fn wipe(&self) {
@@ -135,4 +144,158 @@ async fn what_was_said_is_said_again_and_nothing_flips_when_etcd_comes_back() {
     other.leave().await;
     etcd.leave().await;
     drop(std::fs::remove_file(cache));
+}
+
+/// An authority, a certificate of etcd and one of a client by it, and what is not by it.
+struct Certificates {
+    folder: PathBuf,
+}
+
+impl Certificates {
+    fn make(name: &str) -> Certificates {
+        use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+        let folder = std::env::temp_dir().join(format!("brownout-etcd-certs-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for authority in ["ca", "other"] {
+            let key = KeyPair::generate().expect("a key");
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.distinguished_name.push(DnType::CommonName, authority);
+            let made = params.self_signed(&key).expect("a certificate");
+            std::fs::write(folder.join(format!("{authority}.pem")), made.pem()).expect("written");
+            let issuer = Issuer::new(params, key);
+            for (whose, names) in [("server", vec!["etcd.test".to_owned(), "127.0.0.1".to_owned()]), ("client", vec![])]
+            {
+                let key = KeyPair::generate().expect("a key");
+                let mut params = CertificateParams::new(names).expect("names");
+                params.distinguished_name.push(DnType::CommonName, whose);
+                params.extended_key_usages =
+                    vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+                let made = params.signed_by(&key, &issuer).expect("a certificate");
+                let path = |kind: &str| folder.join(format!("{authority}-{whose}{kind}"));
+                std::fs::write(path(".pem"), made.pem()).expect("written");
+                std::fs::write(path(".key"), key.serialize_pem()).expect("written");
+            }
+        }
+        Certificates { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// etcd's flags: its certificate, and that it wants one of each client.
+    fn flags(&self) -> Vec<String> {
+        let flags = [("cert-file", "ca-server.pem"), ("key-file", "ca-server.key"), ("trusted-ca-file", "ca.pem")];
+        let flags = flags.iter().map(|(flag, file)| format!("--{flag}={}", self.text(file)));
+        flags.chain(["--client-cert-auth".to_owned()]).collect()
+    }
+
+    fn tls(&self, ca: &str, client: Option<&str>, name: Option<&str>) -> TlsSettings {
+        TlsSettings {
+            ca_file: Some(self.path(ca)),
+            cert_file: client.map(|client| self.path(&format!("{client}.pem"))),
+            key_file: client.map(|client| self.path(&format!("{client}.key"))),
+            server_name: name.map(str::to_owned),
+            ..TlsSettings::default()
+        }
+    }
+}
+
+impl Server {
+    fn open_tls(&self, tls: TlsSettings, user: Option<(&str, &str)>) -> Etcd {
+        let settings = EtcdSettings {
+            endpoints: vec![format!("https://127.0.0.1:{}", self.client)],
+            prefix: "/brownout/test".to_owned(),
+            host: "h1".to_owned(),
+            lease: Duration::from_secs(2),
+            tls,
+            user: user.map(|(name, word)| (name.to_owned(), SecretSource::Inline(Secret::new(word)))),
+        };
+        Etcd::open(settings, None, Clock::start_at(Timestamp::ZERO), Telemetry::new())
+    }
+
+    fn ctl(&self, certificates: &Certificates, arguments: &[&str]) {
+        let mut command = Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3").arg(format!("--endpoints=https://127.0.0.1:{}", self.client));
+        command.arg(format!("--cacert={}", certificates.text("ca.pem")));
+        command.arg(format!("--cert={}", certificates.text("ca-client.pem")));
+        command.arg(format!("--key={}", certificates.text("ca-client.key")));
+        let done = command.args(arguments).output().expect("etcdctl runs");
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+/// Waits until a session says this of why it cannot work.
+async fn trouble(etcd: &Etcd, expected: &str) {
+    until(&mut etcd.inner.trouble.subscribe(), expected, |told| told.contains(expected)).await;
+    assert!(!etcd.reach().borrow().is_connected());
+}
+
+#[tokio::test]
+async fn a_wrong_certificate_or_password_is_named() {
+    crate::net::install_crypto();
+    let certificates = Certificates::make("tls");
+    let Some(server) = Server::start_with("tls", certificates.flags()) else { return };
+    let good = || certificates.tls("ca.pem", Some("ca-client"), None);
+    let etcd = server.open_tls(good(), None);
+    until(&mut etcd.reach(), "etcd", |reach| reach.is_connected()).await;
+    etcd.compare_and_put(write("a", 1, "off")).await.expect("taken");
+    etcd.leave().await;
+    let named = server.open_tls(certificates.tls("ca.pem", Some("ca-client"), Some("etcd.test")), None);
+    until(&mut named.reach(), "etcd by its name", |reach| reach.is_connected()).await;
+    named.leave().await;
+    let wrong = [
+        (
+            certificates.tls("other.pem", Some("ca-client"), None),
+            "not from an authority that is trusted here (`ca_file`)",
+        ),
+        (certificates.tls("ca.pem", Some("ca-client"), Some("db.test")), "for another name (`server_name`)"),
+        (certificates.tls("ca.pem", None, None), "does not take our certificate (`cert_file`, `key_file`)"),
+        (
+            certificates.tls("ca.pem", Some("other-client"), None),
+            "does not take our certificate (`cert_file`, `key_file`)",
+        ),
+        (certificates.tls("missing.pem", Some("ca-client"), None), "missing.pem"),
+    ];
+    for (tls, expected) in wrong {
+        let etcd = server.open_tls(tls, None);
+        trouble(&etcd, expected).await;
+        etcd.end();
+    }
+    // Users: root turns them on; ours may touch its own prefix and no other.
+    for arguments in [
+        &["user", "add", "root:top"][..],
+        &["user", "grant-role", "root", "root"],
+        &["role", "add", "fleet"],
+        &["role", "grant-permission", "fleet", "readwrite", "/brownout/test/", "--prefix"],
+        &["user", "add", "agent:word"],
+        &["user", "grant-role", "agent", "fleet"],
+        &["user", "add", "guest:word"],
+        &["auth", "enable"],
+    ] {
+        server.ctl(&certificates, arguments);
+    }
+    let etcd = server.open_tls(good(), Some(("agent", "word")));
+    until(&mut etcd.reach(), "etcd with a user", |reach| reach.is_connected()).await;
+    etcd.compare_and_put(write("a", 2, "full")).await.expect("taken");
+    until(&mut etcd.term(), "an office", Option::is_some).await;
+    for (user, expected) in [
+        (("agent", "guess"), "the password of user `agent` is wrong"),
+        (("guest", "word"), "user `guest` has no right to read and write keys under `/brownout/test`"),
+    ] {
+        let wrong = server.open_tls(good(), Some(user));
+        trouble(&wrong, expected).await;
+        wrong.end();
+    }
+    // Tokens that were forgotten are asked for again.
+    server.ctl(&certificates, &["--user=root:top", "auth", "disable"]);
+    server.ctl(&certificates, &["auth", "enable"]);
+    etcd.compare_and_put(write("a", 3, "off")).await.expect("taken");
+    etcd.leave().await;
+    std::fs::remove_dir_all(&certificates.folder).expect("removed");
 }

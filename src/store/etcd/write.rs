@@ -31,7 +31,7 @@ impl Inner {
         };
         if let Reach::Lost { .. } = *self.reach.borrow() {
             // Not tried: whoever writes must not wait for deadlines, and nothing is to arrive late.
-            return Err(StoreError::Unreachable(self.trouble()));
+            return Err(StoreError::Unreachable(self.trouble.borrow().clone()));
         }
         let mut read = false;
         for _ in 0..3 {

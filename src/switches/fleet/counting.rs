@@ -86,7 +86,7 @@ impl Fleet {
         }
         if !worse {
             let since = *self.clearing.entry(clearing.clone()).or_insert(now);
-            let moved = ask.as_ref().map_or(now, |ask| ask.since);
+            let moved = ask.as_ref().map_or(now, |ask| self.moved(now, place, key, ask));
             if now.since(since) < rule.quorum.clear_for || now.since(moved) < rule.min_hold {
                 return;
             }
@@ -97,6 +97,17 @@ impl Fleet {
         let to = value_of(&declaration, &in_force, agreed, worse);
         let tallied = Tallied { bodies, named, worse, number: parts(&to)[0] };
         self.decide(now, place, (key, rule), to, &tallied, out);
+    }
+
+    /// When an ask last changed: by our own clock where we saw it, for that of who wrote it may be wrong.
+    fn moved(&self, now: Timestamp, place: &Place, key: &str, ask: &Ask) -> Timestamp {
+        let seen = self.moves.get(&(place.clone(), key.to_owned()));
+        match seen.filter(|(since, _)| *since == ask.since) {
+            Some((_, Some(at))) => *at,
+            // In the future nothing changed: that clock was wrong, and it was before we looked.
+            _ if ask.since > now => self.since,
+            _ => ask.since,
+        }
     }
 
     fn decide(
@@ -216,7 +227,8 @@ impl Fleet {
             .declarations()
             .filter(|declaration| {
                 let Some(record) = desk.record(&declaration.name) else { return false };
-                let watched = matches!(declaration.on_silence, OnSilence::Degrade(_)) && self.is_ruled(declaration);
+                let watched =
+                    matches!(declaration.on_silence, OnSilence::Degrade(_)) && self.is_ruled(place, declaration);
                 let late = record.expires_at.is_none_or(|end| end.since(now) < DECISION_LIFE / 2);
                 (watched || !record.asks.is_empty()) && late
             })
@@ -231,8 +243,9 @@ impl Fleet {
         }
     }
 
-    fn is_ruled(&self, declaration: &Declaration) -> bool {
-        self.rules.values().any(|rule| rule.switch == declaration.name && rule.scope == "fleet")
+    fn is_ruled(&self, place: &Place, declaration: &Declaration) -> bool {
+        let scope = if *place == Place::Fleet { "fleet" } else { "zone" };
+        self.rules.values().any(|rule| rule.switch == declaration.name && rule.scope == scope)
     }
 
     /// Takes a judgement of a rollout's rule: the host that counts leads it, on what it sees itself.
@@ -262,7 +275,7 @@ impl Fleet {
         let Some(term) = self.term.clone() else { return };
         let watched = self.desks.get(place).and_then(|desk| desk.declarations().find(|d| d.name == write.name));
         let watched = watched.is_some_and(|declaration| {
-            matches!(declaration.on_silence, OnSilence::Degrade(_)) && self.is_ruled(declaration)
+            matches!(declaration.on_silence, OnSilence::Degrade(_)) && self.is_ruled(place, declaration)
         });
         let end = (watched || !write.record.asks.is_empty()).then(|| now + DECISION_LIFE);
         self.desk(now, place).expire_at(&mut write, end);

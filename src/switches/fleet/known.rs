@@ -33,6 +33,8 @@ pub(super) struct Known {
     hosts: BTreeMap<String, Seen>,
     /// How many hosts ran a rule in a zone before this daemon was started, and when that was known.
     before: Before,
+    /// What a census says is news: it was said lately. The first one after a break is not.
+    follows: bool,
 }
 
 /// How many hosts run each rule, by rule and zone: kept over a restart.
@@ -65,14 +67,20 @@ impl Known {
         self.before = before;
     }
 
+    /// The next census is the first after a break.
+    pub fn lose(&mut self) {
+        self.follows = false;
+    }
+
     /// Takes a census.
     pub fn census(&mut self, now: Timestamp, census: &Census) {
+        let follows = std::mem::replace(&mut self.follows, true);
         for (name, member) in &census.members {
             let known = self.hosts.get_mut(name);
             let ahead = millis_between(member.at, now);
             let seen = match known {
                 Some(seen) => {
-                    if seen.member.at != member.at {
+                    if follows && seen.member.at != member.at {
                         seen.ahead = Some(ahead);
                     }
                     (seen.gone_since, seen.member) = (None, member.clone());
@@ -80,12 +88,12 @@ impl Known {
                 }
                 None => {
                     // How old its words are is not known; but nothing right was said in the future.
-                    let ahead = Some(ahead).filter(|ahead| *ahead > 0);
+                    let ahead = Some(ahead).filter(|ahead| follows || *ahead > 0);
                     let seen = Seen { member: member.clone(), gone_since: None, votes: BTreeMap::new(), ahead };
                     self.hosts.entry(name.clone()).or_insert(seen)
                 }
             };
-            seen.hear(now, census.votes.get(name));
+            seen.hear(now, census.votes.get(name), follows);
         }
         for (name, seen) in &mut self.hosts {
             if !census.members.contains_key(name) {
@@ -106,12 +114,12 @@ impl Known {
         }
     }
 
-    /// What lies in the past moves along with a step of our own clock; what others' clocks say is measured anew.
+    /// What lies in the past moves along with a step of our own clock; others' clocks do not.
     pub fn clock_stepped(&mut self, by_millis: i64) {
         self.before.at = self.before.at.shifted(by_millis);
         for seen in self.hosts.values_mut() {
             seen.gone_since = seen.gone_since.map(|at| at.shifted(by_millis));
-            seen.ahead = None;
+            seen.ahead = seen.ahead.map(|ahead| ahead - by_millis);
             seen.votes.values_mut().for_each(|heard| heard.at = heard.at.shifted(by_millis));
         }
     }
@@ -241,6 +249,23 @@ impl Known {
 }
 
 impl Before {
+    /// Whether the numbers are about the same: nothing that is worth keeping again.
+    pub fn is_like(&self, other: &Before) -> bool {
+        let count = |of: &Before, rule: &str, zone: &str| {
+            of.rules.get(rule).and_then(|zones| zones.get(zone)).copied().unwrap_or(0.0)
+        };
+        let names = |of: &Before| -> Vec<(String, String)> {
+            let pair = |(rule, zones): (&String, &BTreeMap<String, f64>)| {
+                zones.keys().map(|zone| (rule.clone(), zone.clone())).collect::<Vec<_>>()
+            };
+            of.rules.iter().flat_map(pair).collect()
+        };
+        names(self).iter().chain(&names(other)).all(|(rule, zone)| {
+            let (a, b) = (count(self, rule, zone), count(other, rule, zone));
+            (a - b).abs() < 1.0_f64.max(0.05 * a.max(b))
+        })
+    }
+
     fn weight(&self, now: Timestamp, rule: &str, zone: Option<&str>) -> f64 {
         let Some(zones) = self.rules.get(rule) else { return 0.0 };
         let count: f64 = zones.iter().filter(|(name, _)| zone.is_none_or(|zone| zone == *name)).map(|(_, n)| n).sum();
@@ -249,13 +274,19 @@ impl Before {
 }
 
 impl Seen {
-    fn hear(&mut self, now: Timestamp, votes: Option<&BTreeMap<String, Vote>>) {
+    fn hear(&mut self, now: Timestamp, votes: Option<&BTreeMap<String, Vote>>, follows: bool) {
         let Some(votes) = votes else { return self.votes.clear() };
         self.votes.retain(|rule, _| votes.contains_key(rule));
         for (rule, vote) in votes {
             match self.votes.get_mut(rule) {
                 Some(heard) if heard.vote == *vote => {}
-                _ => drop(self.votes.insert(rule.clone(), Heard { vote: vote.clone(), at: now })),
+                before => {
+                    // When it was said is known from when it ends.
+                    if follows && before.is_none_or(|heard| heard.vote.expires_at != vote.expires_at) {
+                        self.ahead = Some(millis_between(vote.expires_at, now + VOTE_LIFE));
+                    }
+                    drop(self.votes.insert(rule.clone(), Heard { vote: vote.clone(), at: now }));
+                }
             }
         }
     }

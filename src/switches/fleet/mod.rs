@@ -32,6 +32,8 @@ mod quorum;
 mod share;
 mod state;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod told;
 mod voting;
 

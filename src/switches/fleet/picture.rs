@@ -1,12 +1,17 @@
 //! The fleet as people see it from any of its hosts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::super::votes::{Place, Vote};
 use super::quorum::Quorum;
 use super::state::Fleet;
+use crate::limits;
 use crate::model::SwitchName;
 use crate::time::Timestamp;
+
+/// How long a host that vanished is told of.
+const LOST_FOR: Duration = Duration::from_secs(3600);
 
 /// The fleet at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,6 +124,37 @@ impl Fleet {
             hosts: hosts.collect(),
             rules: rules.collect(),
         }
+    }
+
+    /// This host's name.
+    pub fn host(&self) -> &str {
+        &self.settings.host
+    }
+
+    /// How many hosts are present.
+    pub fn members(&self) -> usize {
+        self.known.hosts().filter(|(_, seen)| seen.gone_since.is_none()).count()
+    }
+
+    /// Hosts that vanished less than an hour ago.
+    pub fn lost(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+        let lately = move |gone: Timestamp| now.since(gone) < LOST_FOR;
+        let lost = self.known.hosts().filter(move |(_, seen)| seen.gone_since.is_some_and(lately));
+        lost.map(|(name, _)| name.as_str()).take(limits::FLEET_LOST)
+    }
+
+    /// The votes that count now: rule, switch, and how many.
+    pub fn votes(&self, now: Timestamp) -> Vec<(String, String, usize)> {
+        let votes = |key: &String| self.known.body(now, key, None, &|_: &Vote| 0.0).1.len();
+        self.rules.iter().map(|(key, rule)| (key.clone(), rule.switch.to_string(), votes(key))).collect()
+    }
+
+    /// By how many milliseconds hosts' clocks are ahead of the median of all, where that is too much: the others', and
+    /// our own.
+    pub fn wrong_clocks(&self) -> (BTreeMap<String, i64>, Option<i64>) {
+        let (mut others, own) = self.known.wrong_clocks();
+        others.remove(&self.settings.host);
+        (others, own)
     }
 
     /// Why a rule of scope `host` does not degrade this host, too: the switch's name, and words.

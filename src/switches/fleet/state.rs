@@ -29,12 +29,16 @@ const COUNT_EVERY: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A write of which nothing was heard for so long is taken for lost.
 const UNHEARD: Duration = Duration::from_secs(10);
-/// How often the number of hosts is kept for a restart.
-const KEPT_EVERY: Duration = Duration::from_secs(5 * 60);
+/// The number of hosts is kept for a restart, and for the host that is elected next, at most this often.
+const KEPT_EVERY: Duration = Duration::from_secs(10);
+/// How long whoever was elected waits for what the one before it left.
+const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// The journal's keys.
 const TABLES_KEY: &str = "fleet/tables";
 const KNOWN_KEY: &str = "fleet/known";
+/// The same in the outbox.
+const KNOWN_ID: &str = "known";
 
 /// What a fleet asks of the world.
 #[derive(Debug, Default)]
@@ -69,6 +73,7 @@ pub struct Fleet {
     pub(super) lost_since: Option<Timestamp>,
     heard_tables: bool,
     heard_census: bool,
+    census_revision: u64,
     pub(super) vote_at: Timestamp,
     count_at: Timestamp,
     /// Something was heard since the votes were counted last.
@@ -82,10 +87,14 @@ pub struct Fleet {
     pub(super) clearing: BTreeMap<(Place, String), Timestamp>,
     /// When each record's end was first seen here: clocks differ.
     pub(super) ends_seen: BTreeMap<(Place, SwitchName), (Timestamp, Timestamp)>,
+    /// When a rule's ask last changed by this host's clock; `None` where that was before it looked.
+    pub(super) moves: BTreeMap<(Place, String), (Timestamp, Option<Timestamp>)>,
     pub(super) told: Arc<Told>,
     outbox: Option<BTreeMap<String, Value>>,
     changes: BTreeMap<String, Value>,
-    kept_at: Option<Timestamp>,
+    /// How many hosts there are, as it was kept last.
+    kept: Option<Before>,
+    handed_over: Vec<(String, Value)>,
 }
 
 impl Fleet {
@@ -115,6 +124,7 @@ impl Fleet {
             lost_since: Some(now),
             heard_tables: false,
             heard_census: false,
+            census_revision: 0,
             vote_at: now,
             count_at: now,
             dirty: false,
@@ -124,10 +134,12 @@ impl Fleet {
             presence: None,
             clearing: BTreeMap::new(),
             ends_seen: BTreeMap::new(),
+            moves: BTreeMap::new(),
             told: Arc::default(),
             outbox: None,
             changes: BTreeMap::new(),
-            kept_at: None,
+            kept: None,
+            handed_over: Vec::new(),
         }
     }
 
@@ -215,6 +227,12 @@ impl Fleet {
         } else {
             self.ends_seen.remove(&key);
         }
+        for (rule, ask) in &record.asks {
+            let seen = self.moves.entry((place.clone(), rule.clone())).or_insert((ask.since, None));
+            if seen.0 != ask.since {
+                *seen = (ask.since, Some(now));
+            }
+        }
         let mut mine = false;
         if let Some((revision, _)) = self.pending.get(&key) {
             if record.revision < *revision {
@@ -242,8 +260,16 @@ impl Fleet {
 
     /// Who is there, and what everybody thinks.
     pub fn census(&mut self, now: Timestamp, census: &Census) {
-        self.known.census(now, census);
+        if self.heard_census && census.revision < self.census_revision {
+            return;
+        }
         self.counter.clone_from(&census.counter);
+        // In a large fleet those that do not count may be told no more than who does.
+        if census.members.is_empty() && self.term.is_none() {
+            return;
+        }
+        self.census_revision = census.revision;
+        self.known.census(now, census);
         self.heard_census = true;
         self.dirty = true;
     }
@@ -255,7 +281,7 @@ impl Fleet {
         }
         self.term = term;
         self.clearing.clear();
-        self.outbox = None;
+        (self.outbox, self.kept) = (None, None);
         own.lead_scales(now, &BTreeMap::new());
         self.count_at = self.count_at.max(now + LISTEN);
         self.dirty = true;
@@ -265,7 +291,12 @@ impl Fleet {
     pub fn outbox(&mut self, now: Timestamp, own: &mut Switches, outbox: BTreeMap<String, Value>) {
         if self.term.is_some() && self.outbox.is_none() {
             own.lead_scales(now, &outbox);
+            let known = outbox.get(KNOWN_ID).cloned();
+            if let Some(before) = known.and_then(|value| serde_json::from_value(value).ok()) {
+                self.known.remember(before);
+            }
             self.outbox = Some(outbox);
+            self.dirty = true;
         }
     }
 
@@ -282,7 +313,8 @@ impl Fleet {
             self.count_at = self.count_at.max(now + JITTER + LISTEN);
         } else {
             self.lost_since = Some(now);
-            self.heard_tables = false;
+            (self.heard_tables, self.heard_census) = (false, false);
+            self.known.lose();
             self.intents.clear();
             // The store may have taken them or not; it says so when it is back.
             let lost: Vec<_> = std::mem::take(&mut self.pending).into_keys().collect();
@@ -295,7 +327,13 @@ impl Fleet {
 
     /// True while this host decides for the fleet.
     pub fn counts(&self, now: Timestamp) -> bool {
-        self.term.is_some() && self.reach && self.heard_tables && self.heard_census && now >= self.count_at
+        let handed_over = self.outbox.is_some() || now >= self.count_at + HAND_OVER;
+        self.term.is_some()
+            && self.reach
+            && self.heard_tables
+            && self.heard_census
+            && handed_over
+            && now >= self.count_at
     }
 
     /// True while this host makes the scale calls of the fleet.
@@ -340,10 +378,18 @@ impl Fleet {
     }
 
     fn keep_counts(&mut self, now: Timestamp) {
-        if self.heard_census && self.kept_at.is_none_or(|kept| now.since(kept) >= KEPT_EVERY) {
-            self.kept_at = Some(now);
-            let value = serde_json::to_value(self.known.counts(now));
-            self.changes.extend(value.ok().map(|value| (KNOWN_KEY.to_owned(), value)));
+        if !self.heard_census || self.kept.as_ref().is_some_and(|kept| now.since(kept.at) < KEPT_EVERY) {
+            return;
+        }
+        let counts = self.known.counts(now);
+        if self.kept.as_ref().is_some_and(|kept| kept.is_like(&counts)) {
+            return;
+        }
+        let value = serde_json::to_value(&counts).ok();
+        self.kept = Some(counts);
+        self.changes.extend(value.clone().map(|value| (KNOWN_KEY.to_owned(), value)));
+        if self.outbox.is_some() {
+            self.handed_over.extend(value.map(|value| (KNOWN_ID.to_owned(), value)));
         }
     }
 
@@ -368,9 +414,10 @@ impl Fleet {
         for at in [&mut self.since, &mut self.vote_at, &mut self.count_at, &mut self.look_at] {
             shift(at);
         }
-        let times = self.lost_since.iter_mut().chain(&mut self.counted).chain(&mut self.kept_at);
+        let times = self.lost_since.iter_mut().chain(&mut self.counted);
         times.chain(self.clearing.values_mut()).for_each(shift);
         self.pending.values_mut().for_each(|(_, at)| *at = at.shifted(by_millis));
+        self.moves.values_mut().for_each(|(_, seen)| *seen = seen.map(|at| at.shifted(by_millis)));
         self.ends_seen.values_mut().for_each(|(_, at)| *at = at.shifted(by_millis));
         // What the others see of this host's clock must be right again.
         self.presence = None;
@@ -379,6 +426,11 @@ impl Fleet {
     /// What must be kept for a restart and has changed since the last call.
     pub fn take_changes(&mut self) -> Vec<(String, Option<Value>)> {
         std::mem::take(&mut self.changes).into_iter().map(|(key, value)| (key, Some(value))).collect()
+    }
+
+    /// What the host that is elected next must know and has changed since the last call.
+    pub fn take_handed_over(&mut self) -> Vec<(String, Value)> {
+        std::mem::take(&mut self.handed_over)
     }
 
     /// What the audit log is to be told since the last call.

@@ -12,7 +12,7 @@ use super::super::arbiter::{Switches, joined};
 use super::super::state::{Declaration, OnSilence, Record};
 use super::super::value::{SwitchKind, SwitchValue};
 use super::super::votes::Place;
-use super::state::{DECISION_LIFE, Fleet};
+use super::state::{DECISION_LIFE, Fleet, table};
 use crate::model::SwitchName;
 use crate::time::Timestamp;
 
@@ -36,7 +36,11 @@ impl Fleet {
         for declaration in own.declarations() {
             let name = &declaration.name;
             let of = |place: &Place| {
-                let record = self.desks.get(place)?.record(name)?;
+                // What the store has not answered yet is in force nowhere: it may be refused.
+                let record = match self.pending.contains_key(&(place.clone(), name.clone())) {
+                    true => table(&self.tables, place)?.get(name)?,
+                    false => self.desks.get(place)?.record(name)?,
+                };
                 let seen = self.ends_seen.get(&(place.clone(), name.clone())).map(|(_, at)| *at);
                 Some(after_silence(declaration, record, now, seen))
             };

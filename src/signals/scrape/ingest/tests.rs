@@ -53,10 +53,10 @@ fn an_unchanged_body_keeps_its_label_sets() {
     let first = read(&mut ingest, "a{b=\"1\"} 1\nc 2\n").samples;
     let second = read(&mut ingest, "a{b=\"1\"} 5\nc 6\n").samples;
     assert_eq!(first.iter().map(|(l, _)| l).collect::<Vec<_>>(), second.iter().map(|(l, _)| l).collect::<Vec<_>>());
-    assert_eq!((ingest.slots.len(), ingest.by_text.len(), ingest.order.len()), (2, 2, 2));
+    assert_eq!((ingest.slots.len(), ingest.spellings.len(), ingest.order.len()), (2, 2, 2));
     // What went away leaves nothing behind.
     read(&mut ingest, "d 1\n");
-    assert_eq!((ingest.by_text.len(), ingest.by_labels.len(), ingest.order.len()), (1, 1, 1));
+    assert_eq!((ingest.spellings.len(), ingest.by_labels.len(), ingest.order.len()), (1, 1, 1));
     read(&mut ingest, "e 1\nf 1\n");
     assert!(ingest.slots.len() <= 3, "slots are used again");
 }
@@ -140,5 +140,5 @@ fn bodies_that_always_fail_do_not_fill_the_memory() {
         let body: String = (0..100).map(|n| format!("a{{x=\"{round}_{n}\"}} 1\n")).collect();
         read(&mut ingest, &(body + "broken\n"));
     }
-    assert!(ingest.by_text.len() <= SPARE + 100, "{}", ingest.by_text.len());
+    assert!(ingest.spellings.len() <= SPARE + 100, "{}", ingest.spellings.len());
 }

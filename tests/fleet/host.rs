@@ -1,0 +1,325 @@
+//! One host: a real engine, its journal, and the words of the store that are on their way to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use brownout::engine::{ActionSettings, Command, Effects, Engine, Event, Restored, Settings};
+use brownout::model::{Batch, Labels, NAME, Source, SwitchName};
+use brownout::store::{Memory, Mine, Reach, Store as _, StoreError, Table, World};
+use brownout::switches::{
+    Census, Declaration, FleetSettings, Mode, OnSilence, PinRequest, Place, SwitchKind, Tables, Term,
+};
+use brownout::time::Timestamp;
+use brownout::yaml::SourceFile;
+use brownout::{alerts, rules, series};
+use serde_json::Value;
+use tokio::sync::watch;
+
+pub const LADDER: [&str; 3] = ["full", "cached", "off"];
+
+pub fn switch() -> SwitchName {
+    SwitchName::new("recs").expect("a name")
+}
+
+/// What every host of a test runs.
+#[derive(Clone)]
+pub struct Plan {
+    pub rules: String,
+    pub on_silence: OnSilence,
+}
+
+impl Plan {
+    /// One rule for the switch, with this scope and quorum.
+    pub fn of(scope_and_quorum: &str) -> Plan {
+        let rules = format!(
+            "\
+groups:
+- name: g
+  interval: 1s
+  rules:
+  - degrade: recs
+    levels:
+    - {{level: cached, when: 'trouble > 0', for: 1s}}
+    - {{level: 'off', when: 'trouble > 1', for: 1s}}
+    recover: {{for: 2s}}
+    min_hold: 2s
+    {scope_and_quorum}
+"
+        );
+        Plan { rules, on_silence: OnSilence::Hold }
+    }
+}
+
+pub struct Host {
+    pub name: String,
+    pub zone: String,
+    /// How far its clock is from the true time, in milliseconds.
+    pub clock: i64,
+    /// 0 is well.
+    pub trouble: f64,
+    pub engine: Option<Engine>,
+    plan: Plan,
+    journal: BTreeMap<String, Value>,
+    view: Option<View>,
+    /// When each word arrives.
+    inbox: Vec<(u64, Word)>,
+    sample_due: u64,
+    seed: u64,
+    /// Scale calls it has made.
+    pub calls: Vec<String>,
+    /// Under which offices it wrote what rules decided.
+    pub offices: Vec<Option<u64>>,
+}
+
+struct View {
+    memory: Memory,
+    table: watch::Receiver<Arc<Table>>,
+    census: watch::Receiver<Arc<Census>>,
+    term: watch::Receiver<Option<Term>>,
+    reach: watch::Receiver<Reach>,
+}
+
+/// An event that can be said twice.
+#[derive(Clone)]
+enum Word {
+    Tables(Tables),
+    Census(Arc<Census>),
+    Elected(Option<Term>),
+    Reach(bool),
+    Refused(Place, SwitchName),
+    Outbox(BTreeMap<String, Value>),
+}
+
+impl Host {
+    pub fn new(name: String, zone: &str, plan: Plan, seed: u64) -> Host {
+        Host {
+            name,
+            zone: zone.to_owned(),
+            clock: 0,
+            trouble: 0.0,
+            engine: None,
+            plan,
+            journal: BTreeMap::new(),
+            view: None,
+            inbox: Vec::new(),
+            sample_due: 0,
+            seed,
+            calls: Vec::new(),
+            offices: Vec::new(),
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let (groups, problems) = rules::parse_file(&SourceFile::new("r.yaml", &self.plan.rules));
+        Settings {
+            series: series::Settings::default(),
+            rules: rules::Settings { groups: groups.unwrap_or_else(|| panic!("{problems:?}")), ..Default::default() },
+            alerts: alerts::Settings::default(),
+            actions: ActionSettings {
+                declarations: vec![Declaration {
+                    name: switch(),
+                    description: String::new(),
+                    kind: SwitchKind::Feature,
+                    ladder: LADDER.map(str::to_owned).to_vec(),
+                    on_silence: self.plan.on_silence,
+                }],
+                mode: Mode::Enforce,
+                ..ActionSettings::default()
+            },
+            fleet: Some(FleetSettings { host: self.name.clone(), zone: self.zone.clone(), version: "1".into() }),
+            record: false,
+        }
+    }
+
+    fn local(&self, at: u64) -> Timestamp {
+        Timestamp::from_millis(at as i64 + self.clock)
+    }
+
+    /// Starts, or starts again with what the journal kept.
+    pub fn start(&mut self, at: u64, world: &World) {
+        let memory = world.host(&self.name);
+        let view =
+            View { table: memory.watch(), census: memory.census(), term: memory.term(), reach: memory.reach(), memory };
+        self.inbox.clear();
+        self.view = Some(view);
+        let restored = Restored { entries: self.journal.clone(), ..Restored::default() };
+        let mut out = Effects::default();
+        let engine = Engine::restore(self.local(at), self.settings(), restored, self.seed, &mut out);
+        self.engine = Some(engine);
+        self.sample_due = at;
+        self.perform(at, out);
+        self.hear(at, &mut |_| 0, true);
+    }
+
+    pub fn kill(&mut self, world: &World) {
+        world.kill(&self.name);
+        (self.engine, self.view) = (None, None);
+        self.inbox.clear();
+    }
+
+    /// What the store says now goes on its way. `delays` gives for each word how long it takes, and below zero never.
+    pub fn hear(&mut self, at: u64, delays: &mut dyn FnMut(bool) -> u64, all: bool) {
+        let Some(view) = &mut self.view else { return };
+        let mut words = Vec::new();
+        let reach_news = view.reach.has_changed().unwrap_or(false) || all;
+        if reach_news {
+            words.push(Word::Reach(view.reach.borrow_and_update().is_connected()));
+        }
+        let connected = view.reach.borrow().is_connected();
+        if connected && (view.table.has_changed().unwrap_or(false) || reach_news) {
+            let table = view.table.borrow_and_update().clone();
+            let (revision, fleet, zones) = (table.revision, table.switches.clone(), table.zones.clone());
+            words.push(Word::Tables(Tables { revision, fleet, zones }));
+        }
+        let term_news = view.term.has_changed().unwrap_or(false) || all;
+        if term_news {
+            let term = view.term.borrow_and_update().clone();
+            words.push(Word::Elected(term.clone()));
+            if term.is_some()
+                && let Some(outbox) = ready(view.memory.outbox()).and_then(Result::ok)
+            {
+                words.push(Word::Outbox(outbox));
+            }
+        }
+        if connected && (view.census.has_changed().unwrap_or(false) || reach_news || term_news) {
+            words.push(Word::Census(view.census.borrow_and_update().clone()));
+        }
+        for word in words {
+            // What the session says of itself comes at once and in order; what others wrote may be late, or come twice.
+            let told_late = matches!(word, Word::Tables(_) | Word::Census(_));
+            let delay = if told_late { delays(false) } else { 0 };
+            self.inbox.push((at + delay, word.clone()));
+            let again = if told_late { delays(true) } else { 0 };
+            if again > 0 {
+                self.inbox.push((at + again, word));
+            }
+        }
+    }
+
+    /// Everything that is due at this moment.
+    pub fn step(&mut self, at: u64) {
+        if self.engine.is_none() {
+            return;
+        }
+        let mut due = Vec::new();
+        self.inbox.retain(|(when, word)| {
+            if *when <= at {
+                due.push(word.clone());
+            }
+            *when > at
+        });
+        for word in due {
+            self.give(
+                at,
+                match word {
+                    Word::Tables(tables) => Event::StoreChanged(tables),
+                    Word::Census(census) => Event::Census(census),
+                    Word::Elected(term) => Event::Elected(term),
+                    Word::Reach(reach) => Event::StoreReach(reach),
+                    Word::Refused(place, name) => Event::StoreRefused(place, name),
+                    Word::Outbox(outbox) => Event::Outbox(outbox),
+                },
+            );
+        }
+        if at >= self.sample_due {
+            self.sample_due = at + 1000;
+            let labels = Labels::from_pairs([(NAME, "trouble")]);
+            let samples = vec![(labels, self.trouble)];
+            let batch = Batch { samples, ..Batch::ended(Source::new("sim", "x"), self.local(at)) };
+            self.give(at, Event::Samples(batch));
+        }
+        let due = self.engine.as_ref().and_then(Engine::next_deadline);
+        if due.is_some_and(|due| due <= self.local(at)) {
+            self.give(at, Event::Tick);
+        }
+    }
+
+    pub fn pin(&mut self, at: u64, level: &str, lasts: Duration) {
+        let until = self.local(at) + lasts;
+        let request = PinRequest {
+            switch: "recs".into(),
+            level: level.into(),
+            until,
+            reason: "simulated".into(),
+            by: self.name.clone(),
+        };
+        self.give(at, Event::Command(1, Command::Pin(request)));
+    }
+
+    /// The system's clock is set.
+    pub fn set_clock(&mut self, at: u64, clock: i64) {
+        let by = clock - self.clock;
+        self.clock = clock;
+        if self.engine.is_some() {
+            self.give(at, Event::ClockStepped(by));
+        }
+    }
+
+    pub fn give(&mut self, at: u64, event: Event) {
+        let now = self.local(at);
+        let mut out = Effects::default();
+        let Some(engine) = &mut self.engine else { return };
+        engine.handle(now, event, &mut out);
+        self.perform(at, out);
+    }
+
+    fn perform(&mut self, at: u64, out: Effects) {
+        for (key, value) in out.journal {
+            match value {
+                Some(value) => drop(self.journal.insert(key, value)),
+                None => drop(self.journal.remove(&key)),
+            }
+        }
+        let Some(view) = &self.view else { return };
+        for (rule, vote) in out.votes {
+            view.memory.put_mine(Mine::Vote(rule, vote));
+        }
+        if let Some(member) = out.presence {
+            view.memory.put_mine(Mine::Presence(member));
+        }
+        let mut refused = Vec::new();
+        for write in out.writes {
+            if !write.record.asks.is_empty() && write.record.pin.is_none() {
+                self.offices.push(write.term.as_ref().map(|term| term.number));
+            }
+            match view.memory.put(&write) {
+                Ok(_) => {}
+                Err(StoreError::NotShared(name)) => {
+                    panic!("{name}: a host's own record was given to the fleet's store")
+                }
+                Err(_) => refused.push(Word::Refused(write.place, write.name)),
+            }
+        }
+        let deposed = out.hand_over.into_iter().any(|what| !matches!(ready(view.memory.hand_over(what)), Some(Ok(()))));
+        if !deposed {
+            self.calls.extend(out.calls.into_iter().map(|call| call.id));
+        }
+        self.inbox.extend(refused.into_iter().map(|word| (at, word)));
+    }
+
+    /// The level that this host's own rule wants.
+    pub fn opinion(&self) -> Option<usize> {
+        Some(self.engine.as_ref()?.switches().ladders().map(|(_, ladder)| ladder.memory().depth).max().unwrap_or(0))
+    }
+
+    /// What applications on this host read.
+    pub fn told(&self) -> Option<String> {
+        let fleet = self.engine.as_ref()?.fleet()?;
+        Some(fleet.told().switches.get(&switch())?.level.clone())
+    }
+
+    pub fn is_stale(&self) -> bool {
+        let fleet = self.engine.as_ref().and_then(Engine::fleet);
+        fleet.is_none_or(|fleet| fleet.told().stale_since.is_some())
+    }
+}
+
+/// The value of a future that waits for nothing.
+fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(value) => Some(value),
+        std::task::Poll::Pending => None,
+    }
+}
