@@ -101,18 +101,18 @@ def dim(checks, world):
     time.sleep(6)
     checks.check("in calm nothing is dimmed, and the limit stands already", world.share("related_items") == 1.0, world.switch("related_items"))
     cost = world.switch("related_items")["dials"][0]["view"]["cost_seconds"]
-    checks.check(f"the law knows what a full answer costs ({1000 * cost:.1f} ms of the whole, truth 10)", 0.007 < cost < 0.016, cost)
+    checks.check(f"the law knows what a full answer costs ({1000 * cost:.1f} ms of the whole, truth 40)", 0.03 < cost < 0.12, cost)
     began = time.monotonic()
-    world.shop.say("load?rate=200")
+    world.shop.say("load?rate=50")
     peers.wait_for("fallen share", lambda: world.share("related_items") < 0.6, 20)
     print(f"     the share fell {time.monotonic() - began:.1f} s after the load rose to twice the capacity")
-    time.sleep(12)
+    time.sleep(20)
     low = world.share("related_items")
     checks.check(f"under twice the capacity the share is low ({low})", low < 0.6, low)
     slow = world.number('1 - sum(rate(http_request_duration_seconds_bucket{le="1.0"}[8s])) / sum(rate(http_request_duration_seconds_count[8s]))')
-    checks.check("and answers are fast: none over the objective", slow == 0, slow)
+    checks.check("and answers are fast: fewer than one in twenty over the objective", slow is not None and slow < 0.05, slow)
     answered = world.number("sum(rate(http_request_duration_seconds_count[8s]))")
-    checks.check(f"nearly everybody is answered ({answered:.0f} of 200 a second; full service alone answers 100)", answered > 170, answered)
+    checks.check(f"nearly everybody is answered ({answered:.0f} of 50 a second; full service alone answers 25)", answered > 30, answered)
     decision = [d for d in world.agent.get("/api/v1/decisions")["data"] if d["switch"] == "related_items"][-1]
     checks.check("the decision says the law, the rate and the cost", "law ff+lim" in decision["reason"] and "requests/s" in decision["reason"], decision)
     measured = [world.number(f"brownout_control_{name}") for name in ("measure", "set_point", "rate")]
@@ -120,7 +120,7 @@ def dim(checks, world):
     value = world.number('brownout_switch_value{switch="related_items"}')
     checks.check("so is the share itself", value is not None and value < 0.6, value)
     began = time.monotonic()
-    world.shop.say("load?rate=30")
+    world.shop.say("load?rate=10")
     peers.wait_for("full service", lambda: world.share("related_items") == 1.0, 60)
     print(f"     full service was back {time.monotonic() - began:.1f} s after the load ended")
     time.sleep(5)
@@ -132,7 +132,7 @@ def dim(checks, world):
 
 
 def rollout(checks, world):
-    world.shop.say("load?rate=60")
+    world.shop.say("load?rate=20")
     world.push("v1")
     seen = []
 

@@ -189,7 +189,7 @@ class Browser:
 
 
 EXPECTED = [
-    "Brownout", "alerts firing", "switches degraded", "recommendations", "personalised recommendations", "cached", "pinned by dana",
+    "Brownout", "alerts firing", "switches degraded", "recommendations", "personalised recommendations", "cached", "by dana for another",
     "deployment of the new cache", "ServiceDown", "does not answer", "critical", "runbook", "ManyErrorsOfOneUser", "pending", "links", "web", "up", "down", "lines/s",
     "search_suggestions", "scale checkout", "related_items", "previews", "rules by ff+lim", "requests/s at", "leads a rollout of v2", "checkout", "CPU busy", "Memory used",
 ]
@@ -198,7 +198,7 @@ EXPECTED = [
 def drawn(checks, browser):
     """Measure, set point and switch are drawn on one time axis, for each kind."""
     for name, captions in (
-        ("related_items", ["use of the capacity", "related_items: share with the optional part", "set point", "now"]),
+        ("related_items", ["capacity in use", "related_items: share with the optional part", "set point", "now"]),
         ("checkout", ["requests in flight", "checkout: limit", "limit"]),
         ("new_search", ["new_search: share on the new version"]),
         ("recommendations", ["probe_success{job=\"links\"}", "recommendations: level", "cached"]),
@@ -296,9 +296,9 @@ def main():
         answer = agent.post("/api/v1/switches/recommendations/pin", pin)
         checks.check("the pin is taken", answer["status"] == "success", answer)
         time.sleep(12)
-        shop.say("load?rate=200")
+        shop.say("load?rate=50")
         time.sleep(25)
-        shop.say("load?rate=120")
+        shop.say("load?rate=30")
         time.sleep(15)
         look(checks, browser, agent, args.folder)
         pinned_by_hand(checks, browser, agent, args.folder)

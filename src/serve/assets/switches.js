@@ -22,10 +22,10 @@ function panels(item) {
   for (const dial of item.dials.filter((dial) => dial.law)) {
     const byLatency = dial.law === "klein" || dial.law === "aimd";
     const any = (name) => `${name}{rule="${quoted(dial.title)}"}`;
-    all.push({ title: byLatency ? "95th percentile of the latency" : "use of the capacity", show: byLatency ? (v) => `${number(v)} s` : share, top: byLatency ? 0 : 1, lines: [
+    all.push({ title: byLatency ? "95th percentile of the latency" : "capacity in use", show: byLatency ? (v) => `${number(v)} s` : share, top: byLatency ? 0 : 1, lines: [
       { name: "measure", query: any("brownout_control_measure") },
       { name: "set point", query: any("brownout_control_set_point"), point: true }] });
-    if (item.kind === "dimmer" || item.kind === "feature") all.push({ title: "full service that fits", show: share, top: 1, lines: [
+    if (item.kind === "dimmer" || item.kind === "feature") all.push({ title: "what would fit", show: share, top: 1, lines: [
       { name: "fits", query: any("brownout_control_fits"), most: 2 }, { name: "all of it", query: "1", point: true }] });
     const flying = dial.conditions.find((condition) => condition.part === "in_flight");
     if (item.kind === "limit" && flying) all.push({ title: "requests in flight", show: number, top: 0, lines: [
