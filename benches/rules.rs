@@ -105,13 +105,12 @@ impl World {
         World { batches: (0..targets).map(batch).collect(), store, rules, now, second: 0, outcomes: Vec::new() }
     }
 
-    /// Lets so many seconds pass without judging.
+    /// Lets so many seconds pass without judging. The rules are made anew then, or these seconds would count as missed.
     fn fill_for(&mut self, seconds: usize) {
         for _ in 0..seconds {
             self.fill();
             self.append();
         }
-        self.rules.begin_at(self.now);
     }
 
     /// From now on judges by other rules, which read the same.

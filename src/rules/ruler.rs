@@ -368,11 +368,6 @@ impl Rules {
         }
     }
 
-    /// Evaluates nothing before `now`: for whoever fills the store first. Slots that are left out so are not missed ones.
-    pub fn begin_at(&mut self, now: Timestamp) {
-        self.groups.iter_mut().for_each(|group| group.next = group.slots.after(now));
-    }
-
     /// The system's clock was set by so many milliseconds, to `now`. Slots go on in the new time; what is measured from a
     /// moment before (how long an alert is pending, is kept firing, was told) moves along, so that nothing takes longer or
     /// shorter than it should.
