@@ -169,12 +169,13 @@ fn heal_all(fleet: &mut Fleet) {
 }
 
 fn seeds() -> u64 {
-    std::env::var("BROWNOUT_FLEET_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(60)
+    std::env::var_os("BROWNOUT_FLEET_SEEDS").and_then(|seeds| seeds.to_str()?.parse().ok()).unwrap_or(60)
 }
 
 #[test]
 fn a_fleet_keeps_its_word_under_every_fault() {
-    let first = std::env::var("BROWNOUT_FLEET_FIRST").ok().and_then(|first| first.parse().ok()).unwrap_or(1_u64);
+    let first =
+        std::env::var_os("BROWNOUT_FLEET_FIRST").and_then(|first| first.to_str()?.parse().ok()).unwrap_or(1_u64);
     let mut changes = 0;
     for seed in first..first + seeds() {
         changes += run(&history(seed)).lines().count();
