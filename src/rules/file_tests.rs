@@ -215,7 +215,10 @@ fn what_is_wrong_with_a_clear_is_said_where_it_is() {
     );
     check_rule(
         "{degrade: s, levels: [{level: a, when: x > 1, clear: {whn: x < 1}}]}",
-        &["r.yaml:4:59: unknown field `whn` (did you mean `when`?)"],
+        &[
+            "r.yaml:4:58: this `clear` says nothing (add `when: <PromQL>`, `for: 5m` or both; or leave `clear` out, and `recover` speaks)",
+            "r.yaml:4:59: unknown field `whn` in clear (did you mean `when`?)",
+        ],
     );
 }
 
