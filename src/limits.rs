@@ -264,6 +264,8 @@ pub const STORE_PRUNE_EVERY: u64 = 50;
 pub const STORE_QUEUE: usize = 256;
 /// Side effects of decisions that are under way in a fleet.
 pub const STORE_OUTBOX: usize = 1_000;
+/// The longest key that a projection has in the shared store.
+pub const STORE_KEY_BYTES: usize = 1_024;
 
 // ---- switches
 

@@ -34,7 +34,7 @@ const NEIGHBOURS: [(&str, &[&str]); 20] = [
     ("remote", &["net", "telemetry"]),
     ("signals", &["net", "telemetry"]),
     ("serve", &["net", "store", "telemetry"]),
-    ("project", &["serve", "telemetry"]),
+    ("project", &["serve", "store", "telemetry"]),
 ];
 
 /// What pure rooms and the engine may not name.

@@ -22,7 +22,7 @@ use super::switches::Actions;
 use crate::alerts;
 use crate::model::{Labels, SwitchName};
 use crate::notify::{HeartbeatSettings, Receiver, WebhookSettings};
-use crate::project::Projection;
+use crate::project::Projections;
 use crate::remote;
 use crate::rules::GroupSpec;
 use crate::serve::Delivery;
@@ -63,7 +63,7 @@ pub struct Checked {
     pub serve: ServeSettings,
     /// Protocols with settings of their own.
     pub delivery: Delivery,
-    pub projections: Vec<Projection>,
+    pub projections: Projections,
     /// The fleet's store; `None`: switches are kept on this host.
     pub store: Option<FleetStore>,
     /// `None`: [`default_data_dir`].
@@ -95,12 +95,13 @@ impl Checked {
         rules::cross_check(check, &groups, &switches, &webhook_names);
         let serve = edges::serve(check, &root.serve);
         let delivery = delivery::delivery(check, &root.serve, &switches);
-        let projections = delivery::projections(check, &root.projections, &switches);
         let mut told = alertmanager::settings(check, &serve.external_url, root.alertmanager.as_ref());
         let forwarding = forward::forwarding(check, &root.alertmanagers, root.alerting.as_ref());
         told.alerts.forward = !forwarding.is_empty();
         let external_labels = Labels::from_pairs(root.global.external_labels.0.iter().map(|(n, v)| (n, v)));
         let store = store::settings(check, &external_labels, &root.store);
+        let prefix = store.as_ref().map(|store| store.etcd.prefix.as_str());
+        let projections = delivery::projections(check, &root.projections, &switches, prefix);
         let remotes = remote_write::settings(check, &external_labels, &root.remote_write);
         Checked {
             evaluation_interval: root.global.evaluation_interval.value.0,

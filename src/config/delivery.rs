@@ -1,6 +1,6 @@
 //! How switches reach their readers beyond what is simply there: `serve.haproxy_agents`, `serve.limits`, `projections`.
 
-use super::values::{Entries, HostPort, Interval};
+use super::values::{Entries, HostPort, Interval, at_most_one};
 use crate::project::SentinelKind;
 use crate::serve::{AgentWord, Unit};
 use crate::yaml::{At, Decode, Spanned};
@@ -135,7 +135,8 @@ impl Decode for FileMode {
 #[derive(Clone, Debug)]
 pub struct Projection {
     pub path: Option<Spanned<String>>,
-    pub format: Option<FormatWord>,
+    pub key: Option<Spanned<String>>,
+    pub format: Option<Spanned<FormatWord>>,
     pub mode: FileMode,
     pub owner: Option<String>,
     pub reload: Vec<String>,
@@ -147,8 +148,12 @@ impl Decode for Projection {
         let doc =
             "Switches written out as a file, or as a folder of files: replaced whole, and only when something changed.";
         let mut fields = at.record("projection", doc)?;
-        let path = fields.required("path", "the file; for `files` and `envoy_runtime` the folder");
-        let format: Option<FormatWord> = fields.required(
+        let path = fields.optional("path", "the file; for `files` and `envoy_runtime` the folder");
+        let key = fields.optional(
+            "key",
+            "in place of `path`: the whole key in the fleet's etcd; the host that counts writes it, and puts it back",
+        );
+        let format: Option<Spanned<FormatWord>> = fields.required(
             "format",
             "files (one a switch), json, env, nginx_map, flagd, envoy_runtime (swapped by its link `current`), or one of \
              Sentinel's rule lists",
@@ -157,7 +162,7 @@ impl Decode for Projection {
         let owner = fields.optional("owner", "user, user:group or :group of files; if missing this daemon's own");
         let reload = fields.or("reload", "[]", "a command that is run after a change: its words, without a shell");
         let rules = fields.or("rules", "[]", "for Sentinel: the rules of the list");
-        let sentinel = matches!(format, Some(FormatWord::Sentinel(_)));
+        let sentinel = matches!(&format, Some(Spanned { value: FormatWord::Sentinel(_), .. }));
         if fields.has("rules") && !sentinel && format.is_some() {
             let help = Some("remove them, or write `format: sentinel_flow`".to_owned());
             fields.problem("rules", "only Sentinel's lists have rules", help);
@@ -166,8 +171,19 @@ impl Decode for Projection {
             let help = Some("add `rules: [{resource: ..., switch: ...}]`".to_owned());
             fields.problem("format", "a list of Sentinel needs its rules", help);
         }
+        at_most_one(&mut fields, &["path", "key"]);
+        if !fields.has("path") && !fields.has("key") {
+            let help = Some("add `path: /run/brownout/switches.json`, or `key:` in a fleet".to_owned());
+            fields.problem("format", "a projection needs a place to be written to", help);
+        }
+        for only_files in ["mode", "owner", "reload"] {
+            if fields.has("key") && fields.has(only_files) {
+                let help = Some(format!("remove `{only_files}`"));
+                fields.problem(only_files, format!("a key has no `{only_files}`"), help);
+            }
+        }
         fields.finish();
-        Some(Projection { path, format, mode, owner, reload, rules })
+        Some(Projection { path, key, format, mode, owner, reload, rules })
     }
 }
 

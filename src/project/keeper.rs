@@ -10,7 +10,7 @@ use tokio::process::Command;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::Projection;
+use super::Projections;
 use super::render::content;
 use super::write::bring;
 use crate::limits;
@@ -33,16 +33,17 @@ impl Drop for Reloader {
     }
 }
 
-/// Keeps the projections until the task is dropped. Costs nothing while there are none.
+/// Keeps the files until the task is dropped. Costs nothing while there are none.
 pub async fn keep(
-    mut settings: watch::Receiver<Arc<Vec<Projection>>>,
+    mut settings: watch::Receiver<Arc<Projections>>,
     mut boards: watch::Receiver<Arc<Switchboard>>,
     telemetry: Telemetry,
 ) {
     let mut reloaders: BTreeMap<Vec<String>, Reloader> = BTreeMap::new();
     let mut failing: BTreeMap<std::path::PathBuf, String> = BTreeMap::new();
     loop {
-        let projections = Arc::clone(&settings.borrow_and_update());
+        let wanted = Arc::clone(&settings.borrow_and_update());
+        let projections = &wanted.files;
         let board = Arc::clone(&boards.borrow_and_update());
         reloaders.retain(|command, _| projections.iter().any(|projection| projection.reload == *command));
         for projection in projections.iter() {

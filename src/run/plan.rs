@@ -10,7 +10,7 @@ use crate::alerts::LinkKey;
 use crate::config::{Checked, FleetStore, SwitchSettings};
 use crate::engine::{self, ActionSettings};
 use crate::notify;
-use crate::project::Projection;
+use crate::project::Projections;
 use crate::remote;
 use crate::rules;
 use crate::series;
@@ -40,7 +40,7 @@ pub(super) struct Plan {
     pub allowed_hosts: Vec<String>,
     pub exposed_jobs: Vec<String>,
     pub delivery: Delivery,
-    pub projections: Vec<Projection>,
+    pub projections: Projections,
     pub remotes: Vec<remote::Settings>,
 }
 

@@ -20,7 +20,7 @@ use crate::config::{Checked, FleetStore, ForwardSettings, Loaded, load};
 use crate::engine::{Effects, Engine, Event, Reply};
 use crate::model::Batch;
 use crate::notify::{HeartbeatSettings, Plots};
-use crate::project::Projection;
+use crate::project::Projections;
 use crate::serve::{About, Agents, Ask, Delivery, Switchboard};
 use crate::store::Table;
 use crate::switches::{Declaration, Told};
@@ -98,7 +98,7 @@ pub(super) struct Shell {
     pub store: Option<FleetStore>,
     pub about: watch::Sender<Arc<About>>,
     pub delivery: watch::Sender<Arc<Delivery>>,
-    pub projections: watch::Sender<Arc<Vec<Projection>>>,
+    pub projections: watch::Sender<Arc<Projections>>,
     pub agents: Agents,
     pub ready: watch::Sender<bool>,
     pub systemd: Systemd,

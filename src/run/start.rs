@@ -253,13 +253,16 @@ impl Daemon {
             tokio::spawn(performer.run(work)),
             tokio::spawn(serve::serve(listener, shared.clone())),
             tokio::spawn(serve::agents(shared)),
-            tokio::spawn(project::keep(projections, switchboard, telemetry.clone())),
+            tokio::spawn(project::keep(projections.clone(), switchboard.clone(), telemetry.clone())),
             tokio::spawn(forward::follow(forwarding_out, forwarder)),
             tokio::spawn(notify::heartbeat(heartbeat_out, telemetry.clone())),
             tokio::spawn(files::watch(watched_out, senders.reloads.clone())),
             tokio::spawn(signals(senders.reloads, senders.stop)?),
         ];
         let carried = carrier.map(|carrier| tokio::spawn(carrier.run()));
+        let keys = session
+            .clone()
+            .map(|session| tokio::spawn(project::keep_keys(projections, switchboard, session, telemetry.clone())));
         let tools = Tools {
             clock,
             telemetry: telemetry.clone(),
@@ -319,7 +322,7 @@ impl Daemon {
             tokio::spawn(fleet::tell(session, fleet_events));
         }
         shell.run(inputs).await;
-        tasks.iter().chain(&carried).for_each(tokio::task::JoinHandle::abort);
+        tasks.iter().chain(&carried).chain(&keys).for_each(tokio::task::JoinHandle::abort);
         if let Some(session) = session {
             session.leave().await;
         }

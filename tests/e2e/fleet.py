@@ -35,6 +35,8 @@ rule_files: [rules.yaml]
 scrape_configs:
   - {{job_name: app, scrape_interval: 1s, metrics_path: /h{number}, static_configs: [{{targets: ["127.0.0.1:{signals}"]}}]}}
 switches: {{recs: {{feature: [full, cached, "off"]}}, search: {{feature: ["on", "off"]}}}}
+projections:
+  - {{key: /sentinel/shop/flow, format: sentinel_flow, rules: [{{resource: recs, switch: recs, levels: {{cached: 50, "off": 0}}}}]}}
 store:
   etcd: {{endpoints: [{endpoints}], prefix: /fleet, host: h{number}, zone: z{zone}, lease: {lease}s}}
 """
@@ -239,6 +241,28 @@ def simplest(checks, fleet):
     fleet.connected()
     print(f"    everybody in reach {time.monotonic() - began:.1f} s after the quorum began to come back", flush=True)
     checks.check("the return changes nothing", all(host.watcher.since(began) == [] for host in fleet.hosts))
+
+
+SENTINEL = "/sentinel/shop/flow"
+
+
+def rules_of_sentinel(fleet):
+    """The list of Sentinel's flow rules as an application of Sentinel's reads it from etcd: resource and count."""
+    text = fleet.cluster.ctl("get", "--print-value-only", SENTINEL)
+    return {rule["resource"]: rule["count"] for rule in json.loads(text)} if text.strip() else None
+
+
+def key_for_sentinel(checks, fleet):
+    expected = {"full": {}, "cached": {"recs": 50}, "off": {"recs": 0}}
+    for level in ["cached", "full", "off"]:
+        fleet.pin(fleet.hosts[-1], level)
+        began = time.monotonic()
+        wait_for(f"Sentinel's rules at {level}", lambda: rules_of_sentinel(fleet) == expected[level], timeout=5)
+    checks.check(f"Sentinel's rules in etcd follow the switch ({time.monotonic() - began:.1f} s, asked by etcdctl)", True)
+    fleet.cluster.ctl("del", SENTINEL)
+    wait_for("Sentinel's rules put back", lambda: rules_of_sentinel(fleet) == expected["off"], timeout=15, pause=0.2)
+    checks.check("a key that somebody took away is put back", True)
+    fleet.agree("off")
 
 
 def voting(checks, fleet):
@@ -472,6 +496,7 @@ def main():
     fleet = Fleet(arguments.agents)
     fleet.connected()
     simplest(checks, fleet)
+    key_for_sentinel(checks, fleet)
     voting(checks, fleet)
     cost(fleet)
     names, times = [], []
@@ -484,6 +509,8 @@ def main():
         checks.check(f"{number + 1}. {name}: agreement {took:.1f} s after its end", not wrong and took < AGREE, wrong)
     if times:
         print(f"    agreement after a fault: median {peers.median(times):.1f} s, most {max(times):.1f} s", flush=True)
+    count = {"full": {}, "cached": {"recs": 50}, "off": {"recs": 0}}[fleet.level]
+    wait_for("Sentinel's rules after all faults", lambda: rules_of_sentinel(fleet) == count, timeout=15, pause=0.2)
     watchers = [host.watcher for host in fleet.hosts]
     asked = sum(watcher.asked for watcher in watchers)
     slowest = max(watcher.slowest for watcher in watchers)

@@ -9,8 +9,9 @@ use crate::config::checker::Checker;
 use crate::config::delivery::{Agent, Amount, FormatWord, Limit, Projection as Written, SentinelRule as WrittenRule};
 use crate::config::edges::Serve;
 use crate::config::values::Entries;
+use crate::limits;
 use crate::model::SwitchName;
-use crate::project::{Format, Projection, SentinelKind, SentinelRule};
+use crate::project::{Format, KeyProjection, Projection, Projections, SentinelKind, SentinelRule};
 use crate::serve::{AgentSettings, Delivery, LimitSettings};
 use crate::yaml::{Spanned, nearest};
 
@@ -86,15 +87,16 @@ fn one_limit(
 }
 
 /// The files that are written.
-pub fn projections(check: &mut Checker<'_>, written: &[Written], switches: &Switches) -> Vec<Projection> {
-    let mut all: Vec<Projection> = Vec::new();
+pub fn projections(
+    check: &mut Checker<'_>,
+    written: &[Written],
+    switches: &Switches,
+    prefix: Option<&str>,
+) -> Projections {
+    let mut all = Projections::default();
     for one in written {
-        let (Some(path), Some(format)) = (&one.path, one.format) else { continue };
-        let full = check.path(&path.value);
-        if all.iter().any(|other| other.path == full) {
-            check.error(&path.place, "two projections cannot be written to one path", "give each a path of its own");
-        }
-        let format = match format {
+        let Some(word) = &one.format else { continue };
+        let format = match word.value {
             FormatWord::Files => Format::Files,
             FormatWord::Json => Format::Json,
             FormatWord::Env => Format::Env,
@@ -106,10 +108,51 @@ pub fn projections(check: &mut Checker<'_>, written: &[Written], switches: &Swit
                 Format::Sentinel(kind, rules)
             }
         };
-        let (mode, owner, reload) = (one.mode.0, one.owner.clone(), one.reload.clone());
-        all.push(Projection { path: full, format, mode, owner, reload });
+        if let Some(path) = &one.path {
+            let full = check.path(&path.value);
+            if all.files.iter().any(|other| other.path == full) {
+                let message = "two projections cannot be written to one path";
+                check.error(&path.place, message, "give each a path of its own");
+            }
+            let (mode, owner, reload) = (one.mode.0, one.owner.clone(), one.reload.clone());
+            all.files.push(Projection { path: full, format, mode, owner, reload });
+        } else if let Some(key) = &one.key {
+            key_is_good(check, key, prefix);
+            if all.keys.iter().any(|other| other.key == key.value) {
+                let message = "two projections cannot be written to one key";
+                check.error(&key.place, message, "give each a key of its own");
+            }
+            if matches!(format, Format::Files | Format::EnvoyRuntime) {
+                let help = "write it to a `path`, or use a format of one text";
+                check.error(&word.place, "this format is a folder, and a key holds one text", help);
+            }
+            all.keys.push(KeyProjection { key: key.value.clone(), format });
+        }
     }
     all
+}
+
+fn key_is_good(check: &mut Checker<'_>, key: &Spanned<String>, prefix: Option<&str>) {
+    if prefix.is_none() {
+        let help = "add `store: {etcd: ...}`, or write to a `path`";
+        check.error(&key.place, "a key needs a shared store, and switches are kept on this host", help);
+    }
+    if key.value.is_empty() || key.value.len() > limits::STORE_KEY_BYTES {
+        check.error(
+            &key.place,
+            "an empty or very long key",
+            "write the key that the application reads, as /sentinel/shop/flow",
+        );
+    }
+    let own =
+        |prefix: &str| key.value.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if prefix.is_some_and(|prefix| own(prefix.trim_end_matches('/'))) {
+        check.error(
+            &key.place,
+            "below the fleet's own prefix nobody else's keys may be",
+            "write it under another prefix",
+        );
+    }
 }
 
 fn one_rule(

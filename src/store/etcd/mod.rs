@@ -81,6 +81,15 @@ impl Etcd {
         self.inner.revoke().await;
     }
 
+    /// Brings a key beside the fleet's own, which others read, to this value, if this host counts. Gives whether it had
+    /// another value.
+    ///
+    /// # Errors
+    /// When the store is out of reach, refuses the key, or has elected another host meanwhile.
+    pub async fn keep_key(&self, key: &str, value: &[u8]) -> Result<bool, StoreError> {
+        self.inner.keep_key(key, value).await
+    }
+
     /// Ends the session without a word, as a crash would.
     #[cfg(test)]
     pub(super) fn end(&self) {

@@ -146,6 +146,24 @@ async fn what_was_said_is_said_again_and_nothing_flips_when_etcd_comes_back() {
     drop(std::fs::remove_file(cache));
 }
 
+#[tokio::test]
+async fn a_key_for_others_is_kept_by_the_host_that_counts_alone() {
+    let Some(server) = Server::start("key") else { return };
+    let (one, key) = (server.session("h1").await, "/sentinel/shop/flow");
+    until(&mut one.term(), "the office", Option::is_some).await;
+    let two = server.session("h2").await;
+    assert!(!two.keep_key(key, b"[]").await.expect("taken"), "another host counts");
+    assert!(one.keep_key(key, b"[1]").await.expect("taken"), "there was none");
+    assert!(!one.keep_key(key, b"[1]").await.expect("taken"), "it is as it should be");
+    two.inner.client.call(api::TXN, &api::txn(&[], &[api::Op::Delete(key.to_owned())], &[])).await.expect("gone");
+    assert!(one.keep_key(key, b"[1]").await.expect("taken"), "somebody took it away");
+    one.leave().await;
+    until(&mut two.term(), "the office", Option::is_some).await;
+    assert!(!two.keep_key(key, b"[1]").await.expect("taken"), "the key outlived who wrote it");
+    assert!(two.keep_key(key, b"[2]").await.expect("taken"));
+    two.leave().await;
+}
+
 /// An authority, a certificate of etcd and one of a client by it, and what is not by it.
 struct Certificates {
     folder: PathBuf,

@@ -183,6 +183,20 @@ impl Inner {
         Ok(())
     }
 
+    pub(super) async fn keep_key(&self, key: &str, value: &[u8]) -> Result<bool, StoreError> {
+        let Some(term) = self.term.borrow().clone() else { return Ok(false) };
+        let answer = self.client.call(api::RANGE, &Range::key(key).message()).await?;
+        let there = api::read_range(&answer).ok_or_else(unreadable)?;
+        if there.kvs.first().is_some_and(|kv| kv.value == value) {
+            return Ok(false);
+        }
+        let put = Op::Put { key: key.to_owned(), value: value.to_vec(), lease: 0 };
+        let office = Compare::Created(term.key, term.number);
+        let answer = self.client.call(api::TXN, &api::txn(&[office], &[put], &[])).await?;
+        let done = api::read_txn(&answer).ok_or_else(unreadable)?;
+        if done.succeeded { Ok(true) } else { Err(StoreError::Deposed { what: key.to_owned() }) }
+    }
+
     pub(super) async fn outbox(&self) -> Result<BTreeMap<String, Value>, StoreError> {
         let all = Range::prefix(&self.keys.all("outbox")).message();
         let ranged = api::read_range(&self.client.call(api::RANGE, &all).await?).ok_or_else(unreadable)?;
