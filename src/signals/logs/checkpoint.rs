@@ -40,7 +40,7 @@ pub struct FileMark {
     /// The file's last change of state, by its file system's clock, in nanoseconds since the epoch.
     #[serde(default)]
     pub changed: i64,
-    /// It was rotated and is read to its end: only known so that it is not taken for a new one.
+    /// It was rotated and read to its end: only known so that it is not taken for a new one. Without a path.
     #[serde(default)]
     pub done: bool,
     /// The file's birth, likewise; only of one that is done.

@@ -89,7 +89,8 @@ pub struct Follower {
     targets: HashMap<PathBuf, PathBuf>,
     directories: BTreeSet<PathBuf>,
     resume: HashMap<Key, FileMark>,
-    finished: VecDeque<(Key, Option<i64>)>,
+    /// Where reading ended in files that were rotated away, in case that they come back under a wanted name.
+    finished: VecDeque<FileMark>,
     refused: HashMap<PathBuf, &'static str>,
     /// Files that have more to read.
     pending: BTreeSet<u64>,
@@ -132,7 +133,7 @@ impl Follower {
                 ReadFrom::End => HashMap::new(),
                 _ => marks.iter().filter(|mark| !mark.done).map(|mark| (key(mark), mark.clone())).collect(),
             },
-            finished: marks.iter().filter(|mark| mark.done).map(|mark| (key(mark), mark.born)).collect(),
+            finished: marks.iter().filter(|mark| mark.done).cloned().collect(),
             refused: HashMap::new(),
             pending: BTreeSet::new(),
             stopped_at: None,
@@ -149,11 +150,9 @@ impl Follower {
         match look {
             Look::Search => {
                 let found = self.search();
-                if !self.started {
-                    self.resume_rotated(now, &mut polled);
-                }
+                let moved = if self.started { Vec::new() } else { self.resume_rotated(now, &mut polled) };
                 let known: Vec<PathBuf> = self.paths.keys().cloned().collect();
-                known.iter().chain(&found).for_each(|path| self.check_path(path, now, &mut polled));
+                known.iter().chain(&found).chain(&moved).for_each(|path| self.check_path(path, now, &mut polled));
                 self.started = true;
                 self.resume.clear();
             }
@@ -200,14 +199,7 @@ impl Follower {
 
     /// The places, for a checkpoint; older generations first.
     pub fn marks(&self) -> Vec<FileMark> {
-        let done = self.finished.iter().rev().take(FINISHED_MARKS).rev();
-        let done = done.map(|(key, born)| FileMark {
-            dev: key.dev,
-            ino: key.ino,
-            done: true,
-            born: *born,
-            ..FileMark::default()
-        });
+        let done = self.finished.iter().rev().take(FINISHED_MARKS).rev().cloned();
         // Before the first look, what was restored is all that is known.
         let waiting = self.resume.values().cloned();
         self.files.values().map(Tracked::mark).chain(waiting).chain(done).collect()
@@ -353,6 +345,15 @@ impl Follower {
     /// Opens a new file and decides where reading begins.
     fn begin(&mut self, path: &Path, stat: &Stat, now: Timestamp) -> std::io::Result<Tracked> {
         let mut file = Tracked::open(path, path, stat.key, now)?;
+        if let Some(mark) = self.finished(stat).and_then(|at| self.finished.remove(at)) {
+            // It was rotated away and read to its end, and has a wanted name: what came since is new. A mark of an older
+            // version does not say where the end was.
+            let known = mark.hash != 0;
+            if !file.resume(&mark) && !known {
+                file.skip_to_end()?;
+            }
+            return Ok(file);
+        }
         if self.started {
             return Ok(file);
         }
@@ -369,6 +370,12 @@ impl Follower {
             None => file.skip_to_end()?,
         }
         Ok(file)
+    }
+
+    /// The place of a finished file's mark.
+    fn finished(&self, stat: &Stat) -> Option<usize> {
+        let is_it = |mark: &FileMark| Key { dev: mark.dev, ino: mark.ino } == stat.key && mark.born == stat.born;
+        self.finished.iter().position(is_it)
     }
 
     fn insert(&mut self, file: Tracked) -> u64 {
@@ -396,7 +403,9 @@ impl Follower {
     // ---- generations beside the path
 
     /// Files of the checkpoint that are not at their path any more: found by inode in the same directory, and read first.
-    fn resume_rotated(&mut self, now: Timestamp, polled: &mut Polled) {
+    /// Gives where they are now.
+    fn resume_rotated(&mut self, now: Timestamp, polled: &mut Polled) -> Vec<PathBuf> {
+        let mut moved = Vec::new();
         let mut marks: Vec<FileMark> = self.resume.values().cloned().collect();
         marks.sort_by_key(|mark| mark.changed);
         for mark in marks {
@@ -410,10 +419,11 @@ impl Follower {
                 continue;
             }
             let found = siblings(&mark.path, false).into_iter().find(|(_, stat)| stat.key == key);
-            let opened = found.and_then(|(at, _)| Tracked::open(&at, &mark.path, key, now).ok());
-            let resumed = opened.and_then(|mut file| file.resume(&mark).then_some(file));
+            let opened = found.and_then(|(at, _)| Some((Tracked::open(&at, &mark.path, key, now).ok()?, at)));
+            let resumed = opened.and_then(|(mut file, at)| file.resume(&mark).then_some((file, at)));
             match resumed {
-                Some(file) => {
+                Some((file, at)) => {
+                    moved.push(at);
                     let id = self.insert(file);
                     self.pending.insert(id);
                     polled.renames += u64::from(mark.attached);
@@ -422,6 +432,7 @@ impl Follower {
                 None => polled.deletions += u64::from(mark.attached),
             }
         }
+        moved
     }
 
     /// Generations that were at the path after the one we know and before the one that is there now. Gives the last.
@@ -431,7 +442,7 @@ impl Follower {
         found.retain(|(_, stat)| {
             stat.regular
                 && !self.by_key.contains_key(&stat.key)
-                && !self.finished.contains(&(stat.key, stat.born))
+                && self.finished(stat).is_none()
                 && stat.key != now_there.key
                 && stat.born.is_some_and(|born| born >= seen && born <= newest)
         });
@@ -455,7 +466,7 @@ impl Follower {
             stat.regular
                 && stat.size > mark.offset
                 && !self.by_key.contains_key(&stat.key)
-                && !self.finished.contains(&(stat.key, stat.born))
+                && self.finished(stat).is_none()
                 && stat.born.is_some_and(|born| born >= mark.changed)
                 && !self.wanted(at)
         });
@@ -556,7 +567,7 @@ impl Follower {
             polled.bytes += file.finish(&mut self.buffer, &mut count).unwrap_or(0);
             polled.moved = true;
             let born = file.stat().ok().and_then(|stat| stat.born);
-            self.finished.push_back((file.key, born));
+            self.finished.push_back(FileMark { path: PathBuf::new(), done: true, born, ..file.mark() });
             if self.finished.len() > FINISHED {
                 self.finished.pop_front();
             }

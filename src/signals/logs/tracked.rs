@@ -271,6 +271,9 @@ impl Tracked {
             line(&buffer[..read.min(limits::LOG_LINE_BYTES)], &self.name, read > limits::LOG_LINE_BYTES);
         }
         self.offset += read as u64;
+        let mut before = std::mem::take(&mut self.window);
+        before.extend_from_slice(&buffer[..read]);
+        self.remember(&before);
         Ok(read as u64)
     }
 

@@ -424,3 +424,44 @@ fn no_line_is_lost_or_given_twice_in_random_histories() {
         assert_eq!(numbers, (0..written).collect::<Vec<_>>(), "seed {seed}");
     }
 }
+
+#[test]
+fn a_rotated_file_whose_new_name_is_wanted_too_is_found_late_and_not_read_twice() {
+    for restarts in [false, true] {
+        let mut rig = Rig::new("a*.log");
+        rig.append("a.log", "1\n2\n");
+        assert_eq!(rig.poll(), ["1", "2"]);
+        rig.append("a.log", "3\nhal");
+        rig.rename("a.log", "a-1.log");
+        rig.append("a.log", "4\n");
+        // Only the old name is looked at, as when the word of the new one was missed.
+        let path = rig.at("a.log");
+        rig.look(Look::Paths(&[path]));
+        rig.now = rig.now + Duration::from_secs(60);
+        rig.look(Look::Paths(&[]));
+        let mut lines = std::mem::take(&mut rig.lines);
+        lines.sort();
+        assert_eq!(lines, ["3", "4", "hal"], "the rotated file is read to its end, and closed");
+        if restarts {
+            rig.restart();
+        }
+        assert!(rig.poll().is_empty(), "{restarts}: it is found under its new name");
+        rig.append("a-1.log", "5\n");
+        assert_eq!(rig.poll(), ["5"], "{restarts}: and what is written to it is new");
+    }
+}
+
+#[test]
+fn a_file_that_moved_to_a_wanted_name_while_nobody_looked_is_followed_there() {
+    let mut rig = Rig::new("a*.log");
+    rig.append("a.log", "1\n");
+    assert_eq!(rig.poll(), ["1"]);
+    rig.restart();
+    rig.rename("a.log", "a-1.log");
+    rig.append("a.log", "2\n");
+    assert_eq!(rig.poll(), ["2"]);
+    rig.now = rig.now + Duration::from_secs(60);
+    assert!(rig.poll().is_empty() && !rig.follower.draining());
+    rig.append("a-1.log", "3\n");
+    assert_eq!(rig.poll(), ["3"]);
+}
