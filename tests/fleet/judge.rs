@@ -61,7 +61,10 @@ impl Judge {
             return;
         }
         assert_eq!(to + 1, from, "one level at a time: {}", told());
-        let stayed = (*at as i64 - since).unsigned_abs() + 100;
+        // What a pin hid meanwhile, the rule has held since it asked for it.
+        let asks = before.map(|(_, before)| &before.asks).into_iter().flatten();
+        let asked = asks.filter(|(_, ask)| depth(&ask.level) == from).map(|(_, ask)| ask.since.as_millis()).min();
+        let stayed = (*at as i64 - asked.map_or(since, |asked| asked.min(since))).unsigned_abs() + 100;
         let clocks = fleet.hosts.iter().any(|host| host.clock != 0);
         assert!(clocks || stayed >= MIN_HOLD, "not before min_hold: {}", told());
         let always = |opinions: &&Vec<usize>| opinions.iter().rev().take(steps).all(|depth| *depth >= from);
