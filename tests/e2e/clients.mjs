@@ -19,12 +19,14 @@ function tell(client, value, more = {}) {
 }
 
 async function server(client, provider, pause) {
-  await OpenFeature.setProviderAndWait(client, provider);
+  // One that is not ready within its own deadline goes on trying by itself.
+  await OpenFeature.setProviderAndWait(client, provider).catch(() => {});
   const reader = OpenFeature.getClient(client);
   const look = async () => {
     const details = await reader.getStringDetails(flag, 'unreachable');
     tell(client, details.value, { reason: details.reason, variant: details.variant });
   };
+  reader.addHandler(ProviderEvents.Ready, look);
   reader.addHandler(ProviderEvents.ConfigurationChanged, look);
   await look();
   if (pause) {

@@ -545,7 +545,7 @@ def main():
         names, ports = envoys(readers, agent, folder, children)
         haproxy = HaProxy(readers, agent, agent_port, folder, children)
         clients += names + ["haproxy"] + nginx(readers, folder, children)
-        late = readers.wait(clients, "full", timeout=40)
+        late = readers.wait(clients, "full", timeout=90)
         for name in clients:
             checks.check(f"{name} reads the switch", name not in late, (readers.now.get(name), readers.details.get(name)))
         clients = [name for name in clients if name not in late]
