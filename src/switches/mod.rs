@@ -30,7 +30,6 @@ pub use control::{ControlMemory, ControlSettings, ControlView, Law, Published};
 pub use dial::{Dial, DialRule, DialSource, Measured};
 pub use fleet::{
     Asked, DECISION_LIFE, Fleet, FleetPicture, HostPicture, Quorum, RulePicture, Told, VotePicture, ZonesNeeded,
-    share_out,
 };
 pub use freeze::{Freeze, Freezes};
 pub use guards::{Guards, HeldBack};

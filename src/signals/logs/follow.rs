@@ -149,10 +149,13 @@ impl Follower {
         let look = if self.started { look } else { Look::Search };
         match look {
             Look::Search => {
+                // The search comes after it: what is renamed between them is then found under its new name.
+                if !self.started {
+                    self.resume_rotated(now, &mut polled);
+                }
                 let found = self.search();
-                let moved = if self.started { Vec::new() } else { self.resume_rotated(now, &mut polled) };
                 let known: Vec<PathBuf> = self.paths.keys().cloned().collect();
-                known.iter().chain(&found).chain(&moved).for_each(|path| self.check_path(path, now, &mut polled));
+                known.iter().chain(&found).for_each(|path| self.check_path(path, now, &mut polled));
                 self.started = true;
                 self.resume.clear();
             }
@@ -403,9 +406,7 @@ impl Follower {
     // ---- generations beside the path
 
     /// Files of the checkpoint that are not at their path any more: found by inode in the same directory, and read first.
-    /// Gives where they are now.
-    fn resume_rotated(&mut self, now: Timestamp, polled: &mut Polled) -> Vec<PathBuf> {
-        let mut moved = Vec::new();
+    fn resume_rotated(&mut self, now: Timestamp, polled: &mut Polled) {
         let mut marks: Vec<FileMark> = self.resume.values().cloned().collect();
         marks.sort_by_key(|mark| mark.changed);
         for mark in marks {
@@ -419,11 +420,10 @@ impl Follower {
                 continue;
             }
             let found = siblings(&mark.path, false).into_iter().find(|(_, stat)| stat.key == key);
-            let opened = found.and_then(|(at, _)| Some((Tracked::open(&at, &mark.path, key, now).ok()?, at)));
-            let resumed = opened.and_then(|(mut file, at)| file.resume(&mark).then_some((file, at)));
+            let opened = found.and_then(|(at, _)| Tracked::open(&at, &mark.path, key, now).ok());
+            let resumed = opened.and_then(|mut file| file.resume(&mark).then_some(file));
             match resumed {
-                Some((file, at)) => {
-                    moved.push(at);
+                Some(file) => {
                     let id = self.insert(file);
                     self.pending.insert(id);
                     polled.renames += u64::from(mark.attached);
@@ -432,7 +432,6 @@ impl Follower {
                 None => polled.deletions += u64::from(mark.attached),
             }
         }
-        moved
     }
 
     /// Generations that were at the path after the one we know and before the one that is there now. Gives the last.

@@ -14,7 +14,6 @@
 //! | `voting.rs` | this host's votes and presence |
 //! | `counting.rs` | what the host that counts decides |
 //! | `people.rs` | pins and words to rollouts, which are written by any host |
-//! | `share.rs` | a limit for the whole fleet, shared out by demand |
 //! | `told.rs` | what applications read: the deepest of the host's, the zone's and the fleet's |
 //!
 //! **Out of reach.** While the store does not answer, what is known holds and is stale; rules of scope `host` go on;
@@ -29,7 +28,6 @@ mod known;
 mod people;
 mod picture;
 mod quorum;
-mod share;
 mod state;
 mod tally;
 #[cfg(test)]
@@ -39,6 +37,5 @@ mod voting;
 
 pub use picture::{FleetPicture, HostPicture, RulePicture, VotePicture};
 pub use quorum::{Quorum, ZonesNeeded};
-pub use share::share_out;
 pub use state::{Asked, DECISION_LIFE, Fleet};
 pub use told::Told;
