@@ -43,7 +43,6 @@ run closed_loop.py --short
 run evaluations.py --check
 run guards.py
 run acts.py
-run fleet.py --injections 20
 run query.py
 run remote.py
 if command -v etcd > /dev/null; then run fleet.py --injections 20; else echo "-- fleet.py: skipped, there is no etcd"; fi
