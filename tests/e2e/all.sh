@@ -45,5 +45,10 @@ run guards.py
 run acts.py
 run query.py
 run remote.py
-if command -v etcd > /dev/null; then run fleet.py --injections 20; else echo "-- fleet.py: skipped, there is no etcd"; fi
+if command -v etcd > /dev/null; then
+  run fleet.py --injections 20
+  run etcd_access.py
+else
+  echo "-- fleet.py, etcd_access.py: skipped, there is no etcd"
+fi
 exit "$failed"

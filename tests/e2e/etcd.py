@@ -102,7 +102,7 @@ class Member:
         else:
             self.place = netns.Here()
             self.client, self.peer = free_port(), free_port()
-            self.outside = Proxy(cluster.proxies, self.peer)
+            self.outside = None if cluster.direct else Proxy(cluster.proxies, self.peer)
         self.folder = cluster.folder / name
         self.process, self.stopped = None, False
 
@@ -113,7 +113,8 @@ class Member:
     @property
     def advertised(self):
         """Where the other members find it."""
-        return f"http://{self.place.address}:{self.peer if self.cluster.network else self.outside.port}"
+        plain = self.cluster.network or self.cluster.direct
+        return f"http://{self.place.address}:{self.peer if plain else self.outside.port}"
 
     def start(self, state="new"):
         peers = ",".join(f"{member.name}={member.advertised}" for member in self.cluster.members)
@@ -141,10 +142,10 @@ class Member:
 
 
 class Cluster:
-    """`tls` are etcd's own flags for clients; `ctl` those of etcdctl."""
+    """`tls` are etcd's own flags for clients; `ctl` those of etcdctl. `direct`: nothing stands between the members."""
 
-    def __init__(self, size=3, tls=(), ctl=(), network=None):
-        self.network, self.proxies = network, Proxies()
+    def __init__(self, size=3, tls=(), ctl=(), network=None, direct=False):
+        self.network, self.direct, self.proxies = network, direct, Proxies()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="brownout-etcd-"))
         self.tls, self.flags = list(tls), list(ctl)
         self.members = []
@@ -184,7 +185,7 @@ class Cluster:
     def leader(self):
         def look():
             statuses = self.statuses()
-            leaders = {name for name, status in statuses.items() if status["leader"] == status["header"]["member_id"]}
+            leaders = {name for name, status in statuses.items() if status.get("leader") == status["header"]["member_id"]}
             return next((member for member in self.members if member.name in leaders), None)
         return wait_for("a leader", look, timeout=20, pause=0.3)
 
@@ -218,7 +219,8 @@ class Cluster:
 
     def heal(self):
         for member in self.members:
-            member.outside.heal()
+            if member.outside:
+                member.outside.heal()
             if member.running():
                 member.thaw()
             else:

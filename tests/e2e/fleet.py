@@ -17,7 +17,10 @@ against a model: an agent's values follow each other as the switch was written, 
 value changes because of a fault or its end; every agent answers applications within a second all the time; all agree within ten
 seconds after the fault. At the end the decisions that etcd kept must be one path, each beginning where the one before it ended.
 
-usage: fleet.py [--injections N] [--agents N] [--seed N] [--net auto|namespaces|proxies] [--only FAULT]
+With --elections the agent that counts is killed and stopped over and over while all hosts turn sick or well: how long there is none,
+how long until the new one has decided, and that it was decided once.
+
+usage: fleet.py [--injections N] [--elections N] [--agents N] [--seed N] [--net auto|namespaces|proxies] [--only FAULT]
 """
 import argparse
 import http.client
@@ -264,10 +267,13 @@ class Fleet:
             raise AssertionError(f"{error}: {[host.watcher.value(name) for host in self.hosts]}") from None
         return time.monotonic() - began
 
-    def counting(self):
+    def elected(self):
         """The host that is elected: the oldest key below `counter/`."""
         listed = self.cluster.ctl("get", "--prefix", "/fleet/counter/", "--sort-by=CREATE", "--keys-only", "--limit=1").split()
-        return next(host for host in self.hosts if listed == [f"/fleet/counter/h{host.number}"])
+        return next((host for host in self.hosts if listed == [f"/fleet/counter/h{host.number}"]), None)
+
+    def counting(self):
+        return wait_for("a host that counts", self.elected, timeout=20, pause=0.2)
 
     def decided(self, name):
         return [key for key in self.cluster.ctl("get", "--prefix", f"/fleet/decisions/fleet/{name}/", "--keys-only").split()]
@@ -546,6 +552,45 @@ def in_order(seen, written):
     return True
 
 
+def elections(checks, fleet, count):
+    """The agent that counts is lost, by turns killed and stopped, in the moment in which all hosts turn sick or well."""
+    without, until_decided, wrong = [], [], []
+    sick = False
+    for number in range(count):
+        host, before = fleet.counting(), len(fleet.decided("search"))
+        others = [other for other in fleet.hosts if other is not host]
+        if number % 2:
+            host.freeze()
+        else:
+            host.watcher.paused = True
+            time.sleep(0.2)
+            host.agent.kill()
+        lost, sick = time.monotonic(), not sick
+        fleet.signals.sick = {str(other.number) for other in fleet.hosts} if sick else set()
+        wait_for("another that is elected", lambda: fleet.elected() not in (None, host), timeout=30, pause=0.05)
+        without.append(time.monotonic() - lost)
+        wanted = "off" if sick else "on"
+        try:
+            wait_for(f"the others to serve {wanted}", lambda: all(other.watcher.value("search") == wanted for other in others), timeout=30)
+        except AssertionError as error:
+            wrong.append(f"{number + 1}: {error}")
+        until_decided.append(time.monotonic() - lost)
+        if number % 2:
+            host.thaw()
+        else:
+            host.agent.start()
+            host.watcher.paused = False
+        fleet.connected()
+        fleet.agree(wanted, name="search")
+        time.sleep(2)
+        decided = len(fleet.decided("search")) - before
+        if decided != 1:
+            wrong.append(f"{number + 1}: decided {decided} times")
+    checks.check(f"the agent that counts was lost {count} times: nothing was decided twice, all was decided", not wrong, wrong)
+    print(f"    nobody counted for {peers.median(without):.1f} s (most {max(without):.1f} s) with a lease of {LEASE} s; until the next decision was served by all "
+          f"{peers.median(until_decided):.1f} s (most {max(until_decided):.1f} s)", flush=True)
+
+
 def broken_path(fleet, name):
     """Of the decisions that etcd kept for a switch: where one does not begin where the one before it ended."""
     kept = fleet.cluster.ctl("get", "--prefix", f"/fleet/decisions/fleet/{name}/", "--print-value-only").splitlines()
@@ -569,6 +614,7 @@ def cost(fleet, seconds=20):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--injections", type=int, default=20)
+    parser.add_argument("--elections", type=int, default=2)
     parser.add_argument("--agents", type=int, default=8)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--only", help="a fault's name")
@@ -588,6 +634,10 @@ def main():
     key_for_sentinel(checks, fleet)
     voting(checks, fleet)
     cost(fleet)
+    if arguments.elections:
+        elections(checks, fleet, arguments.elections)
+    fleet.signals.sick = set()
+    fleet.agree("on", name="search", timeout=60)
     names, times = [], []
     for number in range(arguments.injections):
         if not names:
