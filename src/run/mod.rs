@@ -12,6 +12,7 @@ mod plan;
 mod plots;
 mod remotes;
 mod render;
+mod serving;
 mod shell;
 mod snapshots;
 mod start;
