@@ -284,6 +284,9 @@ impl Daemon {
         let mut remotes = Remotes::new(folder.join("remote"), clock, telemetry.clone());
         remotes.apply(wanted).await;
         tell_taken(&telemetry, now, 1);
+        if checked.store.is_some() {
+            telemetry.set(Metric::FleetConfigLeftOut, &[], checked.left_out.len() as f64);
+        }
         drop(senders.work.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
         let shell = Shell {
             engine,

@@ -125,6 +125,8 @@ pub(super) struct Parts {
 pub(super) struct Sight {
     /// Whether the shares come from this host's own census.
     pub census: bool,
+    /// Whether they were heard since the start; before, the number of hosts is the last one that was known.
+    pub heard: bool,
     /// Since when the store has been out of reach.
     pub lost_since: Option<Timestamp>,
 }
@@ -135,9 +137,9 @@ impl Parts {
         let equal = 1.0 / shares.hosts.max(1) as f64;
         let held = self.parts.get(name).map(|part| part.share);
         let target = match sight.lost_since {
-            Some(lost) if now.since(lost) >= CUT_OFF => held.unwrap_or(equal).min(equal),
-            Some(_) => held.unwrap_or(equal),
-            None => shares.share(name, demand),
+            Some(lost) if now.since(lost) >= CUT_OFF => held.filter(|_| sight.heard).map_or(equal, |held| held.min(equal)),
+            None if sight.heard => shares.share(name, demand),
+            _ => held.unwrap_or(FLOOR * equal),
         };
         // Whoever has just begun is in nobody's sum: it begins at the floor.
         let part = self.parts.entry(name.clone()).or_insert(Part { share: target.min(FLOOR * equal), more: None });
@@ -242,7 +244,7 @@ impl Fleet {
             let kept = serde_json::to_value(kept).ok().map(|value| (SHARES_KEY.to_owned(), value));
             self.changes.extend(kept);
         }
-        self.shares = shares;
+        (self.shares, self.shares_heard) = (shares, true);
     }
 
     /// In a fleet so large that hosts are not told who is in it, the one that counts gives all of them the shares.
@@ -268,7 +270,8 @@ impl Fleet {
         let names: Vec<SwitchName> = own.declarations().filter(shared).map(|d| d.name.clone()).collect();
         self.parts.keep(|name| names.contains(name));
         let said = self.demand.said.clone();
-        let sight = Sight { census: !self.only_counter, lost_since: self.lost_since };
+        let (census, heard, lost_since) = (!self.only_counter, self.shares_heard, self.lost_since);
+        let sight = Sight { census, heard, lost_since };
         let share = |name: SwitchName| {
             let demand = said.get(&name).copied().unwrap_or(0.0);
             let share = self.parts.share(now, &name, &self.shares, demand, sight);
@@ -370,7 +373,7 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
-    const SEES: Sight = Sight { census: true, lost_since: None };
+    const SEES: Sight = Sight { census: true, heard: true, lost_since: None };
 
     #[test]
     fn parts_follow_demand_down_to_a_floor() {
@@ -464,11 +467,13 @@ mod tests {
         let mut parts = Parts::default();
         parts.share(at(0), &name(), &even, 0.7, SEES);
         assert_eq!(parts.share(at(3), &name(), &even, 0.7, SEES), 0.7);
-        let lost = Sight { census: true, lost_since: Some(at(10)) };
+        let lost = Sight { lost_since: Some(at(10)), ..SEES };
         assert_eq!(parts.share(at(11), &name(), &even, 0.7, lost), 0.7);
         assert_eq!(parts.share(at(12), &name(), &even, 0.7, lost), 0.25);
         // One that starts while the store is away.
-        assert_eq!(Parts::default().share(at(11), &name(), &even, 0.0, lost), 0.25);
+        let (mut new, unheard) = (Parts::default(), Sight { heard: false, ..lost });
+        assert_eq!(new.share(at(11), &name(), &even, 0.0, unheard), 0.025);
+        assert_eq!(new.share(at(12), &name(), &even, 0.0, unheard), 0.25);
         // One with little keeps it.
         let mut little = Parts::default();
         little.share(at(0), &name(), &even, 0.1, SEES);

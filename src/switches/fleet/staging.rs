@@ -141,11 +141,13 @@ fn trouble(
 fn begun(stage: &Stage, candidate: &Candidate, now: Timestamp, by: &str, hosts: &[Seen<'_>]) -> Option<Stage> {
     let live: Vec<&Seen<'_>> = hosts.iter().filter(|host| host.gone_since.is_none()).collect();
     let share = candidate.share();
-    let mut lots: Vec<u32> = live.iter().map(|host| lot(host.name)).collect();
+    // Those that lately vanished are counted: when they are back they must not make the share larger.
+    let mut lots: Vec<u32> = hosts.iter().map(|host| lot(host.name)).collect();
     lots.sort_unstable();
+    let smallest = live.iter().map(|host| lot(host.name)).min()?;
     // A billionth less, as a share of a third of three hosts is one of them.
-    let most = ((share * lots.len() as f64 - 1e-9).ceil() as usize).max(1);
-    let upto = if share >= 1.0 { u32::MAX } else { *lots.get(most.min(lots.len()).checked_sub(1)?)? };
+    let most = ((share * lots.len() as f64 - 1e-9).ceil() as usize).clamp(1, lots.len());
+    let upto = if share >= 1.0 { u32::MAX } else { lots[most - 1].max(smallest) };
     let upto = upto.max(candidate.upto.unwrap_or(0));
     let first: BTreeSet<&str> = live.iter().map(|host| host.name).filter(|name| lot(name) <= upto).collect();
     let named: Vec<&str> = first.iter().copied().take(limits::FLEET_NAMES).collect();
@@ -277,6 +279,30 @@ mod tests {
         let mut nobody = World::new(0, &[0.5]);
         nobody.run(5);
         assert_eq!(nobody.stage.candidate.expect("a candidate").upto, None);
+    }
+
+    #[test]
+    fn hosts_that_come_back_do_not_make_the_share_larger() {
+        let mut world = World::new(20, &[0.25]);
+        let now = world.now;
+        let mut lots: Vec<u32> = (0..20).map(|number| lot(&format!("h{number}"))).collect();
+        lots.sort_unstable();
+        // Three of the five that would be the first are away.
+        for (name, _, gone) in &mut world.hosts {
+            *gone = (lot(name) <= lots[2]).then_some(now);
+        }
+        world.run(2);
+        assert_eq!(world.running(), 2);
+        world.hosts.iter_mut().for_each(|(_, _, gone)| *gone = None);
+        world.run(5);
+        assert_eq!(world.running(), 5);
+        // All five: then it is the next one.
+        let mut world = World::new(20, &[0.25]);
+        for (name, _, gone) in &mut world.hosts {
+            *gone = (lot(name) <= lots[4]).then_some(now);
+        }
+        world.run(2);
+        assert_eq!(world.running(), 1, "one at least");
     }
 
     #[test]

@@ -104,6 +104,8 @@ pub struct Fleet {
     pub(super) runs: Runs,
     pub(super) demand: Demand,
     pub(super) shares: Shares,
+    /// They were heard since the start.
+    pub(super) shares_heard: bool,
     pub(super) parts: Parts,
     /// The shares that were written for all, and when.
     pub(super) shares_given: Option<(Shares, Timestamp)>,
@@ -157,6 +159,7 @@ impl Fleet {
             runs: Runs::restore(memory),
             demand: Demand::default(),
             shares: read(SHARES_KEY).and_then(|v| serde_json::from_value(v).ok()).unwrap_or_default(),
+            shares_heard: false,
             parts: Parts::default(),
             shares_given: None,
             outbox: None,
