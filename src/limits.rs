@@ -296,6 +296,22 @@ pub const FLEET_HOSTS: usize = 20_000;
 pub const FLEET_LOST: usize = 1_000;
 /// Names of hosts that a decision carries.
 pub const FLEET_NAMES: usize = 5;
+/// One revision of a fleet's configuration, in bytes; etcd takes 1.5 MiB in a request unless it is told otherwise.
+pub const FLEET_CONFIG_BYTES: usize = 1 << 20;
+/// Files of one revision.
+pub const FLEET_CONFIG_FILES: usize = 256;
+/// Revisions that are kept besides those in use.
+pub const FLEET_CONFIG_KEPT: usize = 20;
+/// What happened to revisions, as far as it is kept.
+pub const FLEET_CONFIG_HISTORY: usize = 60;
+/// The longest that a step is baked.
+pub const FLEET_CONFIG_BAKE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Why a host refuses a revision, in bytes, as the others are told.
+pub const FLEET_CONFIG_WHY: usize = 400;
+/// In a large fleet the shares of limits are given to all at most this often.
+pub const FLEET_SHARES_EVERY: Duration = Duration::from_secs(5);
+/// A host says its demand for shared limits at most this often: 10,000 hosts make at most 1,000 writes a second of it.
+pub const FLEET_DEMAND_EVERY: Duration = Duration::from_secs(10);
 
 /// Deliveries to one integration that are on their way at one time.
 pub const DELIVERIES_PER_INTEGRATION: usize = 4;

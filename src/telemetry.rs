@@ -111,6 +111,13 @@ own_metrics! {
     FleetCounting Gauge "brownout_fleet_counting" "1 while this host counts the votes of the fleet, else 0.";
     FleetVotes Gauge "brownout_fleet_votes" "Votes of the fleet's hosts that count now, by rule and switch; only on the host that counts.";
     FleetClockAhead Gauge "brownout_fleet_clock_ahead_seconds" "By how much a host's clock is ahead of the median of all, where that is more than a minute, by member; this host's own, and on the host that counts all others'.";
+    FleetConfigRevision Gauge "brownout_fleet_config_revision" "The revision of the fleet's configuration that this host runs; 0: its own files alone. Absent without a fleet.";
+    FleetConfigRefused Gauge "brownout_fleet_config_refused" "1 while this host does not take the revision of the fleet's configuration that it should run, else 0.";
+    FleetConfigLeftOut Gauge "brownout_fleet_config_left_out" "Groups of rules and switches of the fleet's configuration that this host's own files have, too: its own are used.";
+    FleetConfigCandidate Gauge "brownout_fleet_config_candidate" "The revision of the fleet's configuration that is on its way; 0: none.";
+    FleetConfigRolledBack Gauge "brownout_fleet_config_rolled_back" "1 after a revision of the fleet's configuration was rolled back by itself, until somebody acknowledges it, by revision; only on the host that counts.";
+    FleetLimitShare Gauge "brownout_fleet_limit_share" "The share of a limit for the whole fleet that this host lets in, 0 to 1, by switch.";
+    FleetLimitDemand Gauge "brownout_fleet_limit_demand" "Requests a second that this host is asked for, of a limit for the whole fleet, by switch.";
     StoreConnected Gauge "brownout_store_connected" "1 while the store answers, else 0.";
     StoreLastSync Gauge "brownout_store_last_sync_seconds" "When the shared store last said that our table is its own, seconds since the epoch; absent without a shared store.";
     StoreRetries Counter "brownout_store_retries_total" "Calls of the shared store that were made again at another endpoint, by the endpoint that failed.";

@@ -22,8 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{
-    Ask, Kill, Shared, act, alertmanager, control, envoy, exposition, flagd, fleet, grpc, guard, limits as enforced,
-    ofrep, orders, page, plain, prometheus, wrap,
+    Ask, Kill, Shared, act, alertmanager, control, envoy, exposition, flagd, fleet, fleet_config, grpc, guard,
+    limits as enforced, ofrep, orders, page, plain, prometheus, wrap,
 };
 use crate::limits;
 use crate::telemetry::Metric;
@@ -273,6 +273,7 @@ fn router(shared: Shared) -> Router {
         .merge(act::routes())
         .merge(control::routes())
         .merge(fleet::routes())
+        .merge(fleet_config::routes())
         .merge(orders::routes())
         .merge(page::routes())
         .fallback(async || (StatusCode::NOT_FOUND, "nothing here; the page is at /\n"))
