@@ -153,6 +153,8 @@ pub const AGENT_CONNECTIONS: usize = 64;
 pub const RELOAD_TIME: Duration = Duration::from_secs(30);
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
+/// The same, of the thread that serves: it works out queries, and compresses answers.
+pub const SERVING_BLOCKING_THREADS: usize = QUERIES_AT_ONCE + 1;
 
 // ---- remote write
 
@@ -201,6 +203,10 @@ pub const RECORDED_NAMES: usize = 100_000;
 /// Messages to one integration that are in flight at one time: those that wait for others are not out of hand. Times
 /// [`DELIVERY_TIME`], divided by [`DELIVERIES_PER_INTEGRATION`], it is less than [`DELIVERY_SILENCE`].
 pub const ON_THEIR_WAY: usize = 16;
+/// So many messages that are to be sent to one integration go beside each other; fewer go one by one.
+pub const BACKLOG: usize = 16;
+/// A message in flight for so long no longer holds up the next one to its integration.
+pub const SLOW_DELIVERY: Duration = Duration::from_secs(1);
 /// Notifications in the outbox; past it repeats are dropped, never a change of state.
 pub const OUTBOX: usize = 10_000;
 /// The longest wait between two tries of one delivery.
@@ -244,6 +250,8 @@ pub const DECISIONS_KEPT: usize = 1_000;
 
 /// One try of one call at one endpoint.
 pub const STORE_TRY: Duration = Duration::from_millis(1_500);
+/// The same in a large fleet, whose store is slow because all of it asks at one time.
+pub const STORE_TRY_LARGE: Duration = Duration::from_secs(6);
 /// How often a watch is asked for a sign of life.
 pub const STORE_HEARTBEAT: Duration = Duration::from_secs(2);
 /// A watch that has been silent for so long is opened at another endpoint.
@@ -252,12 +260,22 @@ pub const STORE_SILENCE: Duration = Duration::from_secs(5);
 pub const STORE_RELIST: Duration = Duration::from_secs(60);
 /// The longest pause between two tries to reach the store.
 pub const STORE_PAUSE: Duration = Duration::from_secs(2);
+/// The same in a large fleet.
+pub const STORE_PAUSE_LARGE: Duration = Duration::from_secs(8);
+/// Over so long the hosts of a large fleet come back that have lost a member: 100 us a host, and no more than this.
+pub const STORE_APART: Duration = Duration::from_secs(2);
+/// Different reasons that are told while the store cannot be used.
+pub const STORE_TROUBLES: usize = 10;
 /// An answer of the store, in bytes.
 pub const STORE_ANSWER_BYTES: usize = 64 << 20;
 /// Changes in one transaction; etcd takes 128 unless it is told otherwise.
 pub const STORE_TXN: usize = 100;
 /// Hosts that stand for election at one time: the others wait until one of them is gone.
 pub const STORE_CANDIDATES: usize = 5;
+/// In a large fleet a host waits at most so long before it stands, when nobody does.
+pub const STORE_STAND_ALONE: Duration = Duration::from_secs(5);
+/// The same when others stand, but too few.
+pub const STORE_STAND: Duration = Duration::from_secs(60);
 /// In a fleet of at most so many hosts each of them follows the votes of all; in a larger one only the one that counts.
 pub const STORE_CENSUS_FOR_ALL: u64 = 100;
 /// Decisions of one host between two looks at how many are kept.
@@ -280,6 +298,22 @@ pub const FLEET_HOSTS: usize = 20_000;
 pub const FLEET_LOST: usize = 1_000;
 /// Names of hosts that a decision carries.
 pub const FLEET_NAMES: usize = 5;
+/// One revision of a fleet's configuration, in bytes; etcd takes 1.5 MiB in a request unless it is told otherwise.
+pub const FLEET_CONFIG_BYTES: usize = 1 << 20;
+/// Files of one revision.
+pub const FLEET_CONFIG_FILES: usize = 256;
+/// Revisions that are kept besides those in use.
+pub const FLEET_CONFIG_KEPT: usize = 20;
+/// What happened to revisions, as far as it is kept.
+pub const FLEET_CONFIG_HISTORY: usize = 60;
+/// The longest that a step is baked.
+pub const FLEET_CONFIG_BAKE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Why a host refuses a revision, in bytes, as the others are told.
+pub const FLEET_CONFIG_WHY: usize = 400;
+/// In a large fleet the shares of limits are given to all at most this often.
+pub const FLEET_SHARES_EVERY: Duration = Duration::from_secs(5);
+/// A host says its demand for shared limits at most this often: 10,000 hosts make at most 1,000 writes a second of it.
+pub const FLEET_DEMAND_EVERY: Duration = Duration::from_secs(10);
 
 /// Deliveries to one integration that are on their way at one time.
 pub const DELIVERIES_PER_INTEGRATION: usize = 4;

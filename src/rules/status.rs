@@ -1,6 +1,6 @@
 //! What the rules look like from outside: for `/api/v1/rules`, `/api/v1/alerts` and the page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,6 +116,16 @@ impl Rules {
             _ => 0,
         };
         rules.map(of).sum()
+    }
+
+    /// The names of the alerts that fire.
+    pub fn firing_names(&self) -> BTreeSet<String> {
+        let rules = self.groups().iter().flat_map(|group| &group.rules);
+        let fires = |rule: &&Rule| match &rule.body {
+            Body::Alert(alerts) => alerts.active.values().any(|alert| alert.state == AlertState::Firing),
+            _ => false,
+        };
+        rules.filter(fires).map(|rule| rule.id.name.to_string()).collect()
     }
 
     /// Every pending and firing alert.

@@ -4,7 +4,9 @@
 //! A watch that is silent for five seconds, breaks, or is cancelled is opened again at once, at another endpoint; the
 //! table counts as stale only when that fails, too.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use crate::limits;
 use crate::net::grpc::framed;
 use crate::rng::Rng;
 use crate::store::{Reach, StoreError, Table};
-use crate::switches::{Census, Term};
+use crate::switches::{Census, Shares, Staged, Term};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Stopwatch};
 
@@ -50,11 +52,17 @@ pub(super) struct Inner {
     pub(super) census: watch::Sender<Arc<Census>>,
     pub(super) term: watch::Sender<Option<Term>>,
     pub(super) reach: watch::Sender<Reach>,
+    pub(super) staged: watch::Sender<Arc<Staged>>,
+    pub(super) shares: watch::Sender<Arc<Shares>>,
     /// Why the store cannot be used; empty when it can.
     pub(super) trouble: watch::Sender<String>,
+    /// What was told since the store was in reach: its members have each their own words.
+    told: Mutex<BTreeSet<String>>,
     rng: Mutex<Rng>,
+    /// How many hosts there were when everything was read last.
+    crowd: AtomicU64,
     tasks: Mutex<Vec<AbortHandle>>,
-    pub(super) writes: std::sync::atomic::AtomicU64,
+    pub(super) writes: AtomicU64,
 }
 
 /// Why a watch ended.
@@ -97,8 +105,12 @@ impl Inner {
             census: watch::Sender::new(Arc::default()),
             term: watch::Sender::new(None),
             reach: watch::Sender::new(Reach::Lost { since: now }),
+            staged: watch::Sender::new(Arc::default()),
+            shares: watch::Sender::new(Arc::default()),
             trouble: watch::Sender::default(),
+            told: Mutex::default(),
             rng: Mutex::new(Rng::seeded(seed)),
+            crowd: AtomicU64::new(0),
             tasks: Mutex::default(),
             writes: Default::default(),
         })
@@ -126,10 +138,29 @@ impl Inner {
         self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Between half of a time and one and a half of it.
-    pub(super) fn jitter(&self, about: Duration) -> Duration {
-        let unit = self.rng.lock().unwrap_or_else(PoisonError::into_inner).unit();
-        about.min(limits::STORE_PAUSE).mul_f64(0.5 + unit)
+    /// A number in [0, 1).
+    pub(super) fn lot(&self) -> f64 {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).unit()
+    }
+
+    /// How long to wait after so many failures: twice as long each time, and longer where many hosts wait for one store.
+    pub(super) fn pause(&self, failures: u32) -> Duration {
+        let most = if self.is_large() { limits::STORE_PAUSE_LARGE } else { limits::STORE_PAUSE };
+        (Duration::from_millis(200) * 2_u32.pow(failures.clamp(1, 10) - 1)).min(most).mul_f64(0.5 + self.lot())
+    }
+
+    /// How many hosts there are, as far as this one knows.
+    pub(super) fn crowd(&self) -> u64 {
+        self.crowd.load(Ordering::Relaxed)
+    }
+
+    fn is_large(&self) -> bool {
+        self.crowd() > limits::STORE_CENSUS_FOR_ALL
+    }
+
+    fn count_crowd(&self, crowd: u64) {
+        self.crowd.store(crowd, Ordering::Relaxed);
+        self.client.of_large_fleet(self.is_large());
     }
 
     /// Tells an error once, not with every try.
@@ -140,17 +171,21 @@ impl Inner {
             let worse = matches!(error, StoreError::Unreachable(_)) && known.starts_with(REFUSES);
             let news = *known != text && !worse;
             if news {
-                tracing::error!(error = text, "the shared store cannot be used; the last values stay");
                 known.clone_from(&text);
             }
             news
         });
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < limits::STORE_TROUBLES && *self.trouble.borrow() == text && told.insert(text.clone()) {
+            tracing::error!(error = text, "the shared store cannot be used; the last values stay");
+        }
     }
 
     fn connected(&self) {
         self.telemetry.set(Metric::StoreConnected, &[], 1.0);
         self.synced();
         self.trouble.send_replace(String::new());
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if !self.reach.send_replace(Reach::Connected).is_connected() {
             tracing::info!("the shared store is in reach");
             self.said.notify_one();
@@ -184,13 +219,17 @@ impl Inner {
                 Ok(Ended::Lost(why)) => {
                     tracing::warn!(why, "the watch of the shared store ended; it is opened again");
                     reason = "begin";
+                    // Where a member was lost, thousands come to the others.
+                    let crowd = Duration::from_micros(100) * u32::try_from(self.crowd()).unwrap_or(u32::MAX);
+                    let apart = if self.is_large() { crowd.min(limits::STORE_APART) } else { Duration::ZERO };
+                    tokio::time::sleep(apart.mul_f64(self.lot())).await;
                 }
                 Err(error) => {
                     self.lost();
                     self.troubled(&error);
                     failures += 1;
                     reason = "begin";
-                    tokio::time::sleep(self.jitter(Duration::from_millis(200) * failures.min(10))).await;
+                    tokio::time::sleep(self.pause(failures)).await;
                     continue;
                 }
             }
@@ -206,9 +245,9 @@ impl Inner {
         let from = if with_census { self.relist(reason, true).await?.0 } else { from };
         let first = api::watch_prefix(&self.keys.all("switches"), from, 1);
         let (stream, endpoint) = self.client.stream(api::WATCH, &first).await?;
-        let mut others = vec![("counter", 2)];
+        let mut others = vec![("counter", 2), ("config", 3)];
         if with_census {
-            others.extend([("members", 3), ("votes", 4)]);
+            others.extend([("members", 4), ("votes", 5)]);
         }
         for (kind, id) in others {
             let message = api::watch_prefix(&self.keys.all(kind), from, id);
@@ -230,7 +269,8 @@ impl Inner {
     async fn listen(&self, (sender, mut messages): Stream, with_census: bool) -> Ended {
         let mut heard = Stopwatch::start();
         let mut beat = tokio::time::interval(limits::STORE_HEARTBEAT);
-        let first_relist = self.jitter(limits::STORE_PAUSE) + limits::STORE_RELIST;
+        // Hosts that began at one moment do not all read everything at one moment.
+        let first_relist = limits::STORE_RELIST.mul_f64(0.5 + self.lot());
         let mut relist = tokio::time::interval_at(soon(first_relist), limits::STORE_RELIST);
         let mut show = None;
         loop {
@@ -252,9 +292,15 @@ impl Inner {
                     if watched.cancelled {
                         return Ended::Lost(watched.reason);
                     }
-                    let news = self.mirror().hear(&watched.events);
+                    let (news, crowd) = {
+                        let mut mirror = self.mirror();
+                        (mirror.hear(&watched.events), mirror.census.members.len() as u64)
+                    };
                     if self.take(&news) && show.is_none() {
                         show = Some(soon(self.census_pause()));
+                    }
+                    if with_census && crowd > limits::STORE_CENSUS_FOR_ALL && !self.wants_census() {
+                        return Ended::Census;
                     }
                 }
                 () = at(show) => {
@@ -297,6 +343,7 @@ impl Inner {
         let mut ops = vec![
             Op::Range(Range::prefix(&self.keys.all("switches"))),
             Op::Range(Range::prefix(&self.keys.all("counter"))),
+            Op::Range(Range::prefix(&self.keys.all("config"))),
             Op::Range(Range { count_only: !with_census, ..members }),
         ];
         if with_census {
@@ -305,16 +352,19 @@ impl Inner {
         let answer = self.client.call(api::TXN, &api::txn(&[], &ops, &[])).await?;
         let done = api::read_txn(&answer).ok_or_else(unreadable)?;
         let mut answers = done.answers.into_iter();
-        let (Some(switches), Some(counters), Some(members)) = (answers.next(), answers.next(), answers.next()) else {
+        let (Some(switches), Some(counters), Some(config), Some(members)) =
+            (answers.next(), answers.next(), answers.next(), answers.next())
+        else {
             return Err(unreadable());
         };
         let votes = answers.next().map(|votes| votes.kvs).unwrap_or_default();
         let crowd = members.count;
+        self.count_crowd(crowd);
         let census = with_census.then(|| members.kvs.into_iter().chain(votes).collect());
-        let (switches, counters) = (switches.kvs, counters.kvs);
+        let (switches, counters, config) = (switches.kvs, counters.kvs, config.kvs);
         let news = {
             let mut mirror = self.mirror();
-            let mut news = mirror.list(Listed { header: done.header, switches, counters, census });
+            let mut news = mirror.list(Listed { header: done.header, switches, counters, config, census });
             if !with_census {
                 news.census |= mirror.forget_census();
             }
@@ -327,6 +377,9 @@ impl Inner {
         for (place, name, record) in &news.lost {
             tracing::error!(switch = %name, "the shared store lost a switch; it is put there again");
             self.put_again(place, name, record).await?;
+        }
+        if news.lost_stage {
+            self.put_stage_again().await?;
         }
         Ok((done.header.revision + 1, crowd))
     }
@@ -345,6 +398,12 @@ impl Inner {
                 }
                 newer
             });
+        }
+        if news.staged {
+            self.staged.send_replace(Arc::clone(&self.mirror().staged));
+        }
+        if news.shares {
+            self.shares.send_replace(Arc::clone(&self.mirror().shares));
         }
         if news.counters {
             self.decide_office();
