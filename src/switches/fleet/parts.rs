@@ -137,7 +137,9 @@ impl Parts {
         let equal = 1.0 / shares.hosts.max(1) as f64;
         let held = self.parts.get(name).map(|part| part.share);
         let target = match sight.lost_since {
-            Some(lost) if now.since(lost) >= CUT_OFF => held.filter(|_| sight.heard).map_or(equal, |held| held.min(equal)),
+            Some(lost) if now.since(lost) >= CUT_OFF => {
+                held.filter(|_| sight.heard).map_or(equal, |held| held.min(equal))
+            }
             None if sight.heard => shares.share(name, demand),
             _ => held.unwrap_or(FLOOR * equal),
         };
