@@ -248,6 +248,8 @@ pub const DECISIONS_KEPT: usize = 1_000;
 
 /// One try of one call at one endpoint.
 pub const STORE_TRY: Duration = Duration::from_millis(1_500);
+/// The same in a large fleet, whose store is slow because all of it asks at one time.
+pub const STORE_TRY_LARGE: Duration = Duration::from_secs(6);
 /// How often a watch is asked for a sign of life.
 pub const STORE_HEARTBEAT: Duration = Duration::from_secs(2);
 /// A watch that has been silent for so long is opened at another endpoint.
@@ -256,12 +258,22 @@ pub const STORE_SILENCE: Duration = Duration::from_secs(5);
 pub const STORE_RELIST: Duration = Duration::from_secs(60);
 /// The longest pause between two tries to reach the store.
 pub const STORE_PAUSE: Duration = Duration::from_secs(2);
+/// The same in a large fleet.
+pub const STORE_PAUSE_LARGE: Duration = Duration::from_secs(8);
+/// Over so long the hosts of a large fleet come back that have lost a member: 100 us a host, and no more than this.
+pub const STORE_APART: Duration = Duration::from_secs(2);
+/// Different reasons that are told while the store cannot be used.
+pub const STORE_TROUBLES: usize = 10;
 /// An answer of the store, in bytes.
 pub const STORE_ANSWER_BYTES: usize = 64 << 20;
 /// Changes in one transaction; etcd takes 128 unless it is told otherwise.
 pub const STORE_TXN: usize = 100;
 /// Hosts that stand for election at one time: the others wait until one of them is gone.
 pub const STORE_CANDIDATES: usize = 5;
+/// In a large fleet a host waits at most so long before it stands, when nobody does.
+pub const STORE_STAND_ALONE: Duration = Duration::from_secs(5);
+/// The same when others stand, but too few.
+pub const STORE_STAND: Duration = Duration::from_secs(60);
 /// In a fleet of at most so many hosts each of them follows the votes of all; in a larger one only the one that counts.
 pub const STORE_CENSUS_FOR_ALL: u64 = 100;
 /// Decisions of one host between two looks at how many are kept.

@@ -3,7 +3,7 @@
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 //!
 //! A connection is pinged also while it is idle, so that a peer that is stopped or cut off is noticed. Deadlines are the
-//! caller's. Messages say which side's certificate was not taken.
+//! caller's. What waits in a connection that ends or is abandoned is not delivered later. Messages say which side's certificate was not taken.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -21,6 +21,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::{Resolver, describe};
@@ -76,6 +77,7 @@ pub struct Channel {
     base: String,
     /// Why the connection ended.
     ended: watch::Receiver<Option<CallError>>,
+    task: AbortHandle,
 }
 
 impl std::fmt::Debug for Outgoing {
@@ -110,6 +112,8 @@ impl Channel {
         }
         let stream = connected?;
         drop(stream.set_nodelay(true));
+        // When it is closed, the system does not go on trying to deliver what is left.
+        drop(stream.set_zero_linger());
         let Some(config) = tls else { return Channel::over(stream, base).await };
         let name = name.unwrap_or_else(|| host.trim_start_matches('[').trim_end_matches(']')).to_owned();
         let name = ServerName::try_from(name).map_err(|_| broken("this is no name for TLS".to_owned()))?;
@@ -131,19 +135,24 @@ impl Channel {
             builder.handshake(TokioIo::new(stream)).await.map_err(|error| tls_error(base, &error))?;
         let (tell, ended) = watch::channel(None);
         let whose = base.to_owned();
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let why = match connection.await {
                 Ok(()) => CallError::Broken(format!("{whose}: the connection was closed")),
                 Err(error) => tls_error(&whose, &error),
             };
             tell.send_replace(Some(why));
         });
-        Ok(Channel { sender, base: base.to_owned(), ended })
+        Ok(Channel { sender, base: base.to_owned(), ended, task: task.abort_handle() })
     }
 
     /// False when the connection has ended.
     pub fn is_open(&self) -> bool {
-        self.ended.borrow().is_none() && !self.sender.is_closed()
+        self.ended.borrow().is_none() && !self.sender.is_closed() && !self.task.is_finished()
+    }
+
+    /// Ends the connection with all its calls. What the peer has not got yet it never gets.
+    pub fn abandon(&self) {
+        self.task.abort();
     }
 
     /// A call with one message and one answer, of at most so many bytes.

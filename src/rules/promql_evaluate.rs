@@ -22,7 +22,7 @@ pub(crate) struct PromQl {
 #[derive(Default)]
 struct Known {
     /// By the address of the expression; each is held here, so that nothing else can come to live at its address.
-    prepared: HashMap<usize, Prepared>,
+    prepared: HashMap<usize, Box<Prepared>>,
     parts: SharedParts,
 }
 
@@ -37,7 +37,7 @@ impl Evaluate for PromQl {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Known { prepared, parts } = &mut *known;
         let place = prepared.entry(Arc::as_ptr(expr).addr());
-        let place = place.or_insert_with(|| Prepared::sharing(Arc::clone(expr), parts));
+        let place = place.or_insert_with(|| Box::new(Prepared::sharing(Arc::clone(expr), parts)));
         readings(place.instant_beside(parts, view, at, &self.options()))
     }
 

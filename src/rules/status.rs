@@ -159,7 +159,7 @@ impl Rules {
     pub fn evaluations(&self, group: Option<&str>, name: &str) -> Vec<(RuleId, Vec<Evaluation>)> {
         let groups = self.groups().iter().filter(|known| group.is_none_or(|group| *known.name == *group));
         let rules = groups.flat_map(|group| &group.rules).filter(|rule| &*rule.id.name == name);
-        rules.map(|rule| (rule.id.clone(), rule.ring.all().cloned().collect())).collect()
+        rules.map(|rule| (rule.id.clone(), rule.ring.all().collect())).collect()
     }
 }
 
@@ -186,7 +186,7 @@ fn rule_status(rule: &Rule) -> RuleStatus {
         keep_firing_for: Duration::ZERO,
         health: rule.health.clone(),
         last_evaluation: rule.last_at,
-        evaluation_seconds: rule.ring.last().map_or(0.0, |last| last.took.as_secs_f64()),
+        evaluation_seconds: rule.ring.last_took().map_or(0.0, |took| took.as_secs_f64()),
         findings: rule.missing.findings(&rule.id, &rule.asked),
         state: None,
         alerts: alerts_of(rule),

@@ -1,5 +1,6 @@
 //! The shell: builds everything from the checked config, selects, performs effects, reloads, shuts down. It decides nothing.
 
+mod beside;
 mod central;
 mod disk;
 mod fleet;

@@ -138,7 +138,7 @@ impl Switches {
             let remembered = || serde_json::from_value(memory.get(&ladder_key(&rule.rule))?.clone()).ok();
             let memory = kept.or_else(remembered).or_else(|| self.memory_of_ask(&rule));
             let ladder = match memory {
-                Some(memory) => Ladder::restored(rule.ladder.clone(), memory),
+                Some(memory) => Ladder::restored(rule.ladder.clone(), memory, now),
                 None => Ladder::new(rule.ladder.clone(), now),
             };
             self.ladders.insert(rule.rule.clone(), Arm { rule, ladder, silent_since: None, values: Vec::new() });
@@ -756,7 +756,7 @@ impl Arm {
         let mut memory = self.ladder.memory().clone();
         memory.depth = to;
         (memory.moved, memory.quiet_since) = (now, None);
-        self.ladder = Ladder::restored(self.rule.ladder.clone(), memory);
+        self.ladder = Ladder::restored(self.rule.ladder.clone(), memory, now);
         self.silent_since = Some(now);
         true
     }

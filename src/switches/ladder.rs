@@ -115,8 +115,12 @@ impl Ladder {
     }
 
     /// Goes on from what was remembered. A memory of another number of levels keeps its depth and its clocks where the
-    /// level is still there.
-    pub fn restored(settings: LadderSettings, mut memory: LadderMemory) -> Ladder {
+    /// level is still there. What lies in the future was measured by a clock that was ahead: it counts from now on.
+    pub fn restored(settings: LadderSettings, mut memory: LadderMemory, now: Timestamp) -> Ladder {
+        memory.moved = memory.moved.min(now);
+        for at in memory.true_since.iter_mut().chain([&mut memory.quiet_since, &mut memory.climbed]) {
+            *at = at.map(|at| at.min(now));
+        }
         memory.true_since.resize(settings.levels.len(), None);
         let deepest = settings.levels.iter().map(|level| level.depth).max().unwrap_or(0);
         memory.depth = memory.depth.min(deepest);
@@ -393,6 +397,15 @@ mod tests {
     }
 
     #[test]
+    fn a_memory_from_the_future_does_not_hold_up_a_recovery() {
+        let mut ladder = Ladder::new(settings(true), at(10_000));
+        assert_eq!(moves(&mut ladder, 10_000, 10_010, [T, F], F), [(10_005, 1)]);
+        // The daemon was stopped, and its clock is right now: two hours back.
+        let mut ladder = Ladder::restored(settings(true), ladder.memory().clone(), at(2_800));
+        assert_eq!(moves(&mut ladder, 2_800, 2_900, [F, F], T), [(2_860, 0)]);
+    }
+
+    #[test]
     fn a_restart_changes_nothing() {
         let steps: Vec<([Truth; 2], Truth)> =
             (0..400).map(|s| if s % 150 < 20 { ([T, T], F) } else { ([F, F], T) }).collect();
@@ -400,8 +413,8 @@ mod tests {
         let mut crashed = Ladder::new(settings(true), at(0));
         for (s, (levels, recover)) in steps.iter().enumerate() {
             let text = serde_json::to_string(crashed.memory()).expect("json");
-            crashed = Ladder::restored(settings(true), serde_json::from_str(&text).expect("json"));
             let now = at(s as i64);
+            crashed = Ladder::restored(settings(true), serde_json::from_str(&text).expect("json"), now);
             let said = Said { levels, clears: &[], recover: *recover };
             assert_eq!(whole.judge(now, said), crashed.judge(now, said), "at {s}");
         }

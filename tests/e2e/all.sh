@@ -43,8 +43,13 @@ run closed_loop.py --short
 run evaluations.py --check
 run guards.py
 run acts.py
-run fleet.py --injections 20
 run query.py
 run remote.py
-if command -v etcd > /dev/null; then run fleet.py --injections 20; run fleet_config.py; else echo "-- fleet.py: skipped, there is no etcd"; fi
+if command -v etcd > /dev/null; then
+  run fleet.py --injections 20
+  run etcd_access.py
+  run fleet_config.py
+else
+  echo "-- fleet.py, etcd_access.py, fleet_config.py: skipped, there is no etcd"
+fi
 exit "$failed"

@@ -1,7 +1,8 @@
-"""A real etcd cluster on loopback, every connection of which goes through a proxy that can be cut, slowed down, or cut one way.
+"""A real etcd cluster, every connection of which can be cut, slowed down, or cut one way.
 
-Members find each other through their proxies (one before each member's peer port), and each client gets proxies of its own, so that
-one host can lose the store while the others keep it.
+With a `netns.Network` each member has a network stack of its own, and packets are dropped between them. Without, all are on loopback:
+members find each other through proxies (one before each member's peer port), and each client gets proxies of its own, so that one
+host can lose the store while the others keep it.
 """
 import asyncio
 import atexit
@@ -14,6 +15,7 @@ import tempfile
 import threading
 import time
 
+import netns
 from peers import free_port, wait_for
 
 
@@ -94,23 +96,35 @@ class Proxy:
 class Member:
     def __init__(self, cluster, name):
         self.cluster, self.name = cluster, name
-        self.client, self.peer = free_port(), free_port()
-        self.outside = Proxy(cluster.proxies, self.peer)
+        if cluster.network:
+            self.place = cluster.network.place(name, int(name[1:]))
+            self.client, self.peer = 2379, 2380
+        else:
+            self.place = netns.Here()
+            self.client, self.peer = free_port(), free_port()
+            self.outside = None if cluster.direct else Proxy(cluster.proxies, self.peer)
         self.folder = cluster.folder / name
         self.process, self.stopped = None, False
 
     @property
-    def scheme(self):
-        return "https" if self.cluster.tls else "http"
+    def endpoint(self):
+        return f"{'https' if self.cluster.tls else 'http'}://{self.place.address}:{self.client}"
+
+    @property
+    def advertised(self):
+        """Where the other members find it."""
+        plain = self.cluster.network or self.cluster.direct
+        return f"http://{self.place.address}:{self.peer if plain else self.outside.port}"
 
     def start(self, state="new"):
-        peers = ",".join(f"{member.name}=http://127.0.0.1:{member.outside.port}" for member in self.cluster.members)
+        peers = ",".join(f"{member.name}={member.advertised}" for member in self.cluster.members)
         command = ["etcd", "--name", self.name, "--data-dir", str(self.folder),
-                   "--listen-peer-urls", f"http://127.0.0.1:{self.peer}", "--initial-advertise-peer-urls", f"http://127.0.0.1:{self.outside.port}",
-                   "--listen-client-urls", f"{self.scheme}://127.0.0.1:{self.client}", "--advertise-client-urls", f"{self.scheme}://127.0.0.1:{self.client}",
+                   "--listen-peer-urls", f"http://{self.place.address}:{self.peer}", "--initial-advertise-peer-urls", self.advertised,
+                   "--listen-client-urls", self.endpoint, "--advertise-client-urls", self.endpoint,
                    "--initial-cluster", peers, "--initial-cluster-state", state, "--auto-compaction-retention", "5m", *self.cluster.tls]
         self.log = open(self.cluster.folder / f"{self.name}.log", "ab")
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        with self.place:
+            self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         atexit.register(self.process.kill)
 
     def kill(self):
@@ -128,23 +142,27 @@ class Member:
 
 
 class Cluster:
-    """`tls` are etcd's own flags for clients; `ctl` those of etcdctl."""
+    """`tls` are etcd's own flags for clients; `ctl` those of etcdctl. `direct`: nothing stands between the members."""
 
-    def __init__(self, size=3, tls=(), ctl=()):
-        self.proxies = Proxies()
+    def __init__(self, size=3, tls=(), ctl=(), network=None, direct=False):
+        self.network, self.direct, self.proxies = network, direct, Proxies()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="brownout-etcd-"))
         self.tls, self.flags = list(tls), list(ctl)
         self.members = []
         for number in range(size):
             self.members.append(Member(self, f"m{number + 1}"))
+        for member in self.members if network else []:
+            others = [other.place.address for other in self.members if other is not member]
+            member.outside = netns.Way(network, others, [member.place.address])
         for member in self.members:
             member.start()
         wait_for("a quorum", self.healthy, timeout=30, pause=0.2)
 
     def ctl(self, *arguments, members=None, flags=None, timeout=10):
-        endpoints = ",".join(f"{m.scheme}://127.0.0.1:{m.client}" for m in (members or self.members))
+        endpoints = ",".join(member.endpoint for member in (members or self.members))
         command = ["etcdctl", "--endpoints", endpoints, "--command-timeout", "4s", *(self.flags if flags is None else flags), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"})
+        with self.network.hub if self.network else netns.Here():
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"})
         if done.returncode:
             raise RuntimeError(f"etcdctl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
@@ -167,7 +185,7 @@ class Cluster:
     def leader(self):
         def look():
             statuses = self.statuses()
-            leaders = {name for name, status in statuses.items() if status["leader"] == status["header"]["member_id"]}
+            leaders = {name for name, status in statuses.items() if status.get("leader") == status["header"]["member_id"]}
             return next((member for member in self.members if member.name in leaders), None)
         return wait_for("a leader", look, timeout=20, pause=0.3)
 
@@ -188,7 +206,7 @@ class Cluster:
         self.ctl("member", "remove", format(number, "x"), members=others)
         shutil.rmtree(member.folder)
         # etcd takes a change of members only after the one before has settled.
-        added = lambda: not self._fails("member", "add", member.name, f"--peer-urls=http://127.0.0.1:{member.outside.port}", members=others)
+        added = lambda: not self._fails("member", "add", member.name, f"--peer-urls={member.advertised}", members=others)
         wait_for("room for a member", added, timeout=20, pause=0.5)
         member.start("existing")
 
@@ -201,16 +219,24 @@ class Cluster:
 
     def heal(self):
         for member in self.members:
-            member.outside.heal()
+            if member.outside:
+                member.outside.heal()
             if member.running():
                 member.thaw()
             else:
                 member.start("existing")
         wait_for("a quorum", self.healthy, timeout=40, pause=0.2)
 
-    def way_in(self):
-        """Proxies to every member for one client."""
-        return [Proxy(self.proxies, member.client) for member in self.members]
+    def way_in(self, number):
+        """For one client: the place where it is to be, its ways to the members, and the members' addresses as it sees them."""
+        if self.network:
+            name = f"h{number}"
+            place = self.network.place(name, 10 + number)
+            ways = netns.Way(self.network, [place.address], [member.place.address for member in self.members], netns.Slow(self.network, place, name))
+            return place, [ways], [member.endpoint for member in self.members]
+        ways = [Proxy(self.proxies, member.client) for member in self.members]
+        scheme = "https" if self.tls else "http"
+        return netns.Here(), ways, [f"{scheme}://127.0.0.1:{way.port}" for way in ways]
 
     def close(self):
         for member in self.members:

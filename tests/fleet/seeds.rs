@@ -28,6 +28,7 @@ enum Fault {
 }
 
 /// The plan of one history.
+#[derive(Debug)]
 struct History {
     seed: u64,
     faults: Vec<(u64, u64, Fault)>,
@@ -73,8 +74,20 @@ fn history(seed: u64) -> History {
     History { seed, faults, troubles, pin, late }
 }
 
+/// Says at a failure what the history was.
+struct Failed<'a>(&'a History);
+
+impl Drop for Failed<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{:?}", self.0);
+        }
+    }
+}
+
 /// Runs a history and gives what the switch did, one line a change.
 fn run(history: &History) -> String {
+    let _told = Failed(history);
     let plan = Plan::of("quorum: {share: 50%, clear: {share: 20%}}");
     let mut fleet = Fleet::new(history.troubles.len(), 2, &plan, history.seed);
     fleet.late = history.late;
@@ -113,7 +126,8 @@ fn run(history: &History) -> String {
         }
     }
     Judge::offices(&fleet.hosts, history.seed);
-    assert_eq!(fleet.level(), "full", "seed {}: all have been well for long", history.seed);
+    let path = || fleet.history.iter().map(|(at, record)| format!("{at} {record:?}\n")).collect::<String>();
+    assert_eq!(fleet.level(), "full", "seed {}: all have been well for long\n{}", history.seed, path());
     Judge::agreed(&fleet, history.seed);
     let line =
         |(at, record): &(u64, brownout::switches::Record)| format!("{at} {} {}\n", record.revision, record.level);

@@ -5,7 +5,6 @@ use crate::net::wire::{Field, Message, fields};
 
 pub(super) const RANGE: &str = "/etcdserverpb.KV/Range";
 pub(super) const TXN: &str = "/etcdserverpb.KV/Txn";
-pub(super) const DELETE: &str = "/etcdserverpb.KV/DeleteRange";
 pub(super) const WATCH: &str = "/etcdserverpb.Watch/Watch";
 pub(super) const LEASE_GRANT: &str = "/etcdserverpb.Lease/LeaseGrant";
 pub(super) const LEASE_REVOKE: &str = "/etcdserverpb.Lease/LeaseRevoke";
@@ -115,8 +114,14 @@ pub(super) enum Compare {
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Range(Range),
-    Put { key: String, value: Vec<u8>, lease: u64 },
+    Put {
+        key: String,
+        value: Vec<u8>,
+        lease: u64,
+    },
     Delete(String),
+    /// All keys that begin with this; it ends with `/`.
+    DeleteAll(String),
 }
 
 impl Op {
@@ -128,6 +133,10 @@ impl Op {
                 Message::default().bytes(2, &put.0)
             }
             Op::Delete(key) => Message::default().bytes(3, &Message::default().text(1, key).0),
+            Op::DeleteAll(prefix) => {
+                let all = Message::default().text(1, prefix).bytes(2, &super::keys::end_of(prefix));
+                Message::default().bytes(3, &all.0)
+            }
         }
     }
 }
@@ -144,11 +153,6 @@ pub(super) fn txn(compares: &[Compare], success: &[Op], failure: &[Op]) -> Messa
     }
     message = success.iter().fold(message, |message, op| message.bytes(2, &op.message().0));
     failure.iter().fold(message, |message, op| message.bytes(3, &op.message().0))
-}
-
-/// Removes all keys that begin with this; it ends with `/`.
-pub(super) fn delete_prefix(prefix: &str) -> Message {
-    Message::default().text(1, prefix).bytes(2, &super::keys::end_of(prefix))
 }
 
 /// Asks for a lease of so many seconds.
@@ -291,7 +295,7 @@ mod tests {
     #[test]
     fn messages_are_written_as_etcds_own_clients_do() {
         // Each by etcd's field numbers, by hand.
-        let cases: [(Message, &[u8]); 6] = [
+        let cases: [(Message, &[u8]); 7] = [
             (Range::key("a").message(), b"\x0a\x01a"),
             (
                 Range { limit: 3, by_age: Some(true), ..Range::prefix("a/") }.message(),
@@ -309,6 +313,7 @@ mod tests {
                 txn(&[Compare::Created("a".into(), 0)], &[], &[Op::Delete("b".into())]),
                 b"\x0a\x05\x10\x01\x1a\x01a\x1a\x05\x1a\x03\x0a\x01b",
             ),
+            (txn(&[], &[Op::DeleteAll("b/".into())], &[]), b"\x12\x0a\x1a\x08\x0a\x02b/\x12\x02b0"),
             (watch_prefix("a/", 9, 1), b"\x0a\x0c\x0a\x02a/\x12\x02a0\x18\x09\x38\x01"),
             (watch_progress(), b"\x1a\x00"),
         ];

@@ -1,11 +1,14 @@
 //! Calls to a cluster of several endpoints: each try has a deadline, and what failed is tried at another endpoint at once.
 //!
 //! Errors that another endpoint may not have: no connection, no answer in time, `UNAVAILABLE` (no leader, a leader that
-//! changed, a member that stops), and a full queue. A token that is not valid any more is renewed once a call. All other
+//! changed, a member that stops), and a full queue. Where no answer came in time in a large fleet, or before it is known
+//! how large it is, the next try has twice the time: a store that is slow because everybody asks gets slower when everybody
+//! asks again. A write whose time is over takes its connection with it: it must not arrive when the network is back. A token that is not valid any more is renewed once a call. All other
 //! errors are etcd's answer and are given back in words that name the setting to look at.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue};
 
@@ -17,6 +20,7 @@ use crate::net::wire::Message;
 use crate::net::{Resolver, tls_config};
 use crate::store::StoreError;
 use crate::telemetry::{Metric, Telemetry};
+use crate::time::Stopwatch;
 
 const INVALID_ARGUMENT: u32 = 3;
 const PERMISSION_DENIED: u32 = 7;
@@ -32,6 +36,9 @@ pub(super) struct Client {
     channels: Vec<tokio::sync::Mutex<Option<Channel>>>,
     /// The endpoint that answered last.
     current: AtomicUsize,
+    /// Tries in a row that had no answer in time.
+    slow: AtomicU32,
+    large: AtomicBool,
     token: Mutex<Token>,
     resolver: Resolver,
     telemetry: Telemetry,
@@ -52,6 +59,16 @@ enum Answer {
     Stream(Box<Stream>),
 }
 
+/// What a call is.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// It may arrive late.
+    Call,
+    /// It must not.
+    Write,
+    Stream,
+}
+
 /// A stream of answers, and where to send more messages.
 pub(super) type Stream = (tokio::sync::mpsc::Sender<axum::body::Bytes>, Messages);
 
@@ -61,7 +78,20 @@ impl Client {
         let channels = settings.endpoints.iter().map(|_| tokio::sync::Mutex::default()).collect::<Vec<_>>();
         let current = AtomicUsize::new(start % channels.len().max(1));
         let (token, resolver) = (Mutex::default(), Resolver::new());
-        Client { settings, channels, current, token, resolver, telemetry }
+        // Until it is known how large the fleet is, it may be.
+        let (slow, large) = (AtomicU32::new(0), AtomicBool::new(true));
+        Client { settings, channels, current, slow, large, token, resolver, telemetry }
+    }
+
+    /// Says whether the fleet is a large one.
+    pub(super) fn of_large_fleet(&self, large: bool) {
+        self.large.store(large, Ordering::Relaxed);
+    }
+
+    /// How long the next try may take.
+    fn patience(&self) -> Duration {
+        let longer = if self.large.load(Ordering::Relaxed) { self.slow.load(Ordering::Relaxed).min(4) } else { 0 };
+        (limits::STORE_TRY * 2_u32.pow(longer)).min(limits::STORE_TRY_LARGE)
     }
 
     /// Goes on with the next endpoint: this one has fallen silent.
@@ -74,7 +104,16 @@ impl Client {
 
     /// A call with one answer.
     pub(super) async fn call(&self, path: &'static str, message: &Message) -> Result<Vec<u8>, StoreError> {
-        match self.anywhere(path, &message.0, false).await? {
+        self.one(path, message, Kind::Call).await
+    }
+
+    /// The same for what changes a switch: when it fails for want of an answer, it is not delivered later either.
+    pub(super) async fn write(&self, path: &'static str, message: &Message) -> Result<Vec<u8>, StoreError> {
+        self.one(path, message, Kind::Write).await
+    }
+
+    async fn one(&self, path: &'static str, message: &Message, kind: Kind) -> Result<Vec<u8>, StoreError> {
+        match self.anywhere(path, &message.0, kind).await? {
             (Answer::One(answer), _) => Ok(answer),
             (Answer::Stream(_), _) => Err(StoreError::Unreachable("a stream that nobody asked for".to_owned())),
         }
@@ -82,23 +121,38 @@ impl Client {
 
     /// Opens a stream, and says at which endpoint.
     pub(super) async fn stream(&self, path: &'static str, first: &Message) -> Result<(Stream, usize), StoreError> {
-        match self.anywhere(path, &first.0, true).await? {
+        match self.anywhere(path, &first.0, Kind::Stream).await? {
             (Answer::Stream(stream), index) => Ok((*stream, index)),
             (Answer::One(_), _) => Err(StoreError::Unreachable("no stream although one was asked for".to_owned())),
         }
     }
 
     /// Tries every endpoint, and the first one twice.
-    async fn anywhere(&self, path: &str, message: &[u8], stream: bool) -> Result<(Answer, usize), StoreError> {
+    async fn anywhere(&self, path: &str, message: &[u8], kind: Kind) -> Result<(Answer, usize), StoreError> {
         let mut renewed = false;
         let mut last = CallError::Broken("there is no endpoint".to_owned());
         for _ in 0..=self.channels.len() {
             let index = self.current.load(Ordering::Relaxed);
-            let at_once = tokio::time::timeout(limits::STORE_TRY, self.at(index, path, message, stream));
-            let error = match at_once.await {
-                Ok(Ok(answer)) => return Ok((answer, index)),
-                Ok(Err(error)) => error,
-                Err(_) => CallError::Broken(format!("{}: no answer in time", self.settings.endpoints[index])),
+            let (patience, begun) = (self.patience(), Stopwatch::start());
+            let error = match tokio::time::timeout(patience, self.at(index, path, message, kind)).await {
+                Ok(answered) => {
+                    if begun.elapsed() < limits::STORE_TRY / 2 {
+                        self.slow.store(0, Ordering::Relaxed);
+                    }
+                    match answered {
+                        Ok(answer) => return Ok((answer, index)),
+                        Err(error) => error,
+                    }
+                }
+                Err(_) => {
+                    self.slow.fetch_add(1, Ordering::Relaxed);
+                    if kind == Kind::Write
+                        && let Some(channel) = self.channels[index].lock().await.take()
+                    {
+                        channel.abandon();
+                    }
+                    CallError::Broken(format!("{}: no answer in time", self.settings.endpoints[index]))
+                }
             };
             if self.wants_token(&error) && !renewed {
                 renewed = true;
@@ -113,7 +167,7 @@ impl Client {
         Err(self.explain(last))
     }
 
-    async fn at(&self, index: usize, path: &str, message: &[u8], stream: bool) -> Result<Answer, CallError> {
+    async fn at(&self, index: usize, path: &str, message: &[u8], kind: Kind) -> Result<Answer, CallError> {
         let channel = self.channel(index).await?;
         let mut metadata = HeaderMap::new();
         // A member that is cut off from its leader says so, instead of being silent.
@@ -122,7 +176,7 @@ impl Client {
             metadata.insert("token", token);
         }
         let most = limits::STORE_ANSWER_BYTES;
-        if stream {
+        if kind == Kind::Stream {
             let stream = channel.stream(path, &metadata, message, most).await?;
             return Ok(Answer::Stream(Box::new(stream)));
         }
@@ -206,7 +260,8 @@ impl Client {
                 StoreError::Refused(format!("it wants a user: give `username` and `password_file` ({message})"))
             }
             CallError::Status { code: PERMISSION_DENIED, message } => {
-                let who = user.map_or("this client".to_owned(), |user| format!("user `{user}`"));
+                let nobody = "this client, which gives no `username`,".to_owned();
+                let who = user.map_or(nobody, |user| format!("user `{user}`"));
                 let prefix = &self.settings.prefix;
                 StoreError::Refused(format!("{who} has no right to read and write keys under `{prefix}` ({message})"))
             }

@@ -4,7 +4,9 @@
 //! A watch that is silent for five seconds, breaks, or is cancelled is opened again at once, at another endpoint; the
 //! table counts as stale only when that fails, too.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,9 +56,13 @@ pub(super) struct Inner {
     pub(super) shares: watch::Sender<Arc<Shares>>,
     /// Why the store cannot be used; empty when it can.
     pub(super) trouble: watch::Sender<String>,
+    /// What was told since the store was in reach: its members have each their own words.
+    told: Mutex<BTreeSet<String>>,
     rng: Mutex<Rng>,
+    /// How many hosts there were when everything was read last.
+    crowd: AtomicU64,
     tasks: Mutex<Vec<AbortHandle>>,
-    pub(super) writes: std::sync::atomic::AtomicU64,
+    pub(super) writes: AtomicU64,
 }
 
 /// Why a watch ended.
@@ -102,7 +108,9 @@ impl Inner {
             staged: watch::Sender::new(Arc::default()),
             shares: watch::Sender::new(Arc::default()),
             trouble: watch::Sender::default(),
+            told: Mutex::default(),
             rng: Mutex::new(Rng::seeded(seed)),
+            crowd: AtomicU64::new(0),
             tasks: Mutex::default(),
             writes: Default::default(),
         })
@@ -130,10 +138,29 @@ impl Inner {
         self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Between half of a time and one and a half of it.
-    pub(super) fn jitter(&self, about: Duration) -> Duration {
-        let unit = self.rng.lock().unwrap_or_else(PoisonError::into_inner).unit();
-        about.min(limits::STORE_PAUSE).mul_f64(0.5 + unit)
+    /// A number in [0, 1).
+    pub(super) fn lot(&self) -> f64 {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).unit()
+    }
+
+    /// How long to wait after so many failures: twice as long each time, and longer where many hosts wait for one store.
+    pub(super) fn pause(&self, failures: u32) -> Duration {
+        let most = if self.is_large() { limits::STORE_PAUSE_LARGE } else { limits::STORE_PAUSE };
+        (Duration::from_millis(200) * 2_u32.pow(failures.clamp(1, 10) - 1)).min(most).mul_f64(0.5 + self.lot())
+    }
+
+    /// How many hosts there are, as far as this one knows.
+    pub(super) fn crowd(&self) -> u64 {
+        self.crowd.load(Ordering::Relaxed)
+    }
+
+    fn is_large(&self) -> bool {
+        self.crowd() > limits::STORE_CENSUS_FOR_ALL
+    }
+
+    fn count_crowd(&self, crowd: u64) {
+        self.crowd.store(crowd, Ordering::Relaxed);
+        self.client.of_large_fleet(self.is_large());
     }
 
     /// Tells an error once, not with every try.
@@ -144,17 +171,21 @@ impl Inner {
             let worse = matches!(error, StoreError::Unreachable(_)) && known.starts_with(REFUSES);
             let news = *known != text && !worse;
             if news {
-                tracing::error!(error = text, "the shared store cannot be used; the last values stay");
                 known.clone_from(&text);
             }
             news
         });
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < limits::STORE_TROUBLES && *self.trouble.borrow() == text && told.insert(text.clone()) {
+            tracing::error!(error = text, "the shared store cannot be used; the last values stay");
+        }
     }
 
     fn connected(&self) {
         self.telemetry.set(Metric::StoreConnected, &[], 1.0);
         self.synced();
         self.trouble.send_replace(String::new());
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if !self.reach.send_replace(Reach::Connected).is_connected() {
             tracing::info!("the shared store is in reach");
             self.said.notify_one();
@@ -188,13 +219,17 @@ impl Inner {
                 Ok(Ended::Lost(why)) => {
                     tracing::warn!(why, "the watch of the shared store ended; it is opened again");
                     reason = "begin";
+                    // Where a member was lost, thousands come to the others.
+                    let crowd = Duration::from_micros(100) * u32::try_from(self.crowd()).unwrap_or(u32::MAX);
+                    let apart = if self.is_large() { crowd.min(limits::STORE_APART) } else { Duration::ZERO };
+                    tokio::time::sleep(apart.mul_f64(self.lot())).await;
                 }
                 Err(error) => {
                     self.lost();
                     self.troubled(&error);
                     failures += 1;
                     reason = "begin";
-                    tokio::time::sleep(self.jitter(Duration::from_millis(200) * failures.min(10))).await;
+                    tokio::time::sleep(self.pause(failures)).await;
                     continue;
                 }
             }
@@ -234,7 +269,8 @@ impl Inner {
     async fn listen(&self, (sender, mut messages): Stream, with_census: bool) -> Ended {
         let mut heard = Stopwatch::start();
         let mut beat = tokio::time::interval(limits::STORE_HEARTBEAT);
-        let first_relist = self.jitter(limits::STORE_PAUSE) + limits::STORE_RELIST;
+        // Hosts that began at one moment do not all read everything at one moment.
+        let first_relist = limits::STORE_RELIST.mul_f64(0.5 + self.lot());
         let mut relist = tokio::time::interval_at(soon(first_relist), limits::STORE_RELIST);
         let mut show = None;
         loop {
@@ -256,9 +292,15 @@ impl Inner {
                     if watched.cancelled {
                         return Ended::Lost(watched.reason);
                     }
-                    let news = self.mirror().hear(&watched.events);
+                    let (news, crowd) = {
+                        let mut mirror = self.mirror();
+                        (mirror.hear(&watched.events), mirror.census.members.len() as u64)
+                    };
                     if self.take(&news) && show.is_none() {
                         show = Some(soon(self.census_pause()));
+                    }
+                    if with_census && crowd > limits::STORE_CENSUS_FOR_ALL && !self.wants_census() {
+                        return Ended::Census;
                     }
                 }
                 () = at(show) => {
@@ -317,6 +359,7 @@ impl Inner {
         };
         let votes = answers.next().map(|votes| votes.kvs).unwrap_or_default();
         let crowd = members.count;
+        self.count_crowd(crowd);
         let census = with_census.then(|| members.kvs.into_iter().chain(votes).collect());
         let (switches, counters, config) = (switches.kvs, counters.kvs, config.kvs);
         let news = {

@@ -93,15 +93,14 @@ fn level(hosts: usize, mut demands: Vec<f64>) -> f64 {
     demands.sort_by(f64::total_cmp);
     let floor = FLOOR / hosts.max(1) as f64;
     let mut sum: f64 = demands.iter().sum();
-    let mut floors = hosts.saturating_sub(demands.len());
-    for demand in &demands {
+    let without = hosts.saturating_sub(demands.len());
+    for (floors, demand) in (without..).zip(&demands) {
         let level = (1.0 - floors as f64 * floor) / sum;
         // The smallest demand that is left: when it is over the floor, all are.
         if level * demand >= floor {
             return level;
         }
         sum -= demand;
-        floors += 1;
     }
     0.0
 }

@@ -1,0 +1,311 @@
+"""A fleet at its real size: many hosts, each with the daemon's own session, on a real etcd of three members.
+
+  crowd.py                  what 100, 1,000 and 10,000 hosts cost etcd at rest; everybody votes within a second: decided once, and how
+                            long after the deciding vote the last host has it; the host that counts is killed
+  crowd.py --fifty          fifty hosts that judge their own signals: one that is sick, fifteen, forty that vanish, a bad rule for all
+
+Sessions, leases, presence, votes and the counting are the daemon's (`tests/crowd`); the hosts are in one process.
+
+usage: crowd.py [--hosts 100,1000,10000] [--rounds N] [--rest SECONDS] [--lease SECONDS] [--fifty]
+"""
+import argparse
+import json
+import math
+import os
+import pathlib
+import queue
+import resource
+import subprocess
+import tempfile
+import threading
+import time
+
+import peers
+from etcd import Cluster
+from peers import Checks, median, percentile, wait_for
+
+FILES = 200_000
+
+
+def binary():
+    named = os.environ.get("BROWNOUT_CROWD")
+    daemon = os.environ.get("BROWNOUT_BIN") or str(pathlib.Path(__file__).resolve().parents[2] / "target/release/brownout")
+    return named or str(pathlib.Path(daemon).parent / "examples/crowd")
+
+
+def raise_files():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, max(FILES, hard)))
+    except (ValueError, OSError):
+        # Without the right to more: all that there are.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class Crowd:
+    """A process of hosts: orders go in, answers and events come out."""
+
+    def __init__(self, cluster, names="h", lease=10, engines="elected", rules=None):
+        endpoints = ",".join(member.endpoint for member in cluster.members)
+        command = [binary(), "--endpoints", endpoints, "--names", names, "--lease", str(lease), "--engines", engines, *(["--rules", rules] if rules else [])]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.events, self.answers = [], queue.Queue()
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in self.process.stdout:
+            said = json.loads(line)
+            if "event" in said:
+                self.events.append(said)
+            else:
+                self.answers.put(said)
+
+    def order(self, *words, timeout=120):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        answer = self.answers.get(timeout=timeout)
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer
+
+    def status(self):
+        return self.order("status")
+
+    def written(self, since, level=None):
+        return [event for event in list(self.events) if event["event"] == "written" and event["asked"] >= since and level in (None, event["level"])]
+
+    def elected(self):
+        return [event for event in list(self.events) if event["event"] == "elected"]
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def leave(self):
+        self.order("leave")
+        self.process.wait(60)
+
+
+class Meter:
+    """What processes use between two looks: share of one processor, and resident megabytes."""
+
+    def __init__(self, cluster, *crowds):
+        self.etcd = [member.process.pid for member in cluster.members]
+        self.crowds = [crowd.process.pid for crowd in crowds]
+        self.look()
+
+    def ticks(self, pid):
+        return sum(map(int, open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[11:13]))
+
+    def look(self):
+        self.at, self.before = time.monotonic(), {pid: self.ticks(pid) for pid in self.etcd + self.crowds}
+
+    def used(self):
+        span = time.monotonic() - self.at
+        share = lambda pids: sum(self.ticks(pid) - self.before[pid] for pid in pids) / span
+        resident = [int(open(f"/proc/{pid}/statm").read().split()[1]) * 4096 / 1e6 for pid in self.etcd]
+        return share(self.etcd), share(self.crowds), "/".join(f"{megabytes:.0f}" for megabytes in resident)
+
+
+def settled(crowd, count, others=0, timeout=180):
+    def whole():
+        status = crowd.status()
+        return status if status["connected"] == count and (status["present"] or 0) >= count + others else None
+    return wait_for(f"{count} hosts connected and present (now: {crowd.status()})", whole, timeout=timeout, pause=0.5)
+
+
+def decisions(cluster):
+    return len(cluster.ctl("get", "--prefix", "/crowd/decisions/", "--keys-only").split())
+
+
+def storm(checks, cluster, crowd, count, meter):
+    """All hosts vote within a second; gives the times after the deciding vote, in milliseconds: decided, median and last watcher."""
+    before, retries = decisions(cluster), crowd.status()["counted"].get("brownout_store_retries_total", 0)
+    meter.look()
+    said = crowd.order("sick", 0, count, 2, 1000)
+    deciding = said["said"][math.ceil(count / 2) - 1]
+    begun = said["begun"]
+    everybody = lambda: crowd.status()["levels"].get("off") == count
+    try:
+        wait_for("everybody to follow", everybody, timeout=60, pause=0.1)
+    except AssertionError as error:
+        checks.check(f"{count} hosts vote", False, f"{error}: {crowd.status()}")
+        return None
+    etcd, own, megabytes = meter.used()
+    seen = crowd.order("seen", "off", begun)["seen"]
+    written = crowd.written(begun, "off")
+    time.sleep(2)
+    decided = decisions(cluster) - before
+    retries = crowd.status()["counted"].get("brownout_store_retries_total", 0) - retries
+    took = [at - deciding for at in seen]
+    wrote = written[0]["at"] - deciding
+    checks.check(f"{count} hosts vote in {said['said'][-1] - begun} ms: decided once", decided == 1 and len(written) == 1, (decided, written))
+    asked = written[0]["asked"] - deciding
+    print(f"    after the deciding vote: decided {asked} ms, written {wrote} ms, half of the hosts {median(took):.0f} ms, all {max(took)} ms; "
+          f"{written[0]['votes'][0]} of {written[0]['votes'][1]} had voted; etcd {etcd:.0f} % of a processor ({megabytes} MB), the hosts {own:.0f} %; {retries:.0f} retries", flush=True)
+    return asked, wrote, median(took), max(took)
+
+
+def well(crowd, count):
+    crowd.order("sick", 0, count, 0, 1000)
+    wait_for("all to be well", lambda: crowd.status()["levels"].get("full") == count, timeout=60, pause=0.2)
+
+
+def counter_dies(checks, cluster, first, crowd, count, meter):
+    """The host that counts is killed with all it has; its lease must end before another may count."""
+    checks.check("the host that was first counts", not crowd.status()["elected"], crowd.status()["elected"])
+    before = decisions(cluster)
+    meter.look()
+    killed, at = time.monotonic(), crowd.status()["now"]
+    first.kill()
+    wait_for("another that counts", lambda: [event for event in crowd.elected() if event["at"] >= at], timeout=60, pause=0.05)
+    took = [event for event in crowd.elected() if event["at"] >= at][0]["at"] - at
+    time.sleep(15)
+    etcd, own, megabytes = meter.used()
+    candidates = len(cluster.ctl("get", "--prefix", "/crowd/counter/", "--keys-only").split())
+    elected = len({event["host"] for event in crowd.elected() if event["at"] >= at})
+    print(f"    {count} hosts: another counts {took / 1000:.1f} s after the one that counted was killed; until 15 s after that etcd used {etcd:.0f} % of a "
+          f"processor ({megabytes} MB), the hosts {own:.0f} %; {candidates} stand", flush=True)
+    status = crowd.status()
+    checks.check("one was elected, few stand, nothing was decided, nobody lost the store",
+                 elected == 1 and candidates <= 8 and decisions(cluster) == before and status["connected"] == count, (elected, candidates, status))
+    assert time.monotonic() > killed
+
+
+def size(checks, count, arguments):
+    cluster = Cluster(direct=True)
+    first = Crowd(cluster, "first", arguments.lease)
+    first.order("open", 1, 1)
+    settled(first, 1)
+    wait_for("an office", first.elected, timeout=20)
+    crowd = Crowd(cluster, "h", arguments.lease)
+    meter = Meter(cluster, crowd)
+    began = time.monotonic()
+    crowd.order("open", count, max(1000, 2 * count))
+    # Only who counts knows all hosts of a large fleet.
+    wait_for("all to be connected", lambda: crowd.status()["connected"] == count, timeout=180, pause=0.5)
+    wait_for("all to be present", lambda: (first.status()["present"] or 0) == count + 1, timeout=180, pause=0.5)
+    etcd, own, megabytes = meter.used()
+    print(f"{count} hosts: all there after {time.monotonic() - began:.0f} s (etcd {etcd:.0f} % of a processor, {megabytes} MB, the hosts {own:.0f} %)", flush=True)
+    time.sleep(5)
+    meter.look()
+    before = crowd.status()["counted"]
+    time.sleep(arguments.rest)
+    etcd, own, megabytes = meter.used()
+    after = crowd.status()["counted"]
+    grown = {name.removeprefix("brownout_store_").removesuffix("_total"): round(value - before.get(name, 0)) for name, value in after.items()}
+    print(f"    at rest for {arguments.rest} s: etcd {etcd:.0f} % of a processor, {megabytes} MB; the hosts {own:.0f} %; {grown}", flush=True)
+    checks.check(f"{count} hosts at rest: nobody loses a lease", grown.get("leases_lost", 0) == 0, grown)
+    counter_dies(checks, cluster, first, crowd, count, meter)
+    meter = Meter(cluster, crowd)
+    took = []
+    for _ in range(arguments.rounds):
+        took.append(storm(checks, cluster, crowd, count, meter))
+        well(crowd, count)
+        time.sleep(2)
+    took = [times for times in took if times]
+    if took:
+        worst = [max(times) for times in zip(*took)]
+        checks.check(f"{count} hosts: the last has it within a second of the deciding vote (worst of {len(took)}: {worst[3]} ms)", worst[3] <= 1000, worst)
+    slow = [event for event in crowd.events if event["event"] == "slow"]
+    print(f"    the slowest step of an engine: {slow[-1]['milliseconds'] if slow else 'under 5'} ms", flush=True)
+    checks.check("no write was refused", not [event for event in crowd.events if event["event"] == "refused"], crowd.events[-3:])
+    crowd.leave()
+    cluster.close()
+
+
+FIFTY = """
+groups:
+- name: g
+  interval: 1s
+  rules:
+  - degrade: recs
+    levels:
+    - {{level: cached, when: 'trouble > 0'}}
+    - {{level: 'off', when: 'trouble > 1'}}
+    recover: {{for: 1s}}
+    min_hold: 1s
+    {}
+"""
+
+
+def rules_file(folder, name, scope):
+    path = folder / name
+    path.write_text(FIFTY.format(scope))
+    return str(path)
+
+
+def fifty(checks):
+    """Fifty hosts with engines of their own; forty of them in a process that can be killed."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="brownout-crowd-"))
+    voted = rules_file(folder, "voted.yaml", "scope: fleet\n    quorum: {share: 30%, clear: {share: 10%}}")
+    cluster = Cluster(direct=True)
+    ten, forty = Crowd(cluster, "ten", 5, "all", voted), Crowd(cluster, "forty", 5, "all", voted)
+    ten.order("open", 10, 500)
+    forty.order("open", 40, 1000)
+    levels = lambda: [sum(crowd.status()["levels"].get(level, 0) for crowd in (ten, forty)) for level in ("full", "cached", "off")]
+    settled(ten, 10, 40)
+    settled(forty, 40, 10)
+    time.sleep(5)
+    ten.order("sick", 0, 1, 2, 1)
+    time.sleep(8)
+    checks.check("one sick host of 50 flips nothing", levels() == [50, 0, 0] and decisions(cluster) == 0, (levels(), decisions(cluster)))
+    ten.order("sick", 1, 10, 2, 1)
+    forty.order("sick", 0, 4, 2, 1)
+    time.sleep(6)
+    checks.check("fourteen of 50 flip nothing", levels() == [50, 0, 0] and decisions(cluster) == 0, (levels(), decisions(cluster)))
+    forty.order("sick", 4, 5, 2, 1)
+    began = time.monotonic()
+    wait_for("fifteen to flip it", lambda: levels() == [0, 0, 50], timeout=20, pause=0.05)
+    checks.check(f"fifteen of 50 do, for all, {time.monotonic() - began:.1f} s after the fifteenth (judged once a second)", decisions(cluster) == 1, decisions(cluster))
+    ten.order("sick", 0, 10, 0, 1)
+    forty.order("sick", 0, 5, 0, 1)
+    wait_for("all to be well", lambda: levels() == [50, 0, 0], timeout=30, pause=0.1)
+    before = decisions(cluster)
+    forty.kill()
+    wait_for("the forty to be gone", lambda: ten.status()["present"] == 10, timeout=30, pause=0.2)
+    ten.order("sick", 0, 10, 2, 100)
+    time.sleep(20)
+    served = ten.status()["levels"]
+    checks.check("forty vanish: the ten that remain, all of them sick, flip nothing", served == {"full": 10} and decisions(cluster) == before, (served, decisions(cluster)))
+    forty = Crowd(cluster, "forty", 5, "all", voted)
+    forty.order("open", 40, 1000)
+    settled(forty, 40, 10)
+    time.sleep(8)
+    checks.check("they come back, well: ten of 50 are too few", ten.status()["levels"] == {"full": 10}, ten.status()["levels"])
+    ten.order("sick", 0, 10, 0, 1)
+    bad = rules_file(folder, "bad.yaml", "scope: host\n    quorum: {max_degraded_share: 20%}").replace("\\", "")
+    pathlib.Path(bad).write_text(pathlib.Path(bad).read_text().replace("trouble > 1", "trouble >= 0").replace("trouble > 0", "trouble >= 0"))
+    ten.order("push", bad)
+    forty.order("push", bad)
+    most, end = 0, time.monotonic() + 25
+    while time.monotonic() < end:
+        full, cached, off = levels()
+        most = max(most, cached + off)
+        time.sleep(0.1)
+    checks.check(f"a bad rule is pushed to all 50: it degrades {most} of them at most, and stops at its bound of 10", most == 10 and levels() == [40, 0, 10], (most, levels()))
+    ten.leave()
+    forty.leave()
+    cluster.close()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--hosts", default="100,1000,10000")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rest", type=int, default=60)
+    parser.add_argument("--lease", type=int, default=10)
+    parser.add_argument("--fifty", action="store_true")
+    arguments = parser.parse_args()
+    raise_files()
+    checks = Checks()
+    if arguments.fifty:
+        fifty(checks)
+    else:
+        for count in map(int, arguments.hosts.split(",")):
+            size(checks, count, arguments)
+    checks.close()
+
+
+if __name__ == "__main__":
+    main()
