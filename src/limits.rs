@@ -72,6 +72,8 @@ pub const MOUNTS: usize = 1_024;
 pub const MOUNTS_STUCK: usize = 16;
 /// The body of one scrape, in bytes, after decompression.
 pub const SCRAPE_BODY_BYTES: usize = 16 << 20;
+/// So much room is made for an HTTP answer before it comes when it says how long it is, in bytes.
+pub const BODY_RESERVED: usize = 2 << 20;
 /// One log line; what is longer is cut and counted, in bytes.
 pub const LOG_LINE_BYTES: usize = 64 << 10;
 /// Series of one log metric; further label sets go to `_other`.
@@ -151,6 +153,8 @@ pub const AGENT_CONNECTIONS: usize = 64;
 pub const RELOAD_TIME: Duration = Duration::from_secs(30);
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
+/// The same, of the thread that serves: it works out queries, and compresses answers.
+pub const SERVING_BLOCKING_THREADS: usize = QUERIES_AT_ONCE + 1;
 
 // ---- remote write
 
@@ -199,6 +203,10 @@ pub const RECORDED_NAMES: usize = 100_000;
 /// Messages to one integration that are in flight at one time: those that wait for others are not out of hand. Times
 /// [`DELIVERY_TIME`], divided by [`DELIVERIES_PER_INTEGRATION`], it is less than [`DELIVERY_SILENCE`].
 pub const ON_THEIR_WAY: usize = 16;
+/// So many messages that are to be sent to one integration go beside each other; fewer go one by one.
+pub const BACKLOG: usize = 16;
+/// A message in flight for so long no longer holds up the next one to its integration.
+pub const SLOW_DELIVERY: Duration = Duration::from_secs(1);
 /// Notifications in the outbox; past it repeats are dropped, never a change of state.
 pub const OUTBOX: usize = 10_000;
 /// The longest wait between two tries of one delivery.
@@ -290,6 +298,22 @@ pub const FLEET_HOSTS: usize = 20_000;
 pub const FLEET_LOST: usize = 1_000;
 /// Names of hosts that a decision carries.
 pub const FLEET_NAMES: usize = 5;
+/// One revision of a fleet's configuration, in bytes; etcd takes 1.5 MiB in a request unless it is told otherwise.
+pub const FLEET_CONFIG_BYTES: usize = 1 << 20;
+/// Files of one revision.
+pub const FLEET_CONFIG_FILES: usize = 256;
+/// Revisions that are kept besides those in use.
+pub const FLEET_CONFIG_KEPT: usize = 20;
+/// What happened to revisions, as far as it is kept.
+pub const FLEET_CONFIG_HISTORY: usize = 60;
+/// The longest that a step is baked.
+pub const FLEET_CONFIG_BAKE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Why a host refuses a revision, in bytes, as the others are told.
+pub const FLEET_CONFIG_WHY: usize = 400;
+/// In a large fleet the shares of limits are given to all at most this often.
+pub const FLEET_SHARES_EVERY: Duration = Duration::from_secs(5);
+/// A host says its demand for shared limits at most this often: 10,000 hosts make at most 1,000 writes a second of it.
+pub const FLEET_DEMAND_EVERY: Duration = Duration::from_secs(10);
 
 /// Deliveries to one integration that are on their way at one time.
 pub const DELIVERIES_PER_INTEGRATION: usize = 4;

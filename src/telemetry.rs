@@ -111,6 +111,13 @@ own_metrics! {
     FleetCounting Gauge "brownout_fleet_counting" "1 while this host counts the votes of the fleet, else 0.";
     FleetVotes Gauge "brownout_fleet_votes" "Votes of the fleet's hosts that count now, by rule and switch; only on the host that counts.";
     FleetClockAhead Gauge "brownout_fleet_clock_ahead_seconds" "By how much a host's clock is ahead of the median of all, where that is more than a minute, by member; this host's own, and on the host that counts all others'.";
+    FleetConfigRevision Gauge "brownout_fleet_config_revision" "The revision of the fleet's configuration that this host runs; 0: its own files alone. Absent without a fleet.";
+    FleetConfigRefused Gauge "brownout_fleet_config_refused" "1 while this host does not take the revision of the fleet's configuration that it should run, else 0.";
+    FleetConfigLeftOut Gauge "brownout_fleet_config_left_out" "Groups of rules and switches of the fleet's configuration that this host's own files have, too: its own are used.";
+    FleetConfigCandidate Gauge "brownout_fleet_config_candidate" "The revision of the fleet's configuration that is on its way; 0: none.";
+    FleetConfigRolledBack Gauge "brownout_fleet_config_rolled_back" "1 after a revision of the fleet's configuration was rolled back by itself, until somebody acknowledges it, by revision; only on the host that counts.";
+    FleetLimitShare Gauge "brownout_fleet_limit_share" "The share of a limit for the whole fleet that this host lets in, 0 to 1, by switch.";
+    FleetLimitDemand Gauge "brownout_fleet_limit_demand" "Requests a second that this host is asked for, of a limit for the whole fleet, by switch.";
     StoreConnected Gauge "brownout_store_connected" "1 while the store answers, else 0.";
     StoreLastSync Gauge "brownout_store_last_sync_seconds" "When the shared store last said that our table is its own, seconds since the epoch; absent without a shared store.";
     StoreRetries Counter "brownout_store_retries_total" "Calls of the shared store that were made again at another endpoint, by the endpoint that failed.";
@@ -156,10 +163,45 @@ struct Cell {
 
 type Key = (Metric, Labels);
 
+/// Label sets of one metric that are looked through before one is built to search for it.
+const FEW: usize = 16;
+
+/// The values of each metric, sorted by their label sets.
+#[derive(Debug, Default)]
+struct Table(BTreeMap<Metric, Vec<(Labels, Cell)>>);
+
+impl Table {
+    /// The place of a value, made when it is new. Most metrics have a few label sets, which are found without building
+    /// another one.
+    fn place(&mut self, metric: Metric, labels: &[(&str, &str)]) -> &mut Cell {
+        let sets = self.0.entry(metric).or_default();
+        let same = |known: &Labels| {
+            let mut pairs = known.iter().filter(|(name, _)| *name != NAME);
+            known.len() == labels.len() + 1 && pairs.all(|pair| labels.contains(&pair))
+        };
+        let known = if sets.len() <= FEW { sets.iter().position(|(known, _)| same(known)) } else { None };
+        let at = known.unwrap_or_else(|| seek(sets, &key(metric, labels).1));
+        &mut sets[at].1
+    }
+
+    fn get(&self, metric: Metric, labels: &Labels) -> Option<&Cell> {
+        let sets = self.0.get(&metric)?;
+        sets.binary_search_by(|(known, _)| known.cmp(labels)).ok().map(|at| &sets[at].1)
+    }
+}
+
+/// Where a label set stands; made when it is new.
+fn seek(sets: &mut Vec<(Labels, Cell)>, labels: &Labels) -> usize {
+    sets.binary_search_by(|(known, _)| known.cmp(labels)).unwrap_or_else(|at| {
+        sets.insert(at, (labels.clone(), Cell { value: 0.0, observed: false }));
+        at
+    })
+}
+
 /// The table of our own metrics. Cheap to clone; all clones share one table.
 #[derive(Clone, Debug, Default)]
 pub struct Telemetry {
-    values: Arc<Mutex<BTreeMap<Key, Cell>>>,
+    values: Arc<Mutex<Table>>,
     /// Counters for paths that are too hot for the table; what they counted goes into it when it is read.
     hot: Arc<Mutex<BTreeMap<Key, Arc<AtomicU64>>>>,
 }
@@ -172,7 +214,7 @@ impl Telemetry {
 
     /// Adds to a counter.
     pub fn add(&self, metric: Metric, labels: &[(&str, &str)], amount: f64) {
-        self.lock().entry(key(metric, labels)).or_insert(Cell { value: 0.0, observed: false }).value += amount;
+        self.lock().place(metric, labels).value += amount;
     }
 
     /// Adds one to a counter.
@@ -188,34 +230,36 @@ impl Telemetry {
 
     /// Sets a gauge.
     pub fn set(&self, metric: Metric, labels: &[(&str, &str)], value: f64) {
-        self.lock().insert(key(metric, labels), Cell { value, observed: true });
+        *self.lock().place(metric, labels) = Cell { value, observed: true };
     }
 
     /// Removes every value of a metric that has this label, for example when a job is gone.
     pub fn forget(&self, metric: Metric, label: &str, value: &str) {
-        self.lock().retain(|(m, labels), _| *m != metric || labels.value(label) != value);
+        if let Some(sets) = self.lock().0.get_mut(&metric) {
+            sets.retain(|(labels, _)| labels.value(label) != value);
+        }
     }
 
     /// The value of one metric, for tests and the page.
     pub fn get(&self, metric: Metric, labels: &[(&str, &str)]) -> Option<f64> {
-        self.settled().get(&key(metric, labels)).map(|cell| cell.value)
+        self.settled().get(metric, &key(metric, labels).1).map(|cell| cell.value)
     }
 
     /// All values with their full label sets, sorted by metric.
     pub fn samples(&self) -> Vec<(Labels, f64)> {
-        self.settled().iter().map(|((_, labels), cell)| (labels.clone(), cell.value)).collect()
+        self.settled().0.values().flatten().map(|(labels, cell)| (labels.clone(), cell.value)).collect()
     }
 
     /// All values for our own series. A counter that is new since the last call is 0 in this one, so that
     /// `increase()` sees its first step.
     pub fn observe(&self) -> Vec<(Labels, f64)> {
         let mut table = self.settled();
-        let observe = |((_, labels), cell): (&Key, &mut Cell)| {
+        let observe = |(labels, cell): &mut (Labels, Cell)| {
             let shown = if cell.observed { cell.value } else { 0.0 };
             cell.observed = true;
             (labels.clone(), shown)
         };
-        table.iter_mut().map(observe).collect()
+        table.0.values_mut().flatten().map(observe).collect()
     }
 
     /// Type and help of every metric.
@@ -229,19 +273,20 @@ impl Telemetry {
         Metric::ALL.iter().map(meta).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Cell>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
         self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The table with what the hot counters counted.
-    fn settled(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Cell>> {
+    fn settled(&self) -> std::sync::MutexGuard<'_, Table> {
         let mut table = self.lock();
         let hot = self.hot.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, counter) in hot.iter() {
+        for ((metric, labels), counter) in hot.iter() {
             let counted = counter.swap(0, Ordering::Relaxed);
             if counted > 0 {
-                let cell = table.entry(key.clone()).or_insert(Cell { value: 0.0, observed: false });
-                cell.value += counted as f64;
+                let sets = table.0.entry(*metric).or_default();
+                let at = seek(sets, labels);
+                sets[at].1.value += counted as f64;
             }
         }
         table
@@ -293,6 +338,25 @@ mod tests {
         }
         assert_eq!(table.get(Metric::LogLinesRead, &[("log", "a")]), Some(6.0));
         assert_eq!(table.samples().len(), 1);
+    }
+
+    #[test]
+    fn few_and_many_label_sets_of_one_metric_are_kept_apart() {
+        let telemetry = Telemetry::new();
+        for round in 0..2 {
+            for number in 0..2 * FEW {
+                let (receiver, integration) = (format!("r{number}"), format!("i{}", number % 2));
+                telemetry.count(Metric::Notifications, &[("receiver", &receiver), ("integration", &integration)]);
+                telemetry.count(Metric::Notifications, &[("integration", &integration), ("receiver", &receiver)]);
+                telemetry.count(Metric::Notifications, &[("receiver", &receiver)]);
+                let labels = [("receiver", receiver.as_str()), ("integration", integration.as_str())];
+                assert_eq!(telemetry.get(Metric::Notifications, &labels), Some(2.0 * f64::from(round + 1)));
+                assert_eq!(telemetry.get(Metric::Notifications, &labels[..1]), Some(f64::from(round + 1)));
+            }
+        }
+        assert_eq!(telemetry.samples().len(), 4 * FEW);
+        telemetry.forget(Metric::Notifications, "receiver", "r3");
+        assert_eq!(telemetry.samples().len(), 4 * FEW - 2);
     }
 
     #[test]

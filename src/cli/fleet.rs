@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::client::{Daemon, ServerArgs};
 use super::failure::Failure;
+use super::fleet_config::{Config, ConfigArgs, config};
 use super::human::{ago, number};
 use super::out::Out;
 use super::table::Table;
@@ -13,13 +14,24 @@ use super::text::{Style, Text};
 use super::wire::instant;
 use crate::time::{Clock, Timestamp};
 
+/// Hosts of a limit that are shown.
+const PARTS_SHOWN: usize = 20;
+
 /// Show the fleet: hosts, votes, what they led to, and who counts
 ///
 /// Any host of the fleet can be asked; each knows the same.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct FleetArgs {
+    #[command(subcommand)]
+    command: Option<FleetCommand>,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum FleetCommand {
+    Config(ConfigArgs),
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -34,6 +46,26 @@ struct Fleet {
     own_clock_ahead_seconds: Option<f64>,
     hosts: Vec<Host>,
     rules: Vec<Rule>,
+    #[serde(default)]
+    config: Option<Config>,
+    #[serde(default)]
+    limits: Vec<Limit>,
+}
+
+/// A limit that is shared out.
+#[derive(Clone, Debug, Deserialize)]
+struct Limit {
+    switch: String,
+    total: Option<f64>,
+    hosts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Part {
+    name: String,
+    demand: f64,
+    share: f64,
+    part: Option<f64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -70,6 +102,9 @@ struct Rule {
 }
 
 pub(super) async fn fleet(args: &FleetArgs, out: &mut Out) -> Result<(), Failure> {
+    if let Some(FleetCommand::Config(args)) = &args.command {
+        return config(args, out).await;
+    }
     let fleet: Option<Fleet> = Daemon::of(&args.server)?.data(&["api", "v1", "fleet"], &[]).await?;
     let lines = match fleet {
         Some(fleet) => lines(&fleet, Clock::start().now(), out.edge()),
@@ -96,8 +131,15 @@ fn lines(fleet: &Fleet, now: Timestamp, edge: usize) -> Vec<Text> {
         let text = format!("this host's clock is {} s ahead of most others'", number(ahead));
         lines.push(Text::styled(Style::Warn, text));
     }
+    if let Some(config) = fleet.config.as_ref().filter(|config| config.last > 0) {
+        lines.extend(config.summary(now));
+    }
     lines.push(Text::new());
     lines.extend(rules(&fleet.rules, edge));
+    for limit in &fleet.limits {
+        lines.push(Text::new());
+        lines.extend(parts(limit, edge));
+    }
     lines.push(Text::new());
     lines.extend(hosts(&fleet.hosts, now, edge));
     lines
@@ -127,6 +169,32 @@ fn rules(rules: &[Rule], edge: usize) -> Vec<Text> {
         ]);
     }
     table.render(edge)
+}
+
+/// The parts of a limit; those who ask for most come first.
+fn parts(limit: &Limit, edge: usize) -> Vec<Text> {
+    let total = limit.total.map_or_else(|| "none yet".to_owned(), number);
+    let mut head = Text::styled(Style::Bold, limit.switch.as_str());
+    head.push(Style::Plain, format!(" is a limit for the whole fleet: {total}"));
+    let mut hosts: Vec<&Part> = limit.hosts.iter().collect();
+    hosts.sort_by(|a, b| b.demand.total_cmp(&a.demand).then_with(|| a.name.cmp(&b.name)));
+    let mut table = Table::new(["HOST", "ASKED/S>", "SHARE>", "PART>"]);
+    for host in hosts.iter().take(PARTS_SHOWN) {
+        table.row(vec![
+            Text::styled(Style::Bold, host.name.as_str()),
+            number(host.demand).into(),
+            format!("{}%", number(100.0 * host.share)).into(),
+            host.part.map(number).unwrap_or_default().into(),
+        ]);
+    }
+    let mut lines = vec![head];
+    if !table.is_empty() {
+        lines.extend(table.render(edge));
+    }
+    if let Some(more) = hosts.len().checked_sub(PARTS_SHOWN).filter(|more| *more > 0) {
+        lines.push(Text::styled(Style::Dim, format!("and {more} more")));
+    }
+    lines
 }
 
 fn hosts(hosts: &[Host], now: Timestamp, edge: usize) -> Vec<Text> {

@@ -162,8 +162,8 @@ pub(super) fn load_for(path: &Path, expr: &Expr) -> Result<Data, Failure> {
 pub(super) fn selectors(expr: &Expr) -> Option<Vec<&[Matcher]>> {
     let (mut found, mut anything) = (Vec::new(), false);
     expr.walk(&mut |expr| match &expr.kind {
-        Kind::Selector(selector) => found.push(selector.matchers.as_slice()),
-        Kind::Range(range) => found.push(range.selector.matchers.as_slice()),
+        Kind::Selector(selector) => found.push(&selector.matchers[..]),
+        Kind::Range(range) => found.push(&range.selector.matchers[..]),
         // It finds its info series itself.
         Kind::Call(call) if call.function.name == "info" => anything = true,
         _ => {}

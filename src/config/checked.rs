@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::central::Central;
 use super::checker::Checker;
 use super::edges::Log;
 use super::files::{Files, FilesInMemory};
@@ -66,6 +67,8 @@ pub struct Checked {
     pub projections: Projections,
     /// The fleet's store; `None`: switches are kept on this host.
     pub store: Option<FleetStore>,
+    /// What of the fleet's configuration this host's own files have, too: theirs goes first.
+    pub left_out: Vec<String>,
     /// `None`: [`default_data_dir`].
     pub data_dir: Option<PathBuf>,
     pub log: Log,
@@ -85,11 +88,11 @@ impl Default for Checked {
 
 impl Checked {
     /// Builds all settings; the checker holds what is wrong with them.
-    pub(super) fn build(check: &mut Checker<'_>, root: &Root, groups: Vec<GroupSpec>) -> Checked {
+    pub(super) fn build(check: &mut Checker<'_>, root: &Root, groups: Vec<GroupSpec>, central: &Central) -> Checked {
         check.refused(&root.refused);
         check.refused(&root.global.refused);
         global_times(check, root);
-        let switches = switches::settings(check, &root.switches);
+        let switches = switches::settings(check, &central.with(&root.switches));
         let webhooks = edges::webhooks(check, &root.webhooks);
         let webhook_names: Vec<&str> = root.webhooks.keys().collect();
         rules::cross_check(check, &groups, &switches, &webhook_names);
@@ -125,6 +128,7 @@ impl Checked {
             delivery,
             projections,
             store,
+            left_out: central.left_out.clone(),
             data_dir: root.data_dir.as_ref().map(|text| check.path(text)),
             log: root.log,
         }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::central::{self, Central};
 use super::checked::Checked;
 use super::checker::Checker;
 use super::files::Files;
@@ -10,6 +11,7 @@ use super::redact::redact;
 use super::root::Root;
 use super::salvage::{Salvaged, salvage};
 use super::settings::rules;
+use crate::switches::Bundle;
 use crate::yaml::{Node, Place, Problem, Severity, SourceFile, Spanned, Value, decode_text, parse};
 
 /// What became of a configuration.
@@ -34,6 +36,11 @@ impl Loaded {
 
 /// Loads a configuration; without a main file the defaults.
 pub fn load(main: Option<&Path>, files: &dyn Files) -> Loaded {
+    load_with(main, files, None)
+}
+
+/// The same with a revision of the fleet's configuration beside it: all of it, or there was an error.
+pub fn load_with(main: Option<&Path>, files: &dyn Files, bundle: Option<&Bundle>) -> Loaded {
     let base = main.and_then(Path::parent).unwrap_or_else(|| Path::new(""));
     let mut check = Checker::new(files, base);
     let file = match main {
@@ -57,8 +64,12 @@ pub fn load(main: Option<&Path>, files: &dyn Files) -> Loaded {
         let sources = check_the_rest(&mut check, &file);
         return finish(check, None, &file, sources);
     };
-    let rules = rules::read(&mut check, &root.rule_files, root.shipped_rules);
-    let checked = Checked::build(&mut check, &root, rules.groups);
+    let mut rules = rules::read(&mut check, &root.rule_files, root.shipped_rules);
+    let read = |bundle| central::read(&mut check, bundle, &rules.groups, &root.switches);
+    let mut central = bundle.map(read).unwrap_or_default();
+    rules.groups.append(&mut central.groups);
+    rules.sources.append(&mut central.sources);
+    let checked = Checked::build(&mut check, &root, rules.groups, &central);
     finish(check, Some(checked), &file, rules.sources)
 }
 
@@ -71,7 +82,7 @@ fn check_the_rest(check: &mut Checker<'_>, file: &Arc<SourceFile>) -> Vec<Arc<So
     };
     let known = check.problems.len();
     let rules = rules::read(check, &root.rule_files, root.shipped_rules);
-    Checked::build(check, &root, rules.groups);
+    Checked::build(check, &root, rules.groups, &Central::default());
     let found = check.problems.split_off(known);
     check.problems.extend(found.into_iter().filter(|problem| !left_out.explains(problem, file)));
     rules.sources

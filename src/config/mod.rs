@@ -8,6 +8,7 @@
 //! ours has the same name, meaning and default. What they have and this version has not is refused by name.
 
 mod alertmanager;
+mod central;
 mod checked;
 mod checker;
 mod client;
@@ -36,10 +37,11 @@ mod targets;
 mod values;
 
 pub use alertmanager::decode_alertmanager;
+pub use central::bundle_problem;
 pub use checked::{Checked, default_data_dir};
 pub use edges::{Log, LogFormat, LogLevel};
 pub use files::{Files, FilesInMemory};
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, load_with};
 pub use redact::redact;
 pub use reference::{config_schema, reference, rules_schema};
 pub use settings::alertmanager::Template;

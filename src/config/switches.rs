@@ -169,6 +169,15 @@ impl Decode for Amount {
     }
 }
 
+/// `share_out`.
+struct SharedOut;
+
+impl Decode for SharedOut {
+    fn decode(at: &mut At<'_>) -> Option<SharedOut> {
+        at.one_of(&[("demand", ())]).map(|()| SharedOut)
+    }
+}
+
 /// `limit`.
 struct Limit(SwitchKind);
 
@@ -183,12 +192,17 @@ impl Decode for Limit {
         );
         let min: Amount = fields.or("min", "4", "the limit never falls below");
         let max: Option<Amount> = fields.optional("max", "the limit never rises above; if missing no bound");
+        let shared: Option<SharedOut> = fields.optional(
+            "share_out",
+            "demand: the fleet's value is a total, shared out over the live hosts by what each is asked for; see \
+             docs/fleet.md; if missing every host lets in the whole value",
+        );
         if max.is_some_and(|max| max.0 < min.0) {
             let help = Some("write the larger number as `max`".to_owned());
             fields.problem("max", "`max` is below `min`", help);
         }
         fields.finish();
-        Some(Limit(SwitchKind::Limit { unit, min: min.0, max: max.map(|max| max.0) }))
+        Some(Limit(SwitchKind::Limit { unit, min: min.0, max: max.map(|max| max.0), share_out: shared.is_some() }))
     }
 }
 

@@ -119,7 +119,14 @@ impl Engine {
                 Some(fleet) => fleet.tables(now, tables),
                 None => self.switches.store_has(now, &tables.fleet),
             },
-            Event::Census(_) | Event::Elected(_) | Event::StoreReach(_) | Event::Outbox(_) => self.of_fleet(now, event),
+            Event::Census(_)
+            | Event::Elected(_)
+            | Event::StoreReach(_)
+            | Event::Outbox(_)
+            | Event::Staged(_)
+            | Event::RunsConfig { .. }
+            | Event::Shares(_)
+            | Event::AskedFor(_) => self.of_fleet(now, event),
             Event::FreezeFile(text) => self.switches.freeze_file(now, text),
             Event::StoreRefused(place, name) => match &mut self.fleet {
                 Some(fleet) => fleet.refused(now, &place, &name),
@@ -187,7 +194,12 @@ impl Engine {
         self.rules.evaluate_due(now, &mut self.store, &mut outcomes);
         self.follow(now, outcomes, out);
         match &mut self.fleet {
-            Some(fleet) => fleet::tick(now, fleet, &mut self.switches, out),
+            Some(fleet) => {
+                if fleet.wants_alerts() {
+                    fleet.alerts_fire(&self.rules.firing_names());
+                }
+                fleet::tick(now, fleet, &mut self.switches, out);
+            }
             None => self.switches.tick(now, &mut out.writes, &mut out.calls),
         }
         if now >= self.garbage_due {
@@ -288,6 +300,12 @@ impl Engine {
             Event::Elected(term) => fleet.elected(now, &mut self.switches, term),
             Event::StoreReach(reach) => fleet.reach(now, reach),
             Event::Outbox(outbox) => fleet.outbox(now, &mut self.switches, outbox),
+            Event::Staged(staged) => fleet.staged(&staged),
+            Event::RunsConfig { revision, refused } => {
+                fleet.runs_config(revision, refused, self.rules.firing_names());
+            }
+            Event::Shares(shares) => fleet.shares_given(&shares),
+            Event::AskedFor(counts) => fleet.asked_for(now, &counts),
             _ => {}
         }
     }
@@ -394,7 +412,7 @@ impl Engine {
             held_back: fleet::held_back(&self.switches, self.fleet.as_ref()),
             freeze: self.switches.frozen().cloned(),
             decisions: fleet::decisions(&self.switches, self.fleet.as_ref()),
-            fleet: self.fleet.as_ref().map(|fleet| fleet.picture(now)),
+            fleet: self.fleet.as_ref().map(|fleet| fleet.picture(now, &self.switches)),
             outbox: outbox(&self.alerts),
         }
     }

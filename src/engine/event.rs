@@ -11,8 +11,8 @@ use crate::alerts::{AlertIn, DeliveryId, Notification, SilenceIn};
 use crate::model::{Batch, Labels, Source, SwitchName};
 use crate::series::Refusal;
 use crate::switches::{
-    Audited, Census, FreezeRequest, HandOver, Member, PinRequest, Place, RolloutWord, ScaleCall, Tables, Term, Vote,
-    Write,
+    Audited, Census, ConfigRefused, FreezeRequest, HandOver, Member, PinRequest, Place, RolloutWord, ScaleCall, Shares,
+    StageWrite, Staged, Tables, Term, Vote, Write,
 };
 use crate::time::Timestamp;
 
@@ -37,6 +37,14 @@ pub enum Event {
     StoreReach(bool),
     /// What the outbox holds: told to a host with or after its election.
     Outbox(BTreeMap<String, Value>),
+    /// The stage of the fleet's configuration, as the store has it.
+    Staged(Arc<Staged>),
+    /// What this host runs of the fleet's configuration, and what it should run and does not take.
+    RunsConfig { revision: u64, refused: Option<ConfigRefused> },
+    /// How limits are shared out, for hosts that are not told who is in the fleet.
+    Shares(Arc<Shares>),
+    /// How many requests have come for limits that are shared out, since this was told last.
+    AskedFor(BTreeMap<SwitchName, f64>),
     /// The file that freezes appeared, with its text, or is gone.
     FreezeFile(Option<String>),
     /// The store did not take a write.
@@ -122,6 +130,10 @@ pub struct Effects {
     pub votes: Vec<(String, Option<Vote>)>,
     /// This host's presence, when it must be put.
     pub presence: Option<Member>,
+    /// The next stage of the fleet's configuration.
+    pub stage: Option<StageWrite>,
+    /// How limits are shared out, and under which office.
+    pub shares: Option<(Shares, Term)>,
     /// Keys of the outbox: put before `calls` are sent.
     pub hand_over: Vec<HandOver>,
     pub calls: Vec<ScaleCall>,
@@ -149,6 +161,8 @@ impl Effects {
             && self.writes.is_empty()
             && self.votes.is_empty()
             && self.presence.is_none()
+            && self.stage.is_none()
+            && self.shares.is_none()
             && self.hand_over.is_empty()
             && self.calls.is_empty()
             && self.audit.is_empty()

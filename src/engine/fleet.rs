@@ -65,6 +65,8 @@ pub(super) fn asked(out: &mut Effects, ask: impl FnOnce(&mut Asked)) {
     out.writes.extend(asked.writes);
     out.votes.extend(asked.votes);
     out.presence = asked.presence.or(out.presence.take());
+    out.stage = asked.stage.or(out.stage.take());
+    out.shares = asked.shares.or(out.shares.take());
 }
 
 /// What people say to switches of the fleet; `None` for everything else.

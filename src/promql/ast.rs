@@ -1,5 +1,8 @@
 //! The tree of a PromQL expression. Every node knows its place in the text.
+//!
+//! Ten thousand rules have as many trees, so a node is no larger than a text, and what is larger stands in a box.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::Matcher;
@@ -49,12 +52,12 @@ pub enum Kind {
     Number(f64),
     /// A string. Bytes that are no UTF-8 stand in it as [`byte_char`]s.
     Text(String),
-    Selector(Selector),
+    Selector(Box<Selector>),
     /// `selector[range]`
-    Range(RangeSelector),
+    Range(Box<RangeSelector>),
     /// `expr[range:step]`
     Subquery(Box<Subquery>),
-    Call(Call),
+    Call(Box<Call>),
     Aggregate(Box<Aggregate>),
     /// `-expr`; a unary plus leaves no node.
     Negate(Box<Expr>),
@@ -80,7 +83,7 @@ pub enum WindowMode {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selector {
     /// Every condition, the metric name as one on `__name__` included.
-    pub matchers: Vec<Matcher>,
+    pub matchers: Arc<[Matcher]>,
     /// The metric name as it stands before the braces (or as a bare quoted name within them).
     pub name: Option<String>,
     pub modifiers: Modifiers,
@@ -222,7 +225,7 @@ pub struct Binary {
     /// `bool` behind a comparison.
     pub return_bool: bool,
     /// Present when both sides are vectors.
-    pub matching: Option<VectorMatching>,
+    pub matching: Option<Box<VectorMatching>>,
 }
 
 /// The binary operators.
@@ -299,7 +302,8 @@ impl Expr {
             Kind::Negate(inner) | Kind::Paren(inner) => inner.value_type(),
             Kind::Binary(binary) => {
                 let scalar = |e: &Expr| e.value_type() == ValueType::Scalar;
-                if scalar(&binary.left) && scalar(&binary.right) { ValueType::Scalar } else { ValueType::Vector }
+                // Chains grow to the left: asked first, the short side mostly answers alone.
+                if scalar(&binary.right) && scalar(&binary.left) { ValueType::Scalar } else { ValueType::Vector }
             }
         }
     }

@@ -10,7 +10,7 @@
 //! frames of deep nesting small.
 
 use super::ast::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Expr, Kind, Modifiers, Selector, Span, ValueType,
+    Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Expr, Kind, Modifiers, Span, ValueType,
     VectorMatching, WindowMode,
 };
 use super::error::ParseError;
@@ -38,10 +38,10 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
     let mut expr = read(text)?;
     check::check(&mut expr, text)?;
     match expr.kind {
-        Kind::Selector(Selector { matchers, modifiers, mode: WindowMode::Plain, .. })
-            if modifiers == Modifiers::default() =>
+        Kind::Selector(selector)
+            if selector.modifiers == Modifiers::default() && selector.mode == WindowMode::Plain =>
         {
-            Ok(matchers)
+            Ok(selector.matchers.to_vec())
         }
         _ => Err(ParseError::new(expr.span, "expected a selector alone").with_help("write metric{label=\"value\"}")),
     }
@@ -346,7 +346,7 @@ impl Parser<'_> {
         };
         self.advance();
         let (args, height, close) = self.arguments()?;
-        let kind = Kind::Call(Call { function, name_span, args });
+        let kind = Kind::Call(Box::new(Call { function, name_span, args }));
         tall(kind, join_spans(name_span, close), height + CALL_LEVELS)
     }
 
@@ -368,6 +368,7 @@ impl Parser<'_> {
             }
         }
         let close = self.close(open, "function call", "\",\", an operator or \")\"")?;
+        args.shrink_to_fit();
         Ok((args, height, close))
     }
 
@@ -587,7 +588,7 @@ fn join(
 ) -> Parsed<Box<Tall>> {
     let below = left.height.max(right.height);
     let span = join_spans(left.expr.span, right.expr.span);
-    let binary = Binary { op, left: left.expr, right: right.expr, return_bool, matching: Some(*matching) };
+    let binary = Binary { op, left: left.expr, right: right.expr, return_bool, matching: Some(matching) };
     tall(Kind::Binary(Box::new(binary)), span, below)
 }
 

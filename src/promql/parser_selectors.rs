@@ -34,8 +34,9 @@ impl Parser<'_> {
         if let Some(name) = &name {
             matchers.insert(0, Matcher::equal(NAME, name));
         }
+        let matchers = matchers.into();
         let selector = Selector { matchers, name, modifiers: Modifiers::default(), mode: WindowMode::Plain };
-        Ok(leaf(Kind::Selector(selector), span))
+        Ok(leaf(Kind::Selector(Box::new(selector)), span))
     }
 
     /// `{...}`; gives the place of the closing brace.
@@ -257,7 +258,7 @@ fn range_selector(expr: &mut Expr, range: DurationExpr, brackets: Span) -> Parse
     }
     let Kind::Selector(mut selector) = std::mem::replace(&mut expr.kind, nothing()) else { return Ok(()) };
     let mode = std::mem::take(&mut selector.mode);
-    expr.kind = Kind::Range(RangeSelector { selector, selector_span: expr.span, range, mode });
+    expr.kind = Kind::Range(Box::new(RangeSelector { selector: *selector, selector_span: expr.span, range, mode }));
     expr.span.end = brackets.end;
     Ok(())
 }

@@ -58,7 +58,6 @@ pub(crate) struct AlertRule {
     pub keep_firing_for: Duration,
     pub labels: Texts,
     pub annotations: Texts,
-    pub generator_url: Arc<str>,
     pub on_unknown: OnUnknown,
     pub unknown_for: Duration,
     /// Whether there is a `resolve_when`.
@@ -241,7 +240,7 @@ impl AlertRule {
         samples
     }
 
-    /// The alerts that are to be told now; from then on they count as told.
+    /// The alerts that are to be told now, without the link to their expression; from then on they count as told.
     pub fn take_events(
         &mut self,
         id: &RuleId,
@@ -264,7 +263,7 @@ impl AlertRule {
                 starts_at: alert.fired_at.unwrap_or(alert.active_at),
                 resolved_at: alert.resolved_at,
                 valid_until: at + 4 * interval.max(resend_delay),
-                generator_url: Arc::clone(&self.generator_url),
+                generator_url: Arc::default(),
             });
         }
         events.sort_by(|a, b| a.labels.cmp(&b.labels));

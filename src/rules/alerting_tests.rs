@@ -22,7 +22,6 @@ fn rule(hold: u64, keep_firing_for: u64) -> AlertRule {
         keep_firing_for: Duration::from_secs(keep_firing_for),
         labels: Texts::default(),
         annotations: Texts::default(),
-        generator_url: "".into(),
         on_unknown: OnUnknown::Resolve,
         unknown_for: Duration::from_secs(100),
         resolves_when: false,
@@ -307,7 +306,6 @@ fn past_the_limit_the_rule_fails_and_loses_its_alerts() {
 #[test]
 fn an_event_says_what_an_alertmanager_needs() {
     let mut rule = rule(2, 0);
-    rule.generator_url = "http://b/graph?g0.expr=x&g0.tab=1".into();
     rule.labels = texts(&[("zone", "own")]);
     evaluate(&mut rule, &[reading("a", 1.0)], at(10), 0).expect("samples");
     evaluate(&mut rule, &[reading("a", 5.0)], at(12), 0).expect("samples");
@@ -317,7 +315,6 @@ fn an_event_says_what_an_alertmanager_needs() {
     assert_eq!(event.labels.to_string(), r#"{alertname="A", env="prod", l="a", zone="own"}"#);
     assert_eq!((event.active_at, event.starts_at, event.resolved_at), (at(10), at(12), None));
     assert_eq!((event.valid_until, event.value), (at(12 + 4 * 300), 5.0));
-    assert_eq!(&*event.generator_url, "http://b/graph?g0.expr=x&g0.tab=1");
 }
 
 /// Each line: seconds, the elements of the result, `?` those whose inputs are unknown, `!` what `resolve_when` gives,

@@ -36,10 +36,65 @@ impl Evaluation {
     }
 }
 
+/// A ring grows by so many places.
+const STEP: usize = 8;
+
+/// An evaluation as it is kept: most find nothing, and there are many thousands of them.
+#[derive(Debug)]
+struct Kept {
+    at: Timestamp,
+    /// In microseconds; more than an hour is shown as what fits.
+    took: u32,
+    elements: u32,
+    written: u32,
+    alerts: u32,
+    urgent: bool,
+    more: Option<Box<More>>,
+}
+
+/// What only an evaluation has that found something or failed.
+#[derive(Debug)]
+struct More {
+    values: Box<[(Labels, f64)]>,
+    error: Option<Box<str>>,
+}
+
+impl Kept {
+    fn of(evaluation: Evaluation) -> Kept {
+        let Evaluation { at, urgent, took, elements, written, alerts, values, error } = evaluation;
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let worth = !values.is_empty() || error.is_some();
+        let more = || Box::new(More { values: values.into(), error: error.map(String::into_boxed_str) });
+        Kept {
+            at,
+            took: u32::try_from(took.as_micros()).unwrap_or(u32::MAX),
+            elements: count(elements),
+            written: count(written),
+            alerts: count(alerts),
+            urgent,
+            more: worth.then(more),
+        }
+    }
+
+    fn shown(&self) -> Evaluation {
+        let more = self.more.as_ref();
+        Evaluation {
+            at: self.at,
+            urgent: self.urgent,
+            took: Duration::from_micros(self.took.into()),
+            elements: self.elements as usize,
+            written: self.written as usize,
+            alerts: self.alerts as usize,
+            values: more.map(|more| more.values.to_vec()).unwrap_or_default(),
+            error: more.and_then(|more| more.error.as_deref()).map(str::to_owned),
+        }
+    }
+}
+
 /// The last evaluations, oldest first; as many as there is room for.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    kept: VecDeque<Evaluation>,
+    kept: VecDeque<Kept>,
     room: usize,
 }
 
@@ -50,19 +105,15 @@ impl Ring {
         Ring { kept: VecDeque::new(), room: share.clamp(limits::EVALUATIONS_LEAST, limits::EVALUATIONS_PER_RULE) }
     }
 
-    /// An empty note, made of the oldest when the ring is full.
-    pub fn blank(&mut self) -> Evaluation {
-        if self.kept.len() < self.room {
-            return Evaluation::default();
-        }
-        let mut values = self.kept.pop_front().unwrap_or_default().values;
-        values.clear();
-        Evaluation { values, ..Evaluation::default() }
-    }
-
-    /// Keeps an evaluation.
+    /// Keeps an evaluation, instead of the oldest when the ring is full.
     pub fn push(&mut self, evaluation: Evaluation) {
-        self.kept.push_back(evaluation);
+        if self.kept.len() >= self.room {
+            self.kept.pop_front();
+        } else if self.kept.len() == self.kept.capacity() {
+            // Small rings are given just the room that they need.
+            self.kept.reserve_exact((self.room - self.kept.len()).min(STEP));
+        }
+        self.kept.push_back(Kept::of(evaluation));
     }
 
     /// Takes over what another ring has, as far as there is room.
@@ -72,14 +123,14 @@ impl Ring {
         self.kept = old.kept;
     }
 
-    /// The newest.
-    pub fn last(&self) -> Option<&Evaluation> {
-        self.kept.back()
+    /// How long the newest took.
+    pub fn last_took(&self) -> Option<Duration> {
+        self.kept.back().map(|kept| Duration::from_micros(kept.took.into()))
     }
 
     /// All of them, oldest first.
-    pub fn all(&self) -> impl Iterator<Item = &Evaluation> {
-        self.kept.iter()
+    pub fn all(&self) -> impl Iterator<Item = Evaluation> {
+        self.kept.iter().map(Kept::shown)
     }
 
     /// The system's clock was set.
@@ -96,15 +147,33 @@ mod tests {
     fn the_newest_are_kept_and_rules_share_the_room() {
         let mut ring = Ring::among(limits::EVALUATIONS_IN_ALL);
         for second in 0..20 {
-            let mut note = ring.blank();
-            note.at = Timestamp::from_millis(second);
-            ring.push(note);
+            ring.push(Evaluation { at: Timestamp::from_millis(second), ..Evaluation::default() });
         }
         let kept: Vec<i64> = ring.all().map(|kept| kept.at.as_millis()).collect();
         assert_eq!(kept, (20 - limits::EVALUATIONS_LEAST as i64..20).collect::<Vec<_>>());
         assert_eq!(Ring::among(1).room, limits::EVALUATIONS_PER_RULE);
         let mut wide = Ring::among(1);
         wide.inherit(ring);
-        assert_eq!(wide.last().map(|kept| kept.at.as_millis()), Some(19));
+        assert_eq!(wide.all().last().map(|kept| kept.at.as_millis()), Some(19));
+    }
+
+    #[test]
+    fn what_was_found_comes_back() {
+        let quiet = Evaluation { at: Timestamp::from_millis(1), elements: 3, ..Evaluation::default() };
+        let found = Evaluation {
+            at: Timestamp::from_millis(2),
+            urgent: true,
+            took: Duration::from_micros(17),
+            elements: 4,
+            written: 2,
+            alerts: 1,
+            values: vec![(Labels::named("up"), 1.0)],
+            error: Some("why".to_owned()),
+        };
+        let mut ring = Ring::among(1);
+        ring.push(quiet.clone());
+        ring.push(found.clone());
+        assert_eq!(ring.last_took(), Some(found.took));
+        assert_eq!(ring.all().collect::<Vec<_>>(), [quiet, found]);
     }
 }

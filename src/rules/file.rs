@@ -3,7 +3,7 @@
 //! Every problem of a file is found at once, each with its place. A file with only `record` and `alert` rules is
 //! accepted exactly when promtool accepts it (label and annotation names of the UTF-8 scheme).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub fn parse_file(file: &Arc<SourceFile>) -> (Option<Vec<GroupSpec>>, Vec<Proble
 impl Decode for RuleFile {
     fn decode(at: &mut At<'_>) -> Option<RuleFile> {
         let mut fields = at.record("a rule file", "A file of rules, as in Prometheus.")?;
-        let groups: Vec<GroupSpec> = fields.or("groups", "[]", "the groups of rules");
+        let mut groups: Vec<GroupSpec> = fields.or("groups", "[]", "the groups of rules");
         let mut seen = HashMap::new();
         for group in &groups {
             if seen.insert(group.name.value.clone(), ()).is_some() {
@@ -36,8 +36,22 @@ impl Decode for RuleFile {
             }
         }
         warn_of_duplicates(&groups, &mut fields);
+        share_texts(&mut groups);
         fields.finish();
         Some(RuleFile { groups })
+    }
+}
+
+/// Labels and annotations that several alerts have in common are kept once.
+fn share_texts(groups: &mut [GroupSpec]) {
+    let mut known = HashSet::new();
+    for rule in groups.iter_mut().flat_map(|group| &mut group.rules) {
+        if let RuleSpec::Alert(rule) = rule
+            && let Some(rule) = Arc::get_mut(rule)
+        {
+            rule.labels.share(&mut known);
+            rule.annotations.share(&mut known);
+        }
     }
 }
 

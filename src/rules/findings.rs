@@ -7,6 +7,8 @@
 //! within `absent()`, right of `unless` and `or`, those of `ALERTS`, and those of our own metrics, many of which begin
 //! with the first event. Shipped rules are left out as a whole: what they read need not be on every host.
 
+use std::sync::Arc;
+
 use super::action::Asked;
 use super::id::RuleId;
 use crate::limits;
@@ -25,7 +27,7 @@ pub struct Finding {
     pub place: Place,
     /// Since when it matches nothing.
     pub since: Timestamp,
-    matchers: Vec<Matcher>,
+    matchers: Arc<[Matcher]>,
 }
 
 impl Finding {
@@ -129,7 +131,7 @@ impl Missing {
                 selector: asked.query.text.get(span.clone()).unwrap_or_default().to_owned(),
                 place: asked.query.place.within(&asked.query.text, span),
                 since: *since,
-                matchers: input.matchers.clone(),
+                matchers: Arc::clone(&input.matchers),
             })
         };
         let mut findings: Vec<Finding> = self.late().filter_map(finding).collect();

@@ -37,9 +37,15 @@ impl Group {
             false => Slots::new(&spec.file, &spec.name, interval),
         };
         let mut counts: HashMap<RuleId, u32> = HashMap::new();
-        let mut rules = Vec::with_capacity(spec.rules.len());
+        let mut rules: Vec<Rule> = Vec::with_capacity(spec.rules.len());
+        let name: Arc<str> = spec.name.as_str().into();
         for rule in &spec.rules {
             let mut rule = Rule::new(&spec, rule.clone(), 0, shared);
+            rule.id.group = Arc::clone(&name);
+            // Neighbours often have the same labels.
+            if let Some(before) = rules.last().filter(|before| before.id.labels == rule.id.labels) {
+                rule.id.labels = Arc::clone(&before.id.labels);
+            }
             let count = counts.entry(rule.id.clone()).or_default();
             rule.id.nth = *count;
             *count += 1;
@@ -47,7 +53,7 @@ impl Group {
         }
         Group {
             file: Arc::clone(&spec.file),
-            name: spec.name.as_str().into(),
+            name,
             interval,
             query_offset: spec.query_offset.unwrap_or(shared.query_offset),
             limit: spec.limit,

@@ -11,6 +11,7 @@
 //! * the right side of `unless` and of `or`: the one can only take away, the other is what to fall back to;
 //! * a side of an operation that has a `fill` value.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Matcher, NAME, is_stale_nan};
@@ -28,7 +29,7 @@ const TWO_POINTS: [&str; 8] =
 /// One selector of an expression, seen from the instant of evaluation.
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
-    pub matchers: Vec<Matcher>,
+    pub matchers: Arc<[Matcher]>,
     /// Its place in the expression.
     pub span: Span,
     /// Milliseconds from the oldest point that it may read to the newest.
@@ -152,6 +153,7 @@ impl Inputs {
         let mut found = Inputs::default();
         let here = Context { lookback: crate::time::millis(lookback), required: true, points: 1, ..Context::default() };
         collect(expr, &here, &mut found.0);
+        found.0.shrink_to_fit();
         found
     }
 
@@ -172,7 +174,7 @@ impl Inputs {
 
     /// What the store must keep for this expression. `margin`: how much later than `at` it may be evaluated.
     pub fn needs(&self, margin: Duration) -> impl Iterator<Item = Need> {
-        self.0.iter().map(move |input| Need { matchers: input.matchers.clone(), window: input.reach() + margin })
+        self.0.iter().map(move |input| Need { matchers: Arc::clone(&input.matchers), window: input.reach() + margin })
     }
 }
 
@@ -220,7 +222,7 @@ fn input(selector: &Selector, span: Span, range: i64, extra: i64, here: &Context
     let here = here.shifted(&selector.modifiers);
     let range = here.range.saturating_add(range);
     Input {
-        matchers: selector.matchers.clone(),
+        matchers: Arc::clone(&selector.matchers),
         span,
         window: range.saturating_add(extra),
         range,
@@ -258,7 +260,7 @@ fn collect_call(call: &Call, here: &Context, found: &mut Vec<Input>) {
 
 fn collect_binary(binary: &Binary, here: &Context, found: &mut Vec<Input>) {
     let filled =
-        |fill: fn(&crate::promql::VectorMatching) -> Option<f64>| binary.matching.as_ref().and_then(fill).is_some();
+        |fill: fn(&crate::promql::VectorMatching) -> Option<f64>| binary.matching.as_deref().and_then(fill).is_some();
     let guarded = matches!(binary.op, BinaryOp::Or | BinaryOp::Unless);
     let side = |required: bool| Context { required: here.required && required, ..here.clone() };
     collect(&binary.left, &side(!filled(|m| m.fill_left)), found);

@@ -58,7 +58,7 @@ pub(crate) struct Rule {
     pub ring: Ring,
     pub missing: Missing,
     /// After a restart, while alerts are held: what its inputs are made of.
-    pub upstream: Option<Upstream>,
+    pub upstream: Option<Box<Upstream>>,
 }
 
 /// What the recording rules read whose series a rule reads, through as many rules as there are in between.
@@ -99,7 +99,7 @@ impl Rule {
         let asked = spec.queries().into_iter().map(ask).collect();
         let body = match &spec {
             RuleSpec::Record(rule) => Body::Record(RecordRule::new(&rule.record, &rule.labels)),
-            RuleSpec::Alert(rule) => Body::Alert(alert_rule(rule, shared)),
+            RuleSpec::Alert(rule) => Body::Alert(alert_rule(rule, Arc::clone(&id.name))),
             _ => Body::Action(ActionRule::of(&spec)),
         };
         Rule {
@@ -173,7 +173,7 @@ impl Rule {
         let began = (scene.meter)();
         self.last_at = Some(at);
         counters.evaluations += 1;
-        let mut note = Evaluation { at, urgent: scene.urgent, ..self.ring.blank() };
+        let mut note = Evaluation { at, urgent: scene.urgent, ..Evaluation::default() };
         // The view must be gone before anything is appended, or the append would copy what it touches.
         let result = self.ask(&store.view(), at, asked_at, scene, &mut note, out);
         self.health = match result {
@@ -248,7 +248,7 @@ impl Rule {
         };
         let query = |text: &str| ask_for_template(evaluator, view, text, at);
         let own: Vec<String> = rule.labels.iter().map(|(name, _)| name.clone()).collect();
-        let upstream = self.upstream.as_ref();
+        let upstream = self.upstream.as_deref();
         let witness = StoreWitness {
             view,
             inputs: &self.asked[0].inputs,
@@ -266,7 +266,12 @@ impl Rule {
             resolving: &resolving,
         };
         let samples = rule.evaluate(&result, at, &context)?;
-        let events = rule.take_events(&self.id, at, shared.resend_delay, scene.interval, &shared.external_labels);
+        let mut events = rule.take_events(&self.id, at, shared.resend_delay, scene.interval, &shared.external_labels);
+        // Of most rules no alert is ever told, so the link is not kept.
+        if !events.is_empty() {
+            let link = generator_url(&shared.external_url, &self.asked[0].query.text);
+            events.iter_mut().for_each(|event| event.generator_url = Arc::clone(&link));
+        }
         out.extend(events.into_iter().map(Outcome::Alert));
         if self.upstream.is_some() && rule.active.values().all(|alert| alert.held.is_none()) {
             self.upstream = None;
@@ -357,15 +362,13 @@ fn labels_text<'a>(labels: impl Iterator<Item = (&'a String, &'a str)>) -> Arc<s
     pairs.join(",").into()
 }
 
-fn alert_rule(spec: &AlertSpec, shared: &Shared) -> AlertRule {
+fn alert_rule(spec: &AlertSpec, name: Arc<str>) -> AlertRule {
     AlertRule {
-        name: spec.alert.as_str().into(),
+        name,
         hold: spec.hold,
         keep_firing_for: spec.keep_firing_for,
         labels: spec.labels.clone(),
         annotations: spec.annotations.clone(),
-        generator_url: format!("{}/graph?g0.expr={}&g0.tab=1", shared.external_url, query_escape(&spec.expr.text))
-            .into(),
         on_unknown: spec.on_unknown,
         unknown_for: spec.unknown_for,
         resolves_when: spec.resolve_when.is_some(),
@@ -375,6 +378,11 @@ fn alert_rule(spec: &AlertSpec, shared: &Shared) -> AlertRule {
         unknown_count: 0,
         inputs_seen: false,
     }
+}
+
+/// The link to an expression on our page.
+fn generator_url(external_url: &str, text: &str) -> Arc<str> {
+    format!("{external_url}/graph?g0.expr={}&g0.tab=1", query_escape(text)).into()
 }
 
 /// Go's `url.QueryEscape`.

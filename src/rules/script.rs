@@ -25,7 +25,7 @@ impl Evaluate for Script {
     fn instant(&self, view: &View, expr: &Arc<Expr>, at: Timestamp) -> Result<Vec<Reading>, String> {
         let mut found = None;
         expr.walk(&mut |node| match &node.kind {
-            Kind::Selector(selector) if found.is_none() => found = Some(selector),
+            Kind::Selector(selector) if found.is_none() => found = Some(&**selector),
             Kind::Range(range) if found.is_none() => found = Some(&range.selector),
             _ => {}
         });

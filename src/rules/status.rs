@@ -1,6 +1,6 @@
 //! What the rules look like from outside: for `/api/v1/rules`, `/api/v1/alerts` and the page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,6 +118,16 @@ impl Rules {
         rules.map(of).sum()
     }
 
+    /// The names of the alerts that fire.
+    pub fn firing_names(&self) -> BTreeSet<String> {
+        let rules = self.groups().iter().flat_map(|group| &group.rules);
+        let fires = |rule: &&Rule| match &rule.body {
+            Body::Alert(alerts) => alerts.active.values().any(|alert| alert.state == AlertState::Firing),
+            _ => false,
+        };
+        rules.filter(fires).map(|rule| rule.id.name.to_string()).collect()
+    }
+
     /// Every pending and firing alert.
     pub fn active_alerts(&self) -> Vec<ActiveAlert> {
         let rules = self.groups().iter().flat_map(|group| &group.rules);
@@ -149,7 +159,7 @@ impl Rules {
     pub fn evaluations(&self, group: Option<&str>, name: &str) -> Vec<(RuleId, Vec<Evaluation>)> {
         let groups = self.groups().iter().filter(|known| group.is_none_or(|group| *known.name == *group));
         let rules = groups.flat_map(|group| &group.rules).filter(|rule| &*rule.id.name == name);
-        rules.map(|rule| (rule.id.clone(), rule.ring.all().cloned().collect())).collect()
+        rules.map(|rule| (rule.id.clone(), rule.ring.all().collect())).collect()
     }
 }
 
@@ -176,7 +186,7 @@ fn rule_status(rule: &Rule) -> RuleStatus {
         keep_firing_for: Duration::ZERO,
         health: rule.health.clone(),
         last_evaluation: rule.last_at,
-        evaluation_seconds: rule.ring.last().map_or(0.0, |last| last.took.as_secs_f64()),
+        evaluation_seconds: rule.ring.last_took().map_or(0.0, |took| took.as_secs_f64()),
         findings: rule.missing.findings(&rule.id, &rule.asked),
         state: None,
         alerts: alerts_of(rule),

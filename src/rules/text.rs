@@ -2,6 +2,7 @@
 //!
 //! Of most rules no alert is ever active, so a template's tree is built again when it is first carried out, and kept then.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -67,8 +68,16 @@ impl PartialEq for TemplateText {
     }
 }
 
+impl Eq for TemplateText {}
+
+impl std::hash::Hash for TemplateText {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.source.hash(state);
+    }
+}
+
 /// Texts by their names. Cheap to clone.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Texts(Arc<[(String, TemplateText)]>);
 
 impl Texts {
@@ -80,6 +89,14 @@ impl Texts {
     /// The text of a name.
     pub fn get(&self, name: &str) -> Option<&TemplateText> {
         self.0.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok().map(|at| &self.0[at].1)
+    }
+
+    /// Takes the ones that are known already instead, if they are the same: many rules have the same labels.
+    pub(crate) fn share(&mut self, known: &mut HashSet<Texts>) {
+        match known.get(self) {
+            Some(same) => *self = same.clone(),
+            None => drop(known.insert(self.clone())),
+        }
     }
 
     /// These and one more.

@@ -11,7 +11,7 @@ use crate::alerts::DeliveryId;
 use crate::engine::{DeliveryOutcome, Effects, Event, Reply};
 use crate::limits;
 use crate::store::{Etcd, Mine, Store, StoreError};
-use crate::switches::{HandOver, ScaleCall, Term, Write};
+use crate::switches::{HandOver, ScaleCall, Shares, StageWrite, Term, Write};
 use crate::telemetry::{Metric, Telemetry};
 
 /// How long after a failure the outbox is asked for again.
@@ -27,6 +27,9 @@ struct Errand {
     /// Told when the writes were made; what was refused for good is told instead.
     replies: Vec<(oneshot::Sender<Reply>, Reply)>,
     flushed: Option<oneshot::Sender<()>>,
+    /// The next stage of the fleet's configuration.
+    stage: Option<StageWrite>,
+    shares: Option<(Shares, Term)>,
 }
 
 /// The way to a fleet's store.
@@ -71,8 +74,17 @@ impl Courier {
         let writes = std::mem::take(&mut effects.writes);
         let answers = if writes.is_empty() { Vec::new() } else { std::mem::take(&mut effects.replies) };
         let replies = answers.into_iter().filter_map(|(number, reply)| Some((work.waiting.remove(&number)?, reply)));
-        let errand = Errand { writes, hand_over, calls, replies: replies.collect(), flushed: work.flushed.take() };
-        if errand.writes.is_empty() && errand.hand_over.is_empty() && errand.flushed.is_none() {
+        let (stage, shares) = (effects.stage.take(), effects.shares.take());
+        let errand = Errand {
+            writes,
+            hand_over,
+            calls,
+            replies: replies.collect(),
+            flushed: work.flushed.take(),
+            stage,
+            shares,
+        };
+        if errand.is_empty() {
             return;
         }
         if let Err(error) = self.errands.try_send(errand) {
@@ -80,6 +92,16 @@ impl Courier {
             tracing::error!(writes = errand.writes.len(), "too much waits for the shared store already");
             refuse(events, errand, "too much waits for the shared store").await;
         }
+    }
+}
+
+impl Errand {
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+            && self.hand_over.is_empty()
+            && self.flushed.is_none()
+            && self.stage.is_none()
+            && self.shares.is_none()
     }
 }
 
@@ -108,6 +130,7 @@ impl Carrier {
                 drop(waiting.send(trouble.clone().map_or(reply, Reply::Refused)));
             }
             self.hand_over(&mut errand).await;
+            self.config(&mut errand).await;
             if let Some(flushed) = errand.flushed {
                 // Nobody waits any more when this fails.
                 flushed.send(()).unwrap_or_default();
@@ -135,6 +158,25 @@ impl Carrier {
         }
     }
 
+    /// What is not taken is decided anew: on what the store has.
+    async fn config(&self, errand: &mut Errand) {
+        if let Some(write) = errand.stage.take() {
+            match self.store.put_stage(write).await {
+                Ok(staged) => {
+                    let passed = staged.stage.history.last();
+                    let (what, why) = passed.map_or(("", ""), |passed| (passed.what.words(), passed.why.as_str()));
+                    tracing::info!(stable = staged.stage.stable, what, why, "the fleet's configuration goes on");
+                }
+                Err(error) => tracing::warn!(%error, "the next stage of the fleet's configuration was not written"),
+            }
+        }
+        if let Some((shares, term)) = errand.shares.take()
+            && let Err(error) = self.store.put_shares(shares, term).await
+        {
+            tracing::warn!(%error, "the shares of limits were not written");
+        }
+    }
+
     /// Calls wait for the outbox: another host must be able to go on with them. Of an office that has ended none is made.
     async fn hand_over(&self, errand: &mut Errand) {
         for what in std::mem::take(&mut errand.hand_over) {
@@ -157,6 +199,7 @@ impl Carrier {
 /// Tells the engine what the fleet's store says, but for its table, which the loop watches itself.
 pub(super) async fn tell(store: Etcd, events: mpsc::Sender<Event>) {
     let (mut reach, mut term, mut census) = (store.reach(), store.term(), store.census());
+    let (mut staged, mut shares) = (store.staged(), store.shares());
     reach.mark_changed();
     loop {
         tokio::select! {
@@ -178,6 +221,14 @@ pub(super) async fn tell(store: Etcd, events: mpsc::Sender<Event>) {
             Ok(()) = census.changed() => {
                 let census = census.borrow_and_update().clone();
                 drop(events.send(Event::Census(census)).await);
+            }
+            Ok(()) = staged.changed() => {
+                let staged = staged.borrow_and_update().clone();
+                drop(events.send(Event::Staged(staged)).await);
+            }
+            Ok(()) = shares.changed() => {
+                let shares = shares.borrow_and_update().clone();
+                drop(events.send(Event::Shares(shares)).await);
             }
             else => return,
         }

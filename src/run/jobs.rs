@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::beside::Beside;
 use super::supervise::{Task, supervise, told};
 use crate::model::{Batch, Source};
 use crate::signals::{logs, probes, scrape, system};
@@ -78,6 +80,7 @@ pub(super) struct Jobs {
     running: BTreeMap<String, (Job, Task)>,
     /// Every source that was heard, so that its series can be ended with its job.
     sources: BTreeMap<Source, ()>,
+    beside: Beside,
 }
 
 impl Jobs {
@@ -109,8 +112,12 @@ impl Jobs {
             self.sources.retain(|source, ()| !of_job(source));
         }
         for (key, job) in wanted {
+            let place = match &job {
+                Job::Log(_) => self.beside.place(),
+                _ => Handle::current(),
+            };
             self.running.entry(key).or_insert_with_key(|key| {
-                let task = start(key, job.clone(), tools.clone());
+                let task = start(&place, key, job.clone(), tools.clone());
                 (job, task)
             });
         }
@@ -130,9 +137,9 @@ impl Jobs {
     }
 }
 
-fn start(key: &str, job: Job, tools: Tools) -> Task {
+fn start(on: &Handle, key: &str, job: Job, tools: Tools) -> Task {
     let (name, clock, telemetry) = (key.to_owned(), tools.clock, tools.telemetry.clone());
-    supervise(key.to_owned(), clock, telemetry, move |stop| {
+    supervise(on, key.to_owned(), clock, telemetry, move |stop| {
         let (job, tools, name) = (job.clone(), tools.clone(), name.clone());
         async move {
             match job {

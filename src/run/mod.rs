@@ -1,5 +1,7 @@
 //! The shell: builds everything from the checked config, selects, performs effects, reloads, shuts down. It decides nothing.
 
+mod beside;
+mod central;
 mod disk;
 mod fleet;
 mod forward;
@@ -11,6 +13,7 @@ mod plan;
 mod plots;
 mod remotes;
 mod render;
+mod serving;
 mod shell;
 mod snapshots;
 mod start;

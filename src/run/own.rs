@@ -9,7 +9,7 @@ use crate::limits;
 use crate::model::{Batch, Completeness, Labels, LabelsMap, Source};
 use crate::rules::Counters;
 use crate::series::Refusal;
-use crate::switches::Decision;
+use crate::switches::{Decision, Fleet};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::Timestamp;
 
@@ -31,6 +31,8 @@ pub(super) struct OwnMetrics {
     refused: BTreeSet<Source>,
     /// Hosts of the fleet of which something is told.
     members: BTreeSet<(Metric, String)>,
+    /// The revision of the fleet's configuration that was told to be rolled back.
+    rolled_back: Option<u64>,
 }
 
 impl OwnMetrics {
@@ -45,6 +47,7 @@ impl OwnMetrics {
             cpu_seconds: 0.0,
             refused: BTreeSet::new(),
             members: BTreeSet::new(),
+            rolled_back: None,
         }
     }
 
@@ -135,6 +138,7 @@ impl OwnMetrics {
                 telemetry.set(Metric::FleetVotes, &[("rule", &rule), ("switch", &switch)], votes as f64);
             }
         }
+        self.count_config(counting, fleet, telemetry);
         for (metric, member) in std::mem::take(&mut self.members) {
             if !told.contains_key(&(metric, member.clone())) {
                 telemetry.forget(metric, "member", &member);
@@ -143,6 +147,28 @@ impl OwnMetrics {
         for ((metric, member), value) in told {
             telemetry.set(metric, &[("member", &member)], value);
             self.members.insert((metric, member));
+        }
+    }
+
+    /// The fleet's configuration, and the limits that are shared out.
+    fn count_config(&mut self, counting: bool, fleet: &Fleet, telemetry: &Telemetry) {
+        let (stage, running) = (fleet.stage(), fleet.running());
+        telemetry.set(Metric::FleetConfigRevision, &[], running.revision as f64);
+        telemetry.set(Metric::FleetConfigRefused, &[], f64::from(u8::from(running.refused.is_some())));
+        let candidate = stage.candidate.as_ref().map_or(0, |candidate| candidate.revision);
+        telemetry.set(Metric::FleetConfigCandidate, &[], candidate as f64);
+        let rolled_back = stage.locked.as_ref().filter(|_| counting).map(|locked| locked.revision);
+        if self.rolled_back != rolled_back {
+            let label = |revision: Option<u64>| revision.map(|revision| revision.to_string()).unwrap_or_default();
+            telemetry.forget(Metric::FleetConfigRolledBack, "revision", &label(self.rolled_back));
+            if rolled_back.is_some() {
+                telemetry.set(Metric::FleetConfigRolledBack, &[("revision", &label(rolled_back))], 1.0);
+            }
+            self.rolled_back = rolled_back;
+        }
+        for (switch, share, demand) in fleet.limit_shares() {
+            telemetry.set(Metric::FleetLimitShare, &[("switch", switch)], share);
+            telemetry.set(Metric::FleetLimitDemand, &[("switch", switch)], demand);
         }
     }
 

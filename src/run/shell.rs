@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::central::{self, Central, Desk, Order};
 use super::jobs::{Jobs, LogOutput, Tools};
 use super::own::OwnMetrics;
 use super::perform::{Receivers, Work};
@@ -16,14 +17,14 @@ use super::snapshots::Snapshots;
 use super::start::SetLogLevel;
 use super::systemd::Systemd;
 use crate::alerts::LinkKey;
-use crate::config::{Checked, FleetStore, ForwardSettings, Loaded, load};
+use crate::config::{Checked, FleetStore, ForwardSettings, Loaded, load, load_with};
 use crate::engine::{Effects, Engine, Event, Reply};
 use crate::model::Batch;
 use crate::notify::{HeartbeatSettings, Plots};
 use crate::project::Projections;
-use crate::serve::{About, Agents, Ask, Delivery, Switchboard};
+use crate::serve::{About, Agents, Ask, Delivery, Limiters, Switchboard};
 use crate::store::Table;
-use crate::switches::{Declaration, Told};
+use crate::switches::{Bundle, ConfigRefused, Declaration, SwitchKind, Told};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Timestamp, millis};
 use crate::yaml::{Severity, render_problems};
@@ -46,6 +47,8 @@ pub(super) enum Input {
     /// A file of the configuration changed, or SIGHUP came.
     Reload,
     Loaded(Reading),
+    /// This host is to run another revision of the fleet's configuration.
+    Order(Order),
     Stop,
 }
 
@@ -54,6 +57,8 @@ pub(super) struct Reading {
     pub loaded: Box<Loaded>,
     pub receivers: Receivers,
     pub reply: Option<oneshot::Sender<Result<(), String>>>,
+    /// The revision of the fleet's configuration that was tried, for the first time, or again.
+    pub tried: Option<Option<Arc<Bundle>>>,
 }
 
 /// The receiving ends of everything that the loop waits for.
@@ -65,6 +70,7 @@ pub(super) struct Inputs {
     pub table: watch::Receiver<Arc<Table>>,
     pub reloads: mpsc::Receiver<()>,
     pub loaded: mpsc::Receiver<Reading>,
+    pub orders: mpsc::Receiver<Order>,
     pub stop: mpsc::Receiver<()>,
 }
 
@@ -96,6 +102,9 @@ pub(super) struct Shell {
     pub told_revision: u64,
     /// The fleet's store as it was configured at the start.
     pub store: Option<FleetStore>,
+    /// What it runs of the fleet's configuration.
+    pub central: Desk,
+    pub limiters: Arc<Limiters>,
     pub about: watch::Sender<Arc<About>>,
     pub delivery: watch::Sender<Arc<Delivery>>,
     pub projections: watch::Sender<Arc<Projections>>,
@@ -151,7 +160,11 @@ impl Shell {
             Input::Ask(ask) => self.answer(ask).await,
             Input::Deadline => self.deadline().await,
             Input::Reload => self.start_loading(None),
+            Input::Loaded(Reading { loaded, receivers, tried: Some(bundle), .. }) => {
+                self.tried(*loaded, receivers, bundle).await;
+            }
             Input::Loaded(reading) => self.loaded(*reading.loaded, reading.receivers, reading.reply).await,
+            Input::Order(order) => self.ordered(order).await,
             Input::Stop => {}
         }
     }
@@ -197,6 +210,7 @@ impl Shell {
             self.notice_freeze_file().await;
             let batch = self.own.batch(self.clock.now(), &self.engine, &self.telemetry);
             self.handle(Event::Samples(batch), Vec::new()).await;
+            self.tell_demand().await;
             self.remotes.describe(|| self.engine.meta());
             self.systemd.tell("WATCHDOG=1");
             self.beat();
@@ -207,6 +221,18 @@ impl Shell {
             self.snapshots.tick(now, &self.engine);
         } else {
             self.handle(Event::Tick, Vec::new()).await;
+        }
+    }
+
+    /// How much limits that are shared out were asked for.
+    async fn tell_demand(&mut self) {
+        let mut asked = self.limiters.take_asked();
+        asked.retain(|name, _| {
+            let kind = self.declarations.iter().find(|known| known.name == *name).map(|known| &known.kind);
+            matches!(kind, Some(SwitchKind::Limit { share_out: true, .. }))
+        });
+        if self.store.is_some() {
+            self.handle(Event::AskedFor(asked), Vec::new()).await;
         }
     }
 
@@ -259,6 +285,7 @@ impl Shell {
                 self.waiting.insert(self.questions, reply);
                 self.handle(Event::Command(self.questions, command), Vec::new()).await;
             }
+            Ask::FleetConfig(ask, reply) => self.central.answer(ask, self.config.clone(), self.clock, reply),
             Ask::Reload(reply) => self.start_loading(Some(reply)),
         }
     }
@@ -286,15 +313,73 @@ impl Shell {
 
     /// Reads the configuration on the blocking pool; the answer comes back as an input.
     fn start_loading(&self, reply: Option<oneshot::Sender<Result<(), String>>>) {
+        self.systemd.tell("RELOADING=1");
+        let bundle = self.central.runs.borrow().bundle.clone();
+        self.read(bundle, reply, false);
+    }
+
+    /// Reads the configuration with a revision of the fleet's; this host's own files must be good without it.
+    fn read(&self, bundle: Option<Arc<Bundle>>, reply: Option<oneshot::Sender<Result<(), String>>>, is_new: bool) {
         let (config, loaded, clock) = (self.config.clone(), self.loaded.clone(), self.clock);
         let plots = Arc::clone(&self.plots);
-        self.systemd.tell("RELOADING=1");
         tokio::task::spawn_blocking(move || {
-            let result = load(config.as_deref(), &super::DiskFiles);
+            let own = load(config.as_deref(), &super::DiskFiles);
+            let result = match &bundle {
+                Some(bundle) if own.checked.is_some() => {
+                    load_with(config.as_deref(), &super::DiskFiles, Some(bundle.as_ref()))
+                }
+                _ => own,
+            };
             let receivers =
                 result.checked.as_deref().map(|checked| receivers(checked, clock, &plots)).unwrap_or_default();
-            drop(loaded.blocking_send(Reading { loaded: Box::new(result), receivers, reply }));
+            let tried = is_new.then_some(bundle);
+            drop(loaded.blocking_send(Reading { loaded: Box::new(result), receivers, reply, tried }));
         });
+    }
+
+    async fn ordered(&mut self, order: Order) {
+        match order {
+            Order::Take(bundle) => self.read(bundle, None, true),
+            Order::Forgive => {
+                let central = self.central.runs.borrow().clone();
+                if central.refused.is_some() {
+                    self.runs(Central { refused: None, ..central }).await;
+                }
+            }
+            Order::Missing(revision) => {
+                let why = "the store does not have it".to_owned();
+                let refused = Some(ConfigRefused { revision, why });
+                let bundle = self.central.runs.borrow().bundle.clone();
+                self.runs(Central { bundle, refused }).await;
+            }
+        }
+    }
+
+    /// A revision of the fleet's configuration is taken, all of it or nothing.
+    async fn tried(&mut self, loaded: Loaded, receivers: Receivers, bundle: Option<Arc<Bundle>>) {
+        let revision = bundle.as_ref().map_or(0, |bundle| bundle.revision);
+        match loaded.checked {
+            Some(checked) if checked.store == self.store => {
+                for name in &checked.left_out {
+                    tracing::warn!(revision, name, "this host's own files go before the fleet's configuration");
+                }
+                let text = loaded.sources.first().map(|source| source.text.clone()).unwrap_or_default();
+                self.adopt(&checked, receivers, text).await;
+                tracing::info!(revision, "a revision of the fleet's configuration is in use");
+                self.runs(Central { bundle, refused: None }).await;
+            }
+            _ => {
+                let refused = central::refusal(revision, &loaded.problems);
+                let running = self.central.runs.borrow().bundle.clone();
+                self.runs(Central { bundle: running, refused: Some(refused) }).await;
+            }
+        }
+    }
+
+    async fn runs(&mut self, central: Central) {
+        let (revision, refused) = (central.revision(), central.refused.clone());
+        self.central.now(central);
+        self.handle(Event::RunsConfig { revision, refused }, Vec::new()).await;
     }
 
     async fn loaded(
@@ -324,6 +409,8 @@ impl Shell {
             Some(checked) => {
                 let text = loaded.sources.first().map(|source| source.text.clone()).unwrap_or_default();
                 self.adopt(&checked, receivers, text).await;
+                // What was refused beside the old files may be good beside the new ones: it is ordered again if it is wanted.
+                self.ordered(Order::Forgive).await;
                 Ok(())
             }
             None => {
@@ -378,6 +465,9 @@ impl Shell {
             about.config_taken = now;
         });
         tell_taken(&self.telemetry, self.clock.now(), self.generation);
+        if checked.store.is_some() {
+            self.telemetry.set(Metric::FleetConfigLeftOut, &[], checked.left_out.len() as f64);
+        }
         tracing::info!(
             generation = self.generation,
             jobs = self.jobs.running().count(),
@@ -414,6 +504,7 @@ async fn next(inputs: &mut Inputs, clock: Clock, deadline: Timestamp) -> Input {
         Some(event) = inputs.events.recv() => Input::Event(event),
         Some(ask) = inputs.asks.recv() => Input::Ask(ask),
         Some(reading) = inputs.loaded.recv() => Input::Loaded(reading),
+        Some(order) = inputs.orders.recv() => Input::Order(order),
         Some(output) = inputs.logs.recv() => Input::Log(output),
         Some(batch) = inputs.batches.recv() => Input::Batch(batch),
         Some(()) = inputs.reloads.recv() => Input::Reload,

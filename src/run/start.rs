@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
+use super::central::{self, Central, Desk, Order};
 use super::fleet::{self, Carrier};
 use super::forward;
 use super::jobs::{Checkpoints, Jobs, LOGS, LogOutput, Tools};
@@ -18,6 +19,7 @@ use super::perform::{Performer, Stores, Work};
 use super::plan::{Plan, fleet_host, plan, receivers};
 use super::plots::plots;
 use super::remotes::Remotes;
+use super::serving::Serving;
 use super::shell::{Inputs, Reading, Shell, tell_taken, told_revision, told_table};
 use super::snapshots::Snapshots;
 use super::systemd::Systemd;
@@ -95,11 +97,12 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let folder = folder.unwrap_or_else(|| default_data_dir(&DiskFiles));
     let address = args.listen.clone().unwrap_or_else(|| checked.serve.listen.to_string());
     let opened = Journal::open(&folder)?;
+    let (checked, central) = central::at_start(args.config.as_deref(), &folder, *checked);
     let store = open_store(&checked, &folder, clock, &telemetry)?;
     let listener = TcpListener::bind(&address).await;
     let listener = listener.map_err(|error| ServeError::Listen { address: address.clone(), error })?;
     announce(&checked, &folder, &listener, args.config.as_deref());
-    let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text };
+    let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text, central };
     daemon.run(&checked).await
 }
 
@@ -154,12 +157,13 @@ struct Daemon {
     listener: TcpListener,
     watched: Vec<PathBuf>,
     config_text: String,
+    central: Central,
 }
 
 impl Daemon {
     #[expect(clippy::too_many_lines, reason = "wiring: one statement a part, and nothing is decided")]
     async fn run(self, checked: &Checked) -> Result<(), RunError> {
-        let Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text } = self;
+        let Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text, central } = self;
         let now = clock.now();
         telemetry.add(Metric::JournalRecovered, &[], opened.torn_bytes as f64);
         let key = link_key(&folder);
@@ -180,6 +184,10 @@ impl Daemon {
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
         let mut engine = Engine::restore(now, engine, restored, seed, &mut effects);
+        if engine.fleet().is_some() {
+            let runs = Event::RunsConfig { revision: central.revision(), refused: central.refused.clone() };
+            engine.handle(now, runs, &mut effects);
+        }
         engine.measure_with(Arc::new(move || clock.elapsed()));
         for damage in &effects.damaged {
             tracing::error!(damage, "a record of the journal is left out");
@@ -232,6 +240,7 @@ impl Daemon {
             forwarder: forwarder.clone(),
             audit: audit_log(&folder),
         };
+        let limiters = Arc::<serve::Limiters>::default();
         let (shown, forwards) = (targets.clone(), forwarder.clone());
         let shared = Shared::new(Parts {
             asks: senders.asks,
@@ -246,13 +255,12 @@ impl Daemon {
             delivery,
             streams: Arc::new(Semaphore::new(limits::STREAMS)),
             draws: AtomicU64::new(seed),
-            limiters: serve::Limiters::default(),
+            limiters: Arc::clone(&limiters),
             agents: agents.clone(),
         });
+        let serving = Serving::start(listener, shared).map_err(ServeError::Thread)?;
         let tasks = [
             tokio::spawn(performer.run(work)),
-            tokio::spawn(serve::serve(listener, shared.clone())),
-            tokio::spawn(serve::agents(shared)),
             tokio::spawn(project::keep(projections.clone(), switchboard.clone(), telemetry.clone())),
             tokio::spawn(forward::follow(forwarding_out, forwarder)),
             tokio::spawn(notify::heartbeat(heartbeat_out, telemetry.clone())),
@@ -276,6 +284,9 @@ impl Daemon {
         let mut remotes = Remotes::new(folder.join("remote"), clock, telemetry.clone());
         remotes.apply(wanted).await;
         tell_taken(&telemetry, now, 1);
+        if checked.store.is_some() {
+            telemetry.set(Metric::FleetConfigLeftOut, &[], checked.left_out.len() as f64);
+        }
         drop(senders.work.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
         let shell = Shell {
             engine,
@@ -302,6 +313,8 @@ impl Daemon {
             told,
             told_revision,
             store: checked.store.clone(),
+            central: Desk::new(central, session.clone(), &folder),
+            limiters,
             about: about_in,
             delivery: delivery_in,
             projections: projections_in,
@@ -318,10 +331,13 @@ impl Daemon {
             started: now,
             set_log_level: args.set_log_level,
         };
-        if let Some(session) = session.clone() {
+        if let Some((session, fleet)) = session.clone().zip(checked.store.as_ref()) {
+            let (runs, copy) = (shell.central.runs.subscribe(), shell.central.copy.clone());
+            tokio::spawn(central::follow(session.clone(), fleet_host(fleet), copy, runs, senders.orders));
             tokio::spawn(fleet::tell(session, fleet_events));
         }
         shell.run(inputs).await;
+        serving.stop();
         tasks.iter().chain(&carried).chain(&keys).for_each(tokio::task::JoinHandle::abort);
         if let Some(session) = session {
             session.leave().await;
@@ -343,6 +359,7 @@ struct Senders {
     asks: mpsc::Sender<Ask>,
     reloads: mpsc::Sender<()>,
     loaded: mpsc::Sender<Reading>,
+    orders: mpsc::Sender<Order>,
     stop: mpsc::Sender<()>,
     work: mpsc::Sender<Work>,
 }
@@ -354,6 +371,7 @@ fn channels(store: &Opening) -> (Senders, Inputs, mpsc::Receiver<Work>) {
     let (asks_in, asks) = mpsc::channel(limits::ENGINE_QUEUE);
     let (reloads_in, reloads) = mpsc::channel(1);
     let (loaded_in, loaded) = mpsc::channel(4);
+    let (orders_in, orders) = mpsc::channel(1);
     let (stop_in, stop) = mpsc::channel(1);
     let (work_in, work) = mpsc::channel(limits::EFFECT_QUEUE);
     let senders = Senders {
@@ -363,10 +381,11 @@ fn channels(store: &Opening) -> (Senders, Inputs, mpsc::Receiver<Work>) {
         asks: asks_in,
         reloads: reloads_in,
         loaded: loaded_in,
+        orders: orders_in,
         stop: stop_in,
         work: work_in,
     };
-    (senders, Inputs { batches, logs, events, asks, table: store.watch(), reloads, loaded, stop }, work)
+    (senders, Inputs { batches, logs, events, asks, table: store.watch(), reloads, loaded, orders, stop }, work)
 }
 
 /// What a host of a fleet tells its applications from the first moment on: what it remembers of the store.

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -48,8 +49,10 @@ pub(super) async fn told(mut stop: watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
 
-/// Runs what `start` makes, again and again, until it is told to stop. It gives an error text when it can't run just now.
+/// Runs what `start` makes on a runtime, again and again, until it is told to stop. It gives an error text when it can't
+/// run just now.
 pub(super) fn supervise<F>(
+    on: &Handle,
     name: String,
     clock: Clock,
     telemetry: Telemetry,
@@ -59,7 +62,7 @@ where
     F: Future<Output = Result<(), String>> + Send + 'static,
 {
     let (stop, told) = watch::channel(false);
-    let handle = tokio::spawn(async move {
+    let handle = on.spawn(async move {
         let mut pause = FIRST_PAUSE;
         loop {
             let begun = clock.now();
@@ -106,7 +109,7 @@ mod tests {
     async fn a_task_that_panics_is_counted_and_started_again_and_ends_with_its_owner() {
         let (telemetry, starts) = (Telemetry::new(), Arc::new(AtomicU32::new(0)));
         let counted = Arc::clone(&starts);
-        let task = supervise("t".into(), Clock::start(), telemetry.clone(), move |_| {
+        let task = supervise(&Handle::current(), "t".into(), Clock::start(), telemetry.clone(), move |_| {
             let nth = counted.fetch_add(1, Ordering::SeqCst);
             async move {
                 assert!(nth > 0, "the first one breaks");

@@ -2,16 +2,14 @@
 //! as XOR with the one before; but whole numbers, and numbers with up to three digits after the point, as differences of
 //! whole numbers, which takes a third of the room. What a number is, reader and writer find out from the values alone.
 //!
-//! Samples are written in groups of [`GROUP`]; each group ends on a byte, so that nothing but the encoder's small
-//! state is carried from one group to the next. Values come back bit by bit as they were, staleness markers included.
-//! Reading never panics: bytes that are no chunk give fewer samples than announced.
+//! Samples are written some at a time; what is carried from one time to the next is the encoder's state at rest
+//! ([`Rest`]), which is small, as every series has one. Values come back bit by bit as they were, staleness markers
+//! included. Reading never panics: bytes that are no chunk give fewer samples than announced.
 
 use std::sync::Arc;
 
-/// Samples that are written at one time.
-pub(super) const GROUP: usize = 8;
-/// A chunk is closed when it has this many samples.
-pub(super) const CHUNK: u32 = 120;
+/// A chunk has this many samples at the most.
+pub(super) const CHUNK: u32 = 240;
 
 /// One float at one time, in milliseconds.
 pub(super) type Sample = (i64, f64);
@@ -34,9 +32,7 @@ impl Chunk {
     pub(super) fn of(samples: &[Sample], step: u32) -> Option<Chunk> {
         let (first, last) = (samples.first()?.0, samples.last()?.0);
         let (mut encoder, mut bytes) = (Encoder::default(), Vec::new());
-        for group in samples.chunks(GROUP) {
-            encoder.group(group, &mut bytes);
-        }
+        encoder.write(samples.iter().copied(), &mut bytes);
         Some(Chunk { first, last, count: encoder.count, step, bytes: bytes.into() })
     }
 
@@ -51,7 +47,31 @@ pub(super) struct Encoder {
     state: State,
     /// Samples written so far.
     pub(super) count: u32,
+    /// Bits of the last byte that are not used yet.
+    spare: u8,
 }
+
+/// A state that is kept: without what follows from the rest of it or is known elsewhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rest {
+    value: u64,
+    step: i64,
+    delta: u32,
+    /// Samples so far.
+    pub(super) count: u8,
+    /// The window of differing bits: its leading zeros, and above these the encoder's spare bits.
+    lead_and_spare: u8,
+    /// Its width, and whether the last difference was one of differences.
+    width_and_again: u8,
+    /// Digits after the point, what is known of them (see [`OVER`]), the class of the last difference.
+    digits_and_class: u8,
+}
+
+/// Of the digits after the point: they were given up; the last number is known; that, and the last two differences were
+/// the same.
+const OVER: u8 = 4;
+const KNOWN: u8 = 8;
+const QUIET: u8 = 12;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
@@ -62,6 +82,11 @@ struct State {
     /// Leading zeros and width of the last window of differing bits; a width of 0 is none.
     lead: u8,
     width: u8,
+    /// How the last difference was written: as one of differences, and its class.
+    again: bool,
+    class: u8,
+    /// The last two differences were the same. Only who writes looks at it.
+    quiet: bool,
 }
 
 /// Numbers with few digits after the point, as whole numbers.
@@ -82,7 +107,9 @@ const SCALES: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
 /// Floats hold every whole number below this.
 const WHOLE: u64 = 1 << 53;
 /// Bits of a difference, by its class.
-const WIDTHS: [u32; 8] = [0, 4, 8, 12, 16, 24, 36, 56];
+const WIDTHS: [u32; 16] = [0, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 24, 32, 42, 56];
+/// So many bits a difference must save before it is written in another way than the last.
+const WORTH: u32 = 2;
 
 impl Decimal {
     /// The value as a whole number of the last digit, if that gives back its very bits.
@@ -99,8 +126,9 @@ impl Decimal {
         whole as f64 / SCALES[usize::from(self.digits)]
     }
 
-    /// Takes note of a value that was written in full.
+    /// Takes note of a value that was written in full. Behind one that is no number the next is written in full too.
     fn settle(&mut self, value: f64) {
+        self.known = false;
         if self.over || value.is_nan() {
             return;
         }
@@ -111,17 +139,21 @@ impl Decimal {
         }
     }
 
-    /// The difference to write for a value: by how much it differs from the last, or that less the last difference
-    /// (`true`); whichever is smaller.
-    fn difference(&self, value: f64) -> Option<(i64, bool, u64)> {
+    /// The differences that stand for a value, and its whole number: by how much it differs from the last, and that less
+    /// the last difference.
+    fn differences(&self, value: f64) -> Option<(i64, [u64; 2])> {
         if self.over || !self.known {
             return None;
         }
         let whole = Decimal::whole(value, self.digits)?;
-        let (step, change) = (whole - self.whole, whole - self.whole - self.step);
-        let (plain, again) = (zigzag(step), zigzag(change));
-        Some(if again < plain { (whole, true, again) } else { (whole, false, plain) })
+        let step = whole - self.whole;
+        Some((whole, [zigzag(step), zigzag(step - self.step)]))
     }
+}
+
+/// The bits that a difference has.
+fn used(difference: u64) -> u32 {
+    64 - difference.leading_zeros()
 }
 
 fn zigzag(number: i64) -> u64 {
@@ -133,26 +165,74 @@ fn unzigzag(bits: u64) -> i64 {
 }
 
 impl Encoder {
-    /// Writes a group of at most [`GROUP`] samples; only the last group of a chunk may be shorter.
-    pub(super) fn group(&mut self, samples: &[Sample], out: &mut Vec<u8>) {
-        let mut bits = BitWriter { out, acc: 0, bits: 0 };
+    /// Goes on; `at` is the time of the last sample that was written.
+    pub(super) fn wake(rest: &Rest, at: i64) -> Encoder {
+        Encoder { state: rest.state(at), count: rest.count.into(), spare: rest.lead_and_spare >> 5 }
+    }
+
+    /// What is to be kept of it; `None` when the last two samples are too far apart for that.
+    pub(super) fn rest(&self) -> Option<Rest> {
+        self.state.rest(self.count, self.spare)
+    }
+
+    /// Writes samples behind those that are in `out`.
+    pub(super) fn write(&mut self, samples: impl Iterator<Item = Sample>, out: &mut Vec<u8>) {
+        let mut bits = BitWriter::behind(out, self.spare);
         for (at, value) in samples {
             if self.count == 0 {
-                bits.put(*at as u64, 64);
+                bits.put(at as u64, 64);
                 bits.put(value.to_bits(), 64);
-                self.state = State { at: *at, value: value.to_bits(), ..State::default() };
-                self.state.decimal.settle(*value);
+                self.state = State { at, value: value.to_bits(), ..State::default() };
+                self.state.decimal.settle(value);
             } else {
-                self.state.put_time(*at, &mut bits);
+                self.state.put_time(at, &mut bits);
                 self.state.put_value(value.to_bits(), &mut bits);
             }
             self.count += 1;
         }
-        bits.align();
+        self.spare = bits.end();
+    }
+}
+
+impl Rest {
+    fn state(&self, at: i64) -> State {
+        let (digits, kind) = (self.digits_and_class & 3, self.digits_and_class & 12);
+        let (over, known) = (kind == OVER, kind == KNOWN || kind == QUIET);
+        let whole = if known { Decimal::whole(f64::from_bits(self.value), digits) } else { None };
+        State {
+            at,
+            delta: self.delta.into(),
+            value: self.value,
+            decimal: Decimal { whole: whole.unwrap_or(0), step: self.step, digits, over, known },
+            lead: self.lead_and_spare & 31,
+            width: self.width_and_again & 0x7f,
+            again: self.width_and_again & 0x80 != 0,
+            class: self.digits_and_class >> 4,
+            quiet: kind == QUIET,
+        }
     }
 }
 
 impl State {
+    fn rest(&self, count: u32, spare: u8) -> Option<Rest> {
+        let decimal = &self.decimal;
+        let kind = match (decimal.over, decimal.known, self.quiet) {
+            (true, ..) => OVER,
+            (_, false, _) => 0,
+            (_, true, false) => KNOWN,
+            (_, true, true) => QUIET,
+        };
+        Some(Rest {
+            value: self.value,
+            step: decimal.step,
+            delta: u32::try_from(self.delta).ok()?,
+            count: u8::try_from(count).ok()?,
+            lead_and_spare: (self.lead & 31) | (spare << 5),
+            width_and_again: (self.width & 0x7f) | (u8::from(self.again) << 7),
+            digits_and_class: (decimal.digits & 3) | kind | (self.class << 4),
+        })
+    }
+
     fn put_time(&mut self, at: i64, bits: &mut BitWriter<'_>) {
         let delta = at.wrapping_sub(self.at);
         let change = delta.wrapping_sub(self.delta);
@@ -177,13 +257,11 @@ impl State {
             return bits.put(0, 1);
         }
         let float = f64::from_bits(value);
-        if let Some((whole, again, difference)) = self.decimal.difference(float) {
+        if let Some((whole, differences)) = self.decimal.differences(float) {
             (self.decimal.step, self.decimal.whole) = (whole - self.decimal.whole, whole);
-            let used = 64 - difference.leading_zeros();
-            let class = WIDTHS.iter().position(|width| used <= *width).unwrap_or(WIDTHS.len() - 1);
-            bits.put(0b100_000 | u64::from(again) << 3 | class as u64, 6);
-            return bits.put(difference, WIDTHS[class]);
+            return self.put_difference(differences, bits);
         }
+        self.quiet = false;
         let (known_lead, known_width) = (u32::from(self.lead), u32::from(self.width));
         let lead = change.leading_zeros().min(31);
         let trail = change.trailing_zeros();
@@ -201,6 +279,25 @@ impl State {
             bits.put(change >> (64 - lead - width), width);
         }
         self.decimal.settle(float);
+    }
+
+    /// Writes the smaller of two differences, or the one that can be written as the last was, where that takes no more.
+    fn put_difference(&mut self, differences: [u64; 2], bits: &mut BitWriter<'_>) {
+        let again = differences[1] < differences[0];
+        let smaller = used(differences[usize::from(again)]);
+        let class = WIDTHS.iter().position(|width| smaller <= *width).unwrap_or(WIDTHS.len() - 1);
+        let (known, width) = (differences[usize::from(self.again)], WIDTHS[usize::from(self.class)]);
+        // A steady series needs no bits for its differences of differences.
+        let before = std::mem::replace(&mut self.quiet, differences[1] == 0);
+        let steady = before && self.quiet && width > 0;
+        let worth = steady || width > WIDTHS[class] + 5 + WORTH;
+        if used(known) <= width && !worth {
+            bits.put(0b101, 3);
+            return bits.put(known, width);
+        }
+        (self.again, self.class) = (again, class as u8);
+        bits.put(0b1000_0000 | (u64::from(again) << 4) | class as u64, 8);
+        bits.put(differences[usize::from(again)], WIDTHS[class]);
     }
 
     fn take_time(&mut self, bits: &mut BitReader<'_>) -> Option<()> {
@@ -246,16 +343,20 @@ impl State {
     }
 
     fn take_difference(&mut self, word: u64, bits: &mut BitReader<'_>) -> Option<()> {
-        let (again, class) = ((word >> 61) & 1 == 1, (word >> 58) & 7);
-        let width = WIDTHS[class as usize];
+        let mut header = 3;
+        if (word >> 61) & 1 == 0 {
+            (self.again, self.class) = ((word >> 60) & 1 == 1, (word >> 56) as u8 & 15);
+            header = 8;
+        }
+        let width = WIDTHS[usize::from(self.class)];
         let difference = if width == 0 {
-            bits.skip(6)?;
+            bits.skip(header)?;
             0
         } else {
-            unzigzag(bits.behind(word, 6, width)?)
+            unzigzag(bits.behind(word, header, width)?)
         };
         let decimal = &mut self.decimal;
-        decimal.step = if again { decimal.step.wrapping_add(difference) } else { difference };
+        decimal.step = if self.again { decimal.step.wrapping_add(difference) } else { difference };
         decimal.whole = decimal.whole.wrapping_add(decimal.step);
         self.value = decimal.value(decimal.whole).to_bits();
         Some(())
@@ -271,20 +372,22 @@ pub(super) struct Decoder<'b> {
     count: u32,
 }
 
-/// How far a chunk was read: what a [`Decoder`] of the same bytes, or of more of them, goes on from.
-#[derive(Clone, Copy, Debug)]
+/// How far a chunk was read: what a [`Decoder`] of the same bytes, or of more of them, goes on from. The default stands
+/// in no chunk.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cursor {
     /// The time of the chunk's first sample.
     chunk: i64,
-    state: State,
+    rest: Rest,
+    /// The milliseconds from there to the last sample that was read.
+    since: u32,
     bit: u32,
-    read: u32,
 }
 
 impl Cursor {
-    /// The time of the chunk's first sample.
-    pub(super) fn chunk(&self) -> i64 {
-        self.chunk
+    /// The time of the first sample of the chunk in which it stands.
+    pub(super) fn chunk(&self) -> Option<i64> {
+        (self.rest.count > 0).then_some(self.chunk)
     }
 }
 
@@ -292,12 +395,16 @@ impl<'b> Decoder<'b> {
     /// Goes on where another decoder stopped.
     pub(super) fn resume(bytes: &'b [u8], count: u32, cursor: &Cursor) -> Decoder<'b> {
         let bits = BitReader { bytes, at: cursor.bit as usize };
-        Decoder { bits, state: cursor.state, read: cursor.read, count }
+        let state = cursor.rest.state(cursor.chunk.wrapping_add(cursor.since.into()));
+        Decoder { bits, state, read: cursor.rest.count.into(), count }
     }
 
-    /// Where to go on later; `chunk`: the time of the first sample.
+    /// Where to go on later; `chunk`: the time of the first sample. The default when that would be too far away.
     pub(super) fn cursor(&self, chunk: i64) -> Cursor {
-        Cursor { chunk, state: self.state, bit: self.bits.at as u32, read: self.read }
+        let since = u32::try_from(self.state.at.wrapping_sub(chunk)).ok();
+        let rest = self.state.rest(self.read, 0);
+        let found = rest.zip(since).map(|(rest, since)| Cursor { chunk, rest, since, bit: self.bits.at as u32 });
+        found.unwrap_or_default()
     }
 
     pub(super) fn new(bytes: &'b [u8], count: u32) -> Decoder<'b> {
@@ -310,9 +417,6 @@ impl<'b> Decoder<'b> {
             self.state.value = self.bits.take(64)?;
             self.state.decimal.settle(f64::from_bits(self.state.value));
             return Some(());
-        }
-        if self.read.is_multiple_of(GROUP as u32) {
-            self.bits.at = self.bits.at.next_multiple_of(8);
         }
         self.state.take_time(&mut self.bits)?;
         self.state.take_value(&mut self.bits)
@@ -338,7 +442,15 @@ struct BitWriter<'o> {
     bits: u32,
 }
 
-impl BitWriter<'_> {
+impl<'o> BitWriter<'o> {
+    /// Goes on in the last byte, of which so many bits are not used.
+    fn behind(out: &'o mut Vec<u8>, spare: u8) -> BitWriter<'o> {
+        match out.pop_if(|_| spare > 0) {
+            Some(last) => BitWriter { out, acc: u64::from(last >> spare), bits: 8 - u32::from(spare) },
+            None => BitWriter { out, acc: 0, bits: 0 },
+        }
+    }
+
     /// Writes the lowest `width` bits, highest first; at most 64.
     fn put(&mut self, value: u64, width: u32) {
         if width > 32 {
@@ -354,10 +466,13 @@ impl BitWriter<'_> {
         }
     }
 
-    fn align(&mut self) {
-        if self.bits > 0 {
-            self.put(0, 8 - self.bits);
+    /// Fills the last byte up; gives how many of its bits are not used.
+    fn end(mut self) -> u8 {
+        let spare = (8 - self.bits) % 8;
+        if spare > 0 {
+            self.put(0, spare);
         }
+        spare as u8
     }
 }
 
@@ -437,8 +552,8 @@ mod tests {
         let cents: Vec<Sample> =
             gauge.iter().map(|(at, _)| (*at, (at / 1000 * 7919 % 10_007) as f64 / 100.0)).collect();
         assert!(size(&gauge) <= 60, "{}", size(&gauge));
-        assert!(size(&counter) <= 150, "{}", size(&counter));
-        assert!(size(&cents) <= 370, "{}", size(&cents));
+        assert!(size(&counter) <= 80, "{}", size(&counter));
+        assert!(size(&cents) <= 310, "{}", size(&cents));
     }
 
     proptest! {
@@ -477,7 +592,27 @@ mod tests {
             };
             let samples: Vec<Sample> = whats.into_iter().zip(0..).map(|(what, at)| (at, value(what))).collect();
             let chunk = Chunk::of(&samples, 0).expect("samples");
-            prop_assert_eq!(bits(chunk.samples()), bits(samples));
+            prop_assert_eq!(bits(chunk.samples()), bits(samples.iter().copied()));
+            // What is written in pieces, with a rest after each, is the same.
+            let (mut rest, mut before, mut bytes) = (Rest::default(), 0, Vec::new());
+            for piece in samples.chunks(3).take(80) {
+                let mut encoder = Encoder::wake(&rest, before);
+                encoder.write(piece.iter().copied(), &mut bytes);
+                (rest, before) = (encoder.rest().expect("small gaps"), piece[piece.len() - 1].0);
+            }
+            let whole = Chunk::of(&samples[..samples.len().min(240)], 0).expect("samples");
+            prop_assert_eq!(&bytes[..], &whole.bytes[..]);
+            // What is read in pieces as well.
+            let (mut cursor, mut read) = (Cursor::default(), Vec::new());
+            while read.len() < samples.len().min(240) {
+                let mut decoder = match cursor.chunk() {
+                    Some(_) => Decoder::resume(&whole.bytes, whole.count, &cursor),
+                    None => Decoder::new(&whole.bytes, whole.count),
+                };
+                read.extend(decoder.by_ref().take(7));
+                cursor = decoder.cursor(0);
+            }
+            prop_assert_eq!(bits(read), bits(samples.into_iter().take(240)));
         }
 
         #[test]

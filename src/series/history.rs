@@ -4,21 +4,29 @@
 //! oldest  sealed chunks, thinned | sealed chunks | stream, still growing | tail, not compressed  newest
 //! ```
 //!
-//! The tail holds up to [`TAIL`] samples; when it is full all but the newest go into the stream, and a stream of
-//! [`CHUNK`] samples becomes a sealed chunk. So an append allocates nothing but now and then, and the newest samples
-//! are found without decoding. Histograms stand in a list of their own. What a young series has none of stands together
-//! behind one pointer: there may be a hundred thousand of these.
+//! The tail holds up to [`TAIL`] samples; when it is full all but the newest go into the stream, and a stream that is long
+//! enough becomes a sealed chunk. So an append allocates nothing but now and then, and the newest samples are found
+//! without decoding. Histograms stand in a list of their own. What a young series has none of stands together behind one
+//! pointer: there may be a hundred thousand of these, which is why the tail has its times as gaps.
 
 use std::sync::Arc;
 
-use super::chunk::{CHUNK, Chunk, Cursor, Decoder, Encoder, GROUP, Sample};
+use super::chunk::{CHUNK, Chunk, Cursor, Decoder, Encoder, Rest, Sample};
 use super::coarse;
 use super::store::{Point, Refusal};
 use crate::model::FloatHistogram;
 use crate::time::Timestamp;
 
+/// Samples that are compressed at one time.
+const GROUP: usize = 2;
 /// Samples that stand uncompressed: a group, and those that must be at hand without decoding.
 pub(super) const TAIL: usize = GROUP + 2;
+/// A stream grows by so many bytes.
+const STEP: usize = 32;
+/// What a group seldom takes more of than.
+const GROUP_BYTES: usize = 8;
+/// A stream of so many samples is sealed when it spans so many milliseconds: a chunk is dropped as a whole.
+const LONG: (u8, i64) = (120, 600_000);
 
 /// Thinning waits for at least so much, in milliseconds.
 const THIN_BATCH_MILLIS: i64 = 600_000;
@@ -31,11 +39,15 @@ pub(super) type HistogramAt = (i64, Arc<FloatHistogram>);
 pub(super) struct History {
     old: Option<Arc<Old>>,
     stream: Vec<u8>,
-    encoder: Encoder,
-    tail_len: u8,
-    tail: [Sample; TAIL],
+    encoder: Rest,
+    /// The values of the tail, and by how many milliseconds each is behind the float before it.
+    tail: [f64; TAIL],
+    gaps: [u32; TAIL],
     /// The time of the newest sample of either kind.
     newest: i64,
+    /// How far the newest float is behind that.
+    behind: u32,
+    tail_len: u8,
 }
 
 /// What only a series of some age has, or one with histograms.
@@ -67,10 +79,12 @@ impl Default for History {
         History {
             old: None,
             stream: Vec::new(),
-            encoder: Encoder::default(),
-            tail_len: 0,
-            tail: [(0, 0.0); TAIL],
+            encoder: Rest::default(),
+            tail: [0.0; TAIL],
+            gaps: [0; TAIL],
             newest: i64::MIN,
+            behind: 0,
+            tail_len: 0,
         }
     }
 }
@@ -81,8 +95,30 @@ impl History {
         self.newest
     }
 
-    fn tail(&self) -> &[Sample] {
-        &self.tail[..usize::from(self.tail_len)]
+    /// The tail, newest first.
+    fn tail_back(&self) -> impl Iterator<Item = Sample> {
+        let mut at = self.newest.wrapping_sub(self.behind.into());
+        (0..usize::from(self.tail_len)).rev().map(move |place| {
+            let sample = (at, self.tail[place]);
+            at = at.wrapping_sub(self.gaps[place].into());
+            sample
+        })
+    }
+
+    /// The tail, oldest first.
+    fn tail(&self) -> impl Iterator<Item = Sample> + Clone {
+        let mut at = self.before_tail();
+        self.tail[..usize::from(self.tail_len)].iter().zip(&self.gaps).map(move |(value, gap)| {
+            at = at.wrapping_add((*gap).into());
+            (at, *value)
+        })
+    }
+
+    /// The time of the last float that is not in the tail, if there is one.
+    fn before_tail(&self) -> i64 {
+        let gaps = &self.gaps[..usize::from(self.tail_len)];
+        let all: i64 = gaps.iter().map(|gap| i64::from(*gap)).sum();
+        self.newest.wrapping_sub(self.behind.into()).wrapping_sub(all)
     }
 
     fn sealed(&self) -> &[Chunk] {
@@ -103,15 +139,24 @@ impl History {
     /// Appends a float. The newest sample once more is taken and changes nothing.
     pub(super) fn push(&mut self, at: i64, value: f64) -> Result<(), Refusal> {
         if at <= self.newest && !self.is_empty() {
-            let same = |(t, v): &Sample| *t == at && v.to_bits() == value.to_bits();
-            return if self.tail().last().is_some_and(same) { Ok(()) } else { Err(Refusal::OutOfOrder) };
+            let same = |(t, v): Sample| t == at && v.to_bits() == value.to_bits();
+            return if self.tail_back().next().is_some_and(same) { Ok(()) } else { Err(Refusal::OutOfOrder) };
         }
         if usize::from(self.tail_len) == TAIL {
             self.compress();
         }
-        self.tail[usize::from(self.tail_len)] = (at, value);
+        let newest = self.newest.wrapping_sub(self.behind.into());
+        let mut gap = 0;
+        if self.tail_len > 0 {
+            match u32::try_from(at.saturating_sub(newest)) {
+                Ok(near) => gap = near,
+                Err(_) => self.seal_tail(),
+            }
+        }
+        let place = usize::from(self.tail_len);
+        (self.tail[place], self.gaps[place]) = (value, gap);
         self.tail_len += 1;
-        self.newest = at;
+        (self.newest, self.behind) = (at, 0);
         Ok(())
     }
 
@@ -122,8 +167,20 @@ impl History {
             return if self.histograms().last().is_some_and(same) { Ok(()) } else { Err(Refusal::OutOfOrder) };
         }
         self.old_mut().histograms.push((at, value));
-        self.newest = at;
+        self.move_newest(at);
         Ok(())
+    }
+
+    /// The newest sample is a histogram of this time.
+    fn move_newest(&mut self, at: i64) {
+        if self.tail_len > 0 {
+            let behind = at.saturating_sub(self.newest).saturating_add(self.behind.into());
+            match u32::try_from(behind) {
+                Ok(behind) => self.behind = behind,
+                Err(_) => self.seal_tail(),
+            }
+        }
+        self.newest = at;
     }
 
     fn old_mut(&mut self) -> &mut Old {
@@ -136,45 +193,69 @@ impl History {
 
     /// Moves a group from the tail into the stream.
     fn compress(&mut self) {
-        if self.stream.capacity() - self.stream.len() < 2 * GROUP {
-            self.stream.reserve_exact(8 * GROUP);
-        }
-        self.encoder.group(&self.tail[..GROUP], &mut self.stream);
+        let last = self.write(GROUP);
         self.tail.copy_within(GROUP.., 0);
+        self.gaps.copy_within(GROUP.., 0);
         self.tail_len -= GROUP as u8;
-        if self.encoder.count >= CHUNK {
-            self.seal();
+        let first = || self.stream.first_chunk().map_or(last, |first| i64::from_be_bytes(*first));
+        let long = self.encoder.count >= LONG.0 && last.saturating_sub(first()) >= LONG.1;
+        if long || u32::from(self.encoder.count) >= CHUNK {
+            self.seal(last);
         }
     }
 
-    fn seal(&mut self) {
-        let count = self.encoder.count;
-        let mut times = Decoder::new(&self.stream, count).map(|(at, _)| at);
-        if let Some(first) = times.next() {
-            let last = times.last().unwrap_or(first);
-            let chunk = Chunk { first, last, count, step: 0, bytes: self.stream.as_slice().into() };
+    /// Writes the first samples of the tail to the stream; gives the time of the last of them.
+    fn write(&mut self, samples: usize) -> i64 {
+        let mut encoder = Encoder::wake(&self.encoder, self.before_tail());
+        let mut group = [(0, 0.0); TAIL];
+        group.iter_mut().zip(self.tail()).for_each(|(place, sample)| *place = sample);
+        let group = &group[..samples];
+        if self.stream.capacity() - self.stream.len() < GROUP_BYTES {
+            self.stream.reserve_exact(STEP);
+        }
+        encoder.write(group.iter().copied(), &mut self.stream);
+        // Gaps of the tail fit, and a chunk has few samples.
+        self.encoder = encoder.rest().unwrap_or_default();
+        group.last().map_or(self.newest, |(at, _)| *at)
+    }
+
+    /// Seals everything, for a sample too far ahead of the tail.
+    fn seal_tail(&mut self) {
+        let last = self.write(usize::from(self.tail_len));
+        (self.tail_len, self.behind) = (0, 0);
+        self.seal(last);
+    }
+
+    /// Makes a chunk of the stream, which ends at `last`.
+    fn seal(&mut self, last: i64) {
+        let bytes = std::mem::take(&mut self.stream);
+        let count = std::mem::take(&mut self.encoder).count.into();
+        if let Some(first) = bytes.first_chunk() {
+            let chunk = Chunk { first: i64::from_be_bytes(*first), last, count, step: 0, bytes: bytes.into() };
             let sealed = &mut self.old_mut().sealed;
-            // A chunk is made every other minute at the most: no room is held for the next.
+            // A chunk is made every few minutes at the most: no room is held for the next.
             sealed.reserve_exact(1);
             sealed.push(chunk);
         }
-        self.stream.clear();
-        self.encoder = Encoder::default();
     }
 
     /// Calls `take` for each float with `from <= time <= to`, in order of time.
     pub(super) fn floats(&self, from: i64, to: i64, mut take: impl FnMut(i64, f64)) {
         let tail = self.tail();
-        if tail.first().is_none_or(|(first, _)| from < *first) {
+        if tail.clone().next().is_none_or(|(first, _)| from < first) {
             let sealed = self.sealed();
             let start = sealed.partition_point(|chunk| chunk.last < from);
             for chunk in sealed[start..].iter().take_while(|chunk| chunk.first <= to) {
                 chunk.samples().skip_while(|s| s.0 < from).take_while(|s| s.0 <= to).for_each(|s| take(s.0, s.1));
             }
-            let stream = Decoder::new(&self.stream, self.encoder.count);
+            let stream = self.stream();
             stream.skip_while(|s| s.0 < from).take_while(|s| s.0 <= to).for_each(|s| take(s.0, s.1));
         }
-        tail.iter().skip_while(|s| s.0 < from).take_while(|s| s.0 <= to).for_each(|s| take(s.0, s.1));
+        tail.skip_while(|s| s.0 < from).take_while(|s| s.0 <= to).for_each(|s| take(s.0, s.1));
+    }
+
+    fn stream(&self) -> Decoder<'_> {
+        Decoder::new(&self.stream, self.encoder.count.into())
     }
 
     /// The histograms with `from <= time <= to`.
@@ -212,10 +293,10 @@ impl History {
     }
 
     fn last_float_before(&self, at: i64) -> Option<Sample> {
-        if let Some(found) = self.tail().iter().rfind(|(time, _)| *time <= at) {
-            return Some(*found);
+        if let Some(found) = self.tail_back().find(|(time, _)| *time <= at) {
+            return Some(found);
         }
-        if let Some(found) = Decoder::new(&self.stream, self.encoder.count).take_while(|(time, _)| *time <= at).last() {
+        if let Some(found) = self.stream().take_while(|(time, _)| *time <= at).last() {
             return Some(found);
         }
         let sealed = self.sealed();
@@ -311,13 +392,12 @@ impl History {
     }
 
     /// Reads the next floats behind `after`, oldest first, all from one chunk or from the tail; gives how many. `cursor` is where the reading before stopped, if that was in a chunk.
-    pub(super) fn read_ahead(&self, cursor: &mut Option<Cursor>, after: i64, out: &mut [Sample]) -> usize {
+    pub(super) fn read_ahead(&self, cursor: &mut Cursor, after: i64, out: &mut [Sample]) -> usize {
         let mut read = 0;
         if let Some((first, bytes, count)) = self.chunk_behind(after) {
-            let same = cursor.as_ref().filter(|cursor| cursor.chunk() == first);
-            let mut decoder = match same {
-                Some(cursor) => Decoder::resume(bytes, count, cursor),
-                None => Decoder::new(bytes, count),
+            let mut decoder = match cursor.chunk() == Some(first) {
+                true => Decoder::resume(bytes, count, cursor),
+                false => Decoder::new(bytes, count),
             };
             while read < out.len()
                 && let Some(sample) = decoder.next()
@@ -327,15 +407,13 @@ impl History {
                     read += 1;
                 }
             }
-            *cursor = Some(decoder.cursor(first));
+            *cursor = decoder.cursor(first);
             if read > 0 {
                 return read;
             }
         }
-        let tail = self.tail();
-        let start = tail.partition_point(|(at, _)| *at <= after);
-        for (place, sample) in out.iter_mut().zip(&tail[start..]) {
-            *place = *sample;
+        for (place, sample) in out.iter_mut().zip(self.tail().skip_while(|(at, _)| *at <= after)) {
+            *place = sample;
             read += 1;
         }
         read
@@ -343,11 +421,11 @@ impl History {
 
     /// The compressed samples among which the first one behind `after` is: their first time, bytes and count.
     fn chunk_behind(&self, after: i64) -> Option<(i64, &[u8], u32)> {
-        if self.tail().first().is_some_and(|(first, _)| *first <= after) {
+        if self.tail().next().is_some_and(|(first, _)| first <= after) {
             return None;
         }
-        let stream =
-            self.stream.first_chunk().map(|first| (i64::from_be_bytes(*first), &*self.stream, self.encoder.count));
+        let count = self.encoder.count.into();
+        let stream = self.stream.first_chunk().map(|first| (i64::from_be_bytes(*first), &*self.stream, count));
         if stream.is_some_and(|(first, ..)| first <= after) {
             return stream;
         }
@@ -359,7 +437,7 @@ impl History {
     /// Every chunk, the samples that are not sealed yet as one more.
     pub(super) fn chunks(&self) -> Vec<Chunk> {
         let mut chunks = self.sealed().to_vec();
-        let mut open: Vec<Sample> = Decoder::new(&self.stream, self.encoder.count).collect();
+        let mut open: Vec<Sample> = self.stream().collect();
         open.extend(self.tail());
         chunks.extend(Chunk::of(&open, 0));
         chunks
@@ -392,7 +470,9 @@ impl History {
             last.samples().try_for_each(|(at, value)| history.push(at, value)).ok()?;
         }
         if let Some((newest, _)) = histograms.last() {
-            history.newest = history.newest.max(*newest);
+            if *newest > history.newest {
+                history.move_newest(*newest);
+            }
             history.old_mut().histograms = histograms;
         }
         Some(history)
@@ -408,7 +488,8 @@ impl History {
             let spans = h.positive_spans.len() + h.negative_spans.len();
             size_of::<HistogramAt>() + size_of::<FloatHistogram>() + 16 + 8 * (buckets + spans)
         };
-        let samples = floats + self.encoder.count as usize + self.tail().len() + self.histograms().len();
+        let open = usize::from(self.encoder.count) + usize::from(self.tail_len);
+        let samples = floats + open + self.histograms().len();
         let old = self.old.as_ref().map_or(0, |_| size_of::<Old>() + 16);
         let bytes =
             old + chunk_bytes + self.stream.capacity() + self.histograms().iter().map(histogram_bytes).sum::<usize>();

@@ -4,6 +4,7 @@
 //! less than [`Settings::retention`](super::Settings::retention). Only needs that ask for more than that are held.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::store::Need;
@@ -23,7 +24,7 @@ pub(super) struct Needs {
 
 #[derive(Clone, Debug)]
 struct Window {
-    matchers: Vec<Matcher>,
+    matchers: Arc<[Matcher]>,
     /// In milliseconds, the lookback included.
     keep: i64,
 }
@@ -32,7 +33,8 @@ impl Needs {
     pub(super) fn new(needs: &[Need], default: Duration) -> Needs {
         let mut all = Needs { default: millis(default), ..Needs::default() };
         for need in needs {
-            let window = Window { matchers: need.matchers.clone(), keep: millis(need.window.saturating_add(LOOKBACK)) };
+            let window =
+                Window { matchers: Arc::clone(&need.matchers), keep: millis(need.window.saturating_add(LOOKBACK)) };
             if window.keep <= all.default {
                 continue;
             }

@@ -21,7 +21,7 @@ use super::view::{PAGE, Series};
 use crate::model::{BucketSpan, CounterResetHint, FloatHistogram, Labels, LabelsBuilder, Source};
 
 const MAGIC: &[u8; 16] = b"brownout series\n";
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Why bytes are no snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -174,7 +174,7 @@ impl Store {
             &mut Arc::make_mut(&mut Arc::make_mut(&mut self.shared).pages[slot / PAGE]).slots[slot % PAGE]
             && series.history.newest() <= history.newest()
         {
-            Arc::make_mut(series).history = history;
+            series.history = history;
         }
         if known.is_some() {
             return Ok(Ok(()));

@@ -41,7 +41,7 @@ impl Default for Settings {
 /// A rule or a page that needs some series for some time: retention on demand.
 #[derive(Clone, Debug)]
 pub struct Need {
-    pub matchers: Vec<Matcher>,
+    pub matchers: Arc<[Matcher]>,
     /// How far back it reads, its offset included.
     pub window: Duration,
 }
@@ -131,8 +131,8 @@ const NOBODY: u32 = 0;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place {
-    /// How long the series is kept, in milliseconds.
-    keep: i64,
+    /// How long the series is kept, in seconds.
+    keep: u32,
     /// The source under which the series began: it counts against that source's limit.
     pub(super) creator: u32,
     /// The source whose next whole batch must have the series.
@@ -194,7 +194,6 @@ impl Store {
         shared.writes = shared.writes.wrapping_add(1);
         let Some(page) = shared.pages.get_mut(slot as usize / PAGE) else { return Ok(()) };
         let Some(series) = &mut Arc::make_mut(page).slots[slot as usize % PAGE] else { return Ok(()) };
-        let series = Arc::make_mut(series);
         let history = &mut series.history;
         // Samples that carry a time of their own do not follow our clock: such a series begins anew.
         if self.stepped_at.is_some_and(|stepped| stored < history.newest() && history.newest() <= stepped) {
@@ -256,7 +255,7 @@ impl Store {
         }
         shared.generation += 1;
         let series = Series { labels: labels.clone(), birth: self.births, history: Default::default() };
-        Arc::make_mut(&mut shared.pages[page]).slots[cell] = Some(Arc::new(series));
+        Arc::make_mut(&mut shared.pages[page]).slots[cell] = Some(series);
         Arc::make_mut(&mut shared.index).insert(labels, slot, shared.generation);
         let pages = &self.shared.pages;
         self.slots.insert_unique(labels.hash64(), slot, |slot| hash_at(pages, *slot));
@@ -264,7 +263,7 @@ impl Store {
             source.created += 1;
             source.number
         });
-        self.places[slot as usize] = Place { keep: self.keep(labels), creator, ..Place::default() };
+        self.places[slot as usize] = Place { keep: whole_seconds(self.keep(labels)), creator, ..Place::default() };
         Ok(slot)
     }
 
@@ -363,7 +362,7 @@ impl Store {
         let needs = Needs::new(needs, self.settings.retention);
         for slot in &self.slots {
             if let Some(labels) = labels_at(&self.shared.pages, *slot) {
-                self.places[*slot as usize].keep = needs.keep(labels);
+                self.places[*slot as usize].keep = whole_seconds(needs.keep(labels));
             }
         }
         self.needs = Some(needs);
@@ -375,14 +374,14 @@ impl Store {
         let now = now.as_millis().saturating_sub(self.shared.shift);
         let mut gone = Vec::new();
         for slot in 0..self.places.len() {
-            let (page, cell, keep) = (slot / PAGE, slot % PAGE, self.places[slot].keep);
+            let (page, cell, keep) = (slot / PAGE, slot % PAGE, i64::from(self.places[slot].keep) * 1000);
             let Some(series) = &self.shared.pages[page].slots[cell] else { continue };
             if series.history.newest() < now.saturating_sub(keep) {
                 gone.push((slot as Slot, series.labels.clone()));
             } else if series.history.is_overdue(now, keep)
                 && let Some(series) = &mut Arc::make_mut(&mut Arc::make_mut(&mut self.shared).pages[page]).slots[cell]
             {
-                Arc::make_mut(series).history.forget(now, keep);
+                series.history.forget(now, keep);
             }
         }
         if !gone.is_empty() {
@@ -456,9 +455,9 @@ impl Store {
             let (samples, bytes) = series.history.size();
             let labels: usize = series.labels.iter().map(|(n, v)| n.len() + v.len() + 2).sum();
             stats.samples += samples;
-            stats.bytes += bytes + labels + size_of::<Series>() + 16;
+            stats.bytes += bytes + labels;
         }
-        let table = size_of::<Place>() + size_of::<Option<Arc<Series>>>();
+        let table = size_of::<Place>() + size_of::<Option<Series>>();
         stats.bytes += self.places.len() * table + self.slots.capacity() * (size_of::<Slot>() + 1);
         stats
     }
@@ -475,6 +474,11 @@ fn labels_at(pages: &[Arc<Page>], slot: Slot) -> Option<&Labels> {
 
 fn hash_at(pages: &[Arc<Page>], slot: Slot) -> u64 {
     labels_at(pages, slot).map_or(0, Labels::hash64)
+}
+
+/// Milliseconds as seconds, rather more than fewer.
+fn whole_seconds(millis: i64) -> u32 {
+    u32::try_from(millis.saturating_add(999) / 1000).unwrap_or(u32::MAX)
 }
 
 fn done(written: Result<(), Refusal>, as_what: Appended) -> Appended {

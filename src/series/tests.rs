@@ -280,7 +280,7 @@ fn the_newest_point_before_a_time_is_found_in_every_part() {
 #[test]
 fn a_long_window_keeps_its_ends_and_extremes_in_bounded_memory() {
     let mut store = Store::default();
-    store.retain(&[Need { matchers: named("long"), window: Duration::from_secs(86_400) }]);
+    store.retain(&[Need { matchers: named("long").into(), window: Duration::from_secs(86_400) }]);
     let [long, short] = ["long", "short"].map(|name| labels(name, &[]));
     let (mut total, mut before) = (0.0, 0.0);
     let value = |second: i64| (second % 7000) as f64;
@@ -323,7 +323,7 @@ fn a_long_window_keeps_its_ends_and_extremes_in_bounded_memory() {
 #[test]
 fn histograms_of_a_long_window_are_thinned_to_one_a_step() {
     let mut store = Store::default();
-    store.retain(&[Need { matchers: named("h"), window: Duration::from_secs(86_400) }]);
+    store.retain(&[Need { matchers: named("h").into(), window: Duration::from_secs(86_400) }]);
     let h = labels("h", &[]);
     for second in (0..6 * 3600).step_by(10) {
         store.append_histogram(&h, at(second * 1000), histogram(second as f64));

@@ -39,7 +39,7 @@ pub struct Trail {
     ahead: [Sample; AHEAD],
     next: u8,
     end: u8,
-    cursor: Option<Cursor>,
+    cursor: Cursor,
 }
 
 impl Default for Trail {
@@ -53,7 +53,7 @@ impl Default for Trail {
             ahead: [(0, 0.0); AHEAD],
             next: 0,
             end: 0,
-            cursor: None,
+            cursor: Cursor::default(),
         }
     }
 }
@@ -79,7 +79,9 @@ impl Trail {
         let mut anew = after < self.after || until < self.seen || after >= self.seen;
         if self.changes != changes {
             self.changes = changes;
-            self.cursor.take_if(|cursor| cursor.chunk() <= changed_until);
+            if self.cursor.chunk().is_some_and(|chunk| chunk <= changed_until) {
+                self.cursor = Cursor::default();
+            }
             anew |= changed_until > after;
         }
         if anew {
@@ -213,7 +215,7 @@ mod tests {
         ) {
             let name = Matcher::equal(NAME, "m");
             let mut store = Store::new(Settings { retention: Duration::from_secs(300), ..Settings::default() });
-            store.retain(&[Need { matchers: vec![name.clone()], window: Duration::from_secs(5_000) }]);
+            store.retain(&[Need { matchers: [name.clone()].into(), window: Duration::from_secs(5_000) }]);
             let labels = Labels::named("m");
             let (mut at, mut trail, mut plain) = (0, Trail::default(), Plain::default());
             for (index, (step, what, back)) in steps.into_iter().enumerate() {

@@ -1,8 +1,8 @@
 //! What readers see: an immutable picture of the store.
 //!
-//! The table of series is cut into pages; the table, its pages, the series and the index are shared by reference count.
-//! Making a view costs one count; an append while a view is held copies the table (not its pages), the page and the
-//! series that it touches, and the view goes on seeing what it saw.
+//! The table of series is cut into pages; the table, its pages and the index are shared by reference count. Making a view
+//! costs one count; an append while a view is held copies the table (not its pages) and the page that it touches, with
+//! its series but not their chunks, and the view goes on seeing what it saw.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use crate::model::{Labels, Matcher};
 use crate::time::{Timestamp, millis};
 
 /// Series in a page.
-pub(super) const PAGE: usize = 128;
+pub(super) const PAGE: usize = 64;
 
 /// A part of the table of series; always [`PAGE`] places.
 #[derive(Clone, Debug)]
 pub(super) struct Page {
-    pub(super) slots: Vec<Option<Arc<Series>>>,
+    pub(super) slots: Vec<Option<Series>>,
 }
 
 impl Default for Page {
     fn default() -> Page {
-        Page { slots: vec![None; PAGE] }
+        Page { slots: std::iter::repeat_with(|| None).take(PAGE).collect() }
     }
 }
 
@@ -108,13 +108,13 @@ impl View {
         let pages = self.shared.pages.iter().enumerate();
         pages.flat_map(|(at, page)| {
             let series = page.slots.iter().enumerate();
-            series.filter_map(move |(cell, series)| Some(((at * PAGE + cell) as Slot, series.as_deref()?)))
+            series.filter_map(move |(cell, series)| Some(((at * PAGE + cell) as Slot, series.as_ref()?)))
         })
     }
 
     fn at(&self, slot: Slot) -> Option<&Series> {
         let page = self.shared.pages.get(slot as usize / PAGE)?;
-        page.slots[slot as usize % PAGE].as_deref()
+        page.slots[slot as usize % PAGE].as_ref()
     }
 
     fn series(&self, series: SeriesRef) -> Option<&Series> {

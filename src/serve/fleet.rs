@@ -7,9 +7,9 @@ use axum::routing::get;
 use serde_json::{Value, json};
 
 use super::control::{closing, done};
-use super::{Shared, status};
+use super::{Shared, fleet_config, status};
 use crate::engine::Picture;
-use crate::switches::{FleetPicture, HostPicture, Quorum, RulePicture, VotePicture, ZonesNeeded};
+use crate::switches::{FleetPicture, HostPicture, LimitPicture, Quorum, RulePicture, VotePicture, ZonesNeeded};
 use crate::time::Timestamp;
 
 pub(super) fn routes() -> Router<Shared> {
@@ -36,6 +36,8 @@ pub(super) fn json(picture: &Picture) -> Value {
         "own_clock_ahead_seconds": fleet.own_clock_ahead.map(status::seconds),
         "hosts": fleet.hosts.iter().map(|(name, host)| self::host(name, host)).collect::<Vec<_>>(),
         "rules": fleet.rules.iter().map(|(key, rule)| self::rule(key, rule)).collect::<Vec<_>>(),
+        "config": fleet_config::json(fleet),
+        "limits": fleet.limits.iter().map(|(name, limit)| self::limit(name.as_str(), limit)).collect::<Vec<_>>(),
     })
 }
 
@@ -48,6 +50,24 @@ fn host(name: &str, host: &HostPicture) -> Value {
         "gone_since": host.gone_since.map(Timestamp::to_rfc3339),
         "clock_ahead_seconds": host.clock_ahead.map(status::seconds),
         "votes": host.votes.iter().map(vote).collect::<Vec<_>>(),
+        "config": host.config.as_ref().map(fleet_config::runs),
+    })
+}
+
+/// A limit that is shared out. Parts are in the unit of the limit, null while nothing is limited.
+fn limit(name: &str, limit: &LimitPicture) -> Value {
+    let part = |share: f64| limit.total.map(|total| total * share);
+    let hosts = limit
+        .hosts
+        .iter()
+        .map(|(host, (demand, share))| json!({ "name": host, "demand": demand, "share": share, "part": part(*share) }));
+    json!({
+        "switch": name,
+        "total": limit.total,
+        "share": limit.share,
+        "part": part(limit.share),
+        "demand": limit.demand,
+        "hosts": hosts.collect::<Vec<_>>(),
     })
 }
 

@@ -14,6 +14,7 @@ mod envoy;
 mod exposition;
 mod flagd;
 mod fleet;
+mod fleet_config;
 mod grpc;
 mod guard;
 mod haproxy;
@@ -56,6 +57,7 @@ use crate::engine::{Command, Picture, Reply};
 use crate::model::Labels;
 use crate::rules::{Evaluation, RuleId};
 use crate::series::View;
+use crate::switches::{BundleFile, Push, StageWord};
 use crate::telemetry::Telemetry;
 use crate::time::{Clock, Timestamp};
 
@@ -71,8 +73,24 @@ pub enum Ask {
     Alerts(oneshot::Sender<Box<Alerts>>),
     /// To change something.
     Command(Command, oneshot::Sender<Reply>),
+    /// About the configuration of the fleet. The answer is JSON, or why not.
+    FleetConfig(ConfigAsk, oneshot::Sender<Result<serde_json::Value, String>>),
     /// To load the configuration again; the answer says what is wrong with it, if anything.
     Reload(oneshot::Sender<Result<(), String>>),
+}
+
+/// What people ask of the fleet's configuration.
+#[derive(Debug)]
+pub enum ConfigAsk {
+    /// A new revision; only checked when `try_only`.
+    Push {
+        files: Vec<BundleFile>,
+        push: Push,
+        try_only: bool,
+    },
+    Say(StageWord),
+    /// The files of a revision.
+    Bundle(u64),
 }
 
 /// What every handler shares. Cheap to clone.
@@ -132,7 +150,7 @@ pub struct Parts {
     pub streams: Arc<Semaphore>,
     /// How often somebody drew without a targeting key.
     pub draws: AtomicU64,
-    pub limiters: Limiters,
+    pub limiters: Arc<Limiters>,
     pub agents: Agents,
 }
 

@@ -22,8 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{
-    Ask, Kill, Shared, act, alertmanager, control, envoy, exposition, flagd, fleet, grpc, guard, limits as enforced,
-    ofrep, orders, page, plain, prometheus, wrap,
+    Ask, Kill, Shared, act, alertmanager, control, envoy, exposition, flagd, fleet, fleet_config, grpc, guard,
+    limits as enforced, ofrep, orders, page, plain, prometheus, wrap,
 };
 use crate::limits;
 use crate::telemetry::Metric;
@@ -40,6 +40,8 @@ const PREFACE: &[u8] = b"PRI ";
 pub enum ServeError {
     #[error("cannot listen on {address}: {error}; is another brownout running? choose another address in serve.listen")]
     Listen { address: String, error: std::io::Error },
+    #[error("cannot start the thread that serves: {0}")]
+    Thread(std::io::Error),
 }
 
 /// Serves until the task is dropped.
@@ -271,6 +273,7 @@ fn router(shared: Shared) -> Router {
         .merge(act::routes())
         .merge(control::routes())
         .merge(fleet::routes())
+        .merge(fleet_config::routes())
         .merge(orders::routes())
         .merge(page::routes())
         .fallback(async || (StatusCode::NOT_FOUND, "nothing here; the page is at /\n"))

@@ -46,7 +46,7 @@ async fn start() -> Server {
         delivery,
         streams: Arc::clone(&streams),
         draws: AtomicU64::new(0),
-        limiters: Limiters::default(),
+        limiters: Arc::default(),
         agents: Agents::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");

@@ -7,7 +7,10 @@ use tokio::sync::watch;
 
 use super::{Mine, Store, StoreError, Table};
 use crate::model::SwitchName;
-use crate::switches::{Actor, Decision, HandOver, Member, Mode, Place, Record, Vote, Write};
+use crate::switches::{
+    Actor, Bundle, BundleFile, Decision, HandOver, Member, Mode, Place, Record, Shares, Stage, StageWrite, Staged,
+    Term, Vote, Write,
+};
 use crate::time::Timestamp;
 
 /// Longer than any store may take in a test.
@@ -97,6 +100,62 @@ pub(super) async fn contract(store: &impl Store) {
     assert_eq!(store.outbox().await.expect("the outbox").len(), 0);
 }
 
+/// A stage with its last revision on its way, and the bundle.
+fn pushed(expected: u64, last: u64) -> StageWrite {
+    let files = vec![BundleFile { name: "r.yaml".into(), text: "groups: []".into() }];
+    let stage = Stage { last, stable: last, ..Stage::default() };
+    StageWrite { expected, stage, bundle: Some(Bundle { revision: last, files }), term: None }
+}
+
+/// What a store that is one host's own says of a fleet's configuration.
+pub(super) async fn no_fleet_contract(store: &impl Store) {
+    assert_eq!(**store.staged().borrow(), Staged::default());
+    assert!(matches!(store.put_stage(pushed(0, 1)).await, Err(StoreError::NoFleet)));
+    assert!(matches!(store.bundle(1).await, Err(StoreError::NoFleet)));
+    let again = pushed(0, 1).bundle.expect("a bundle");
+    assert!(matches!(store.put_bundle_again(again).await, Err(StoreError::NoFleet)));
+    let term = store.term().borrow().clone().expect("an office");
+    assert!(matches!(store.put_shares(Shares::default(), term).await, Err(StoreError::NoFleet)));
+}
+
+/// What a shared store does with the fleet's configuration, for a host that counts and another.
+pub(super) async fn config_contract(one: &impl Store, two: &impl Store) {
+    until(&mut one.term(), "the office of the first", Option::is_some).await;
+    let office = one.term().borrow().clone().expect("an office");
+    assert_eq!(one.bundle(1).await.expect("an answer"), None);
+    let staged = one.put_stage(pushed(0, 1)).await.expect("taken");
+    assert_eq!(staged.stage.last, 1);
+    let seen = |last: u64| move |staged: &std::sync::Arc<Staged>| staged.stage.last == last;
+    until(&mut two.staged(), "the stage", seen(1)).await;
+    assert_eq!(two.bundle(1).await.expect("an answer"), pushed(0, 1).bundle);
+    // Of two who saw the same, one wins; a lost answer is no other write.
+    let again = two.put_stage(pushed(0, 9)).await;
+    assert!(matches!(again, Err(StoreError::StageMoved)), "{again:?}");
+    assert_eq!(two.bundle(9).await.expect("an answer"), None, "all or nothing");
+    let mut late = pushed(staged.revision, 2);
+    late.term = Some(Term { number: office.number + 1_000, ..office.clone() });
+    let refused = one.put_stage(late.clone()).await;
+    assert!(matches!(refused, Err(StoreError::Deposed { .. })), "{refused:?}");
+    late.term = Some(office.clone());
+    let mut staged = one.put_stage(late).await.expect("taken");
+    for last in 3..30 {
+        staged = one.put_stage(pushed(staged.revision, last)).await.expect("taken");
+    }
+    assert_eq!(two.bundle(2).await.expect("an answer"), None, "the oldest are removed");
+    assert!(two.bundle(20).await.expect("an answer").is_some());
+    let mut large = pushed(staged.revision, 30);
+    large.bundle.as_mut().expect("a bundle").files[0].text = "x".repeat(crate::limits::FLEET_CONFIG_BYTES);
+    assert!(matches!(one.put_stage(large).await, Err(StoreError::TooLarge { .. })));
+    let lost = pushed(0, 2).bundle.expect("a bundle");
+    two.put_bundle_again(lost.clone()).await.expect("taken");
+    assert_eq!(one.bundle(2).await.expect("an answer"), Some(lost));
+    let shares = Shares { hosts: 2, ..Shares::default() };
+    one.put_shares(shares.clone(), office.clone()).await.expect("taken");
+    until(&mut two.shares(), "the shares", |seen| **seen == shares).await;
+    let refused = two.put_shares(shares, Term { number: office.number + 1_000, ..office }).await;
+    assert!(matches!(refused, Err(StoreError::Deposed { .. })), "{refused:?}");
+}
+
 fn said(census: &crate::switches::Census) -> usize {
     census.votes.values().map(std::collections::BTreeMap::len).sum()
 }
@@ -108,7 +167,7 @@ pub(super) async fn fleet_contract(one: &impl Store, two: &impl Store, end_one: 
         since: Timestamp::ZERO,
         rules: Default::default(),
         version: "1".into(),
-        at: Timestamp::ZERO,
+        ..Member::default()
     };
     until(&mut one.term(), "the office of the first", Option::is_some).await;
     one.put_mine(Mine::Presence(member("eu")));

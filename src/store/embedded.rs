@@ -22,7 +22,7 @@ use super::{Mine, Reach, Store, StoreError, Table};
 use crate::journal::sync_folder;
 use crate::limits;
 use crate::model::SwitchName;
-use crate::switches::{Census, Decision, HandOver, Place, Record, Term, Write};
+use crate::switches::{Bundle, Census, Decision, HandOver, Place, Record, Shares, StageWrite, Staged, Term, Write};
 
 /// The store of one host. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -241,6 +241,30 @@ impl Store for Embedded {
     async fn outbox(&self) -> Result<BTreeMap<String, Value>, StoreError> {
         Ok(self.inner.outbox.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
+
+    fn staged(&self) -> watch::Receiver<Arc<Staged>> {
+        watch::Sender::new(Arc::default()).subscribe()
+    }
+
+    async fn put_stage(&self, _: StageWrite) -> Result<Arc<Staged>, StoreError> {
+        Err(StoreError::NoFleet)
+    }
+
+    async fn bundle(&self, _: u64) -> Result<Option<Bundle>, StoreError> {
+        Err(StoreError::NoFleet)
+    }
+
+    async fn put_bundle_again(&self, _: Bundle) -> Result<(), StoreError> {
+        Err(StoreError::NoFleet)
+    }
+
+    fn shares(&self) -> watch::Receiver<Arc<Shares>> {
+        watch::Sender::new(Arc::default()).subscribe()
+    }
+
+    async fn put_shares(&self, _: Shares, _: Term) -> Result<(), StoreError> {
+        Err(StoreError::NoFleet)
+    }
 }
 
 /// Puts or removes a key of an outbox that is in memory.
@@ -268,7 +292,7 @@ fn read_table(path: &Path) -> std::io::Result<Option<Table>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract::{contract, write};
+    use super::super::contract::{contract, no_fleet_contract, write};
     use super::*;
 
     fn folder(name: &str) -> PathBuf {
@@ -282,6 +306,7 @@ mod tests {
         let folder = folder("contract");
         let store = Embedded::open(&folder, "h1").expect("opens");
         contract(&store).await;
+        no_fleet_contract(&store).await;
         let before = Arc::clone(&store.watch().borrow());
         let again = Embedded::open(&folder, "h1").expect("opens");
         assert_eq!(**again.watch().borrow(), *before);

@@ -20,6 +20,15 @@ pub enum StoreError {
     /// What speaks for one host alone is remembered by that host.
     #[error("switch {0} speaks for this host alone, and that is not for the store")]
     NotShared(SwitchName),
+    /// Somebody else wrote the stage of the fleet's configuration since.
+    #[error("the fleet's configuration was changed by somebody else at the same moment")]
+    StageMoved,
+    /// A bundle does not fit into one request.
+    #[error("the bundle has {bytes} bytes, and {most} are the most: leave out what not every host needs")]
+    TooLarge { bytes: usize, most: usize },
+    /// What is only there for a fleet.
+    #[error("this host is in no fleet: its store is its own (`store:` in brownout.yaml)")]
+    NoFleet,
     /// The store has no room for more of this.
     #[error("{what} is not written: the store keeps {most} of them at the most")]
     Full { what: String, most: usize },

@@ -12,10 +12,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::bundles::{fits, old_bundles};
 use super::embedded::put_into;
 use super::{Mine, Reach, Store, StoreError, Table};
 use crate::limits;
-use crate::switches::{Census, Decision, HandOver, Place, Term, Write};
+use crate::switches::{Bundle, Census, Decision, HandOver, Place, Shares, StageWrite, Staged, Term, Write};
 use crate::time::Timestamp;
 
 /// What all hosts share. Cheap to clone.
@@ -34,6 +35,9 @@ struct State {
     census: Arc<Census>,
     decisions: VecDeque<Decision>,
     outbox: BTreeMap<String, Value>,
+    staged: Arc<Staged>,
+    shares: Arc<Shares>,
+    bundles: BTreeMap<u64, Bundle>,
     /// The hosts with a lease that stand for election, by the revision at which they stood.
     standing: BTreeMap<u64, String>,
     hosts: BTreeMap<String, Host>,
@@ -50,6 +54,8 @@ struct Host {
     census: watch::Sender<Arc<Census>>,
     term: watch::Sender<Option<Term>>,
     reach: watch::Sender<Reach>,
+    staged: watch::Sender<Arc<Staged>>,
+    shares: watch::Sender<Arc<Shares>>,
 }
 
 /// One host's view of a [`World`].
@@ -71,6 +77,9 @@ impl World {
             census: Arc::default(),
             decisions: VecDeque::new(),
             outbox: BTreeMap::new(),
+            staged: Arc::default(),
+            shares: Arc::default(),
+            bundles: BTreeMap::new(),
             standing: BTreeMap::new(),
             hosts: BTreeMap::new(),
             writes: 0,
@@ -90,6 +99,8 @@ impl World {
             census: watch::Sender::new(Arc::default()),
             term: watch::Sender::new(None),
             reach: watch::Sender::new(Reach::Lost { since: now }),
+            staged: watch::Sender::new(Arc::default()),
+            shares: watch::Sender::new(Arc::default()),
         };
         state.leave(name);
         state.hosts.insert(name.to_owned(), host);
@@ -230,6 +241,8 @@ impl State {
             }
             send(&host.table, &self.table);
             send(&host.census, &self.census);
+            send(&host.staged, &self.staged);
+            send(&host.shares, &self.shares);
             let term = first.filter(|(_, elected)| *elected == name);
             let term = term.map(|(number, _)| Term { key: format!("counter/{number}"), number: *number });
             host.term.send_if_modified(|known| {
@@ -239,6 +252,27 @@ impl State {
             });
             host.reach.send_if_modified(|reach| !std::mem::replace(reach, Reach::Connected).is_connected());
         }
+    }
+
+    fn holds(&self, term: &Term) -> bool {
+        self.standing.contains_key(&term.number)
+    }
+
+    fn put_stage(&mut self, write: StageWrite) -> Result<(), StoreError> {
+        fits(write.bundle.as_ref())?;
+        if write.term.as_ref().is_some_and(|term| !self.holds(term)) {
+            return Err(StoreError::Deposed { what: "the stage".to_owned() });
+        }
+        if write.expected != self.staged.revision {
+            return Err(StoreError::StageMoved);
+        }
+        self.revision += 1;
+        self.writes += 1;
+        self.staged = Arc::new(Staged { revision: self.revision, stage: write.stage });
+        self.bundles.extend(write.bundle.map(|bundle| (bundle.revision, bundle)));
+        let old = old_bundles(&self.staged.stage, self.bundles.keys().copied());
+        old.iter().for_each(|revision| drop(self.bundles.remove(revision)));
+        Ok(())
     }
 
     fn put(&mut self, write: &Write) -> Result<(), StoreError> {
@@ -303,6 +337,17 @@ impl Memory {
         Ok(Arc::clone(&state.table))
     }
 
+    /// The same for a stage.
+    ///
+    /// # Errors
+    /// As [`Store::put_stage`].
+    pub fn stage(&self, write: StageWrite) -> Result<Arc<Staged>, StoreError> {
+        let mut state = self.reached()?;
+        state.put_stage(write)?;
+        state.tell();
+        Ok(Arc::clone(&state.staged))
+    }
+
     /// The names of all hosts that ever joined.
     pub fn hosts(&self) -> BTreeSet<String> {
         self.world.lock().hosts.keys().cloned().collect()
@@ -363,11 +408,44 @@ impl Store for Memory {
     async fn outbox(&self) -> Result<BTreeMap<String, Value>, StoreError> {
         Ok(self.reached()?.outbox.clone())
     }
+
+    fn staged(&self) -> watch::Receiver<Arc<Staged>> {
+        self.subscribe(|host| &host.staged)
+    }
+
+    async fn put_stage(&self, write: StageWrite) -> Result<Arc<Staged>, StoreError> {
+        self.stage(write)
+    }
+
+    async fn bundle(&self, revision: u64) -> Result<Option<Bundle>, StoreError> {
+        Ok(self.reached()?.bundles.get(&revision).cloned())
+    }
+
+    async fn put_bundle_again(&self, bundle: Bundle) -> Result<(), StoreError> {
+        fits(Some(&bundle))?;
+        self.reached()?.bundles.entry(bundle.revision).or_insert(bundle);
+        Ok(())
+    }
+
+    fn shares(&self) -> watch::Receiver<Arc<Shares>> {
+        self.subscribe(|host| &host.shares)
+    }
+
+    async fn put_shares(&self, shares: Shares, term: Term) -> Result<(), StoreError> {
+        let mut state = self.reached()?;
+        if !state.holds(&term) {
+            return Err(StoreError::Deposed { what: "the shares".to_owned() });
+        }
+        state.writes += 1;
+        state.shares = Arc::new(shares);
+        state.tell();
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract::{contract, fleet_contract, vote, write};
+    use super::super::contract::{config_contract, contract, fleet_contract, vote, write};
     use super::*;
     use crate::model::SwitchName;
 
@@ -379,6 +457,7 @@ mod tests {
     async fn a_world_keeps_the_contract() {
         let world = world();
         contract(&world.host("h1")).await;
+        config_contract(&world.host("h1"), &world.host("h2")).await;
         fleet_contract(&world.host("h1"), &world.host("h2"), async || {
             world.kill("h1");
             world.advance(Duration::from_secs(11));

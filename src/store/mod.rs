@@ -9,6 +9,7 @@
 //! A store keeps records and their order; it knows nothing of why they change. Readers never wait for it: they read the
 //! latest [`Table`] from memory, and [`Reach`] says whether that is stale. One suite of tests (`contract`) says what all of them promise.
 
+mod bundles;
 #[cfg(test)]
 mod contract;
 mod embedded;
@@ -30,7 +31,7 @@ pub use etcd::{Etcd, EtcdSettings};
 pub use memory::{Memory, World};
 pub use table::{Mine, Reach, Table};
 
-use crate::switches::{Census, Decision, HandOver, Term, Write};
+use crate::switches::{Bundle, Census, Decision, HandOver, Shares, StageWrite, Staged, Term, Write};
 
 /// A store of switches, as one host sees it.
 pub trait Store {
@@ -64,4 +65,25 @@ pub trait Store {
 
     /// What the outbox holds: what the host that counts has to see to, also what one before it left undone.
     fn outbox(&self) -> impl Future<Output = Result<BTreeMap<String, Value>, StoreError>> + Send;
+
+    /// Which revision of the fleet's configuration is for whom. What was there and is gone is still shown: a store that
+    /// lost it takes no configuration away.
+    fn staged(&self) -> watch::Receiver<Arc<Staged>>;
+
+    /// Writes a stage, and the bundle of a new revision with it, if the store still has the stage that the writer saw;
+    /// gives what the store has then. A bundle that is too large for one request is refused. Of the bundles, the oldest
+    /// that nobody is to run any more are removed.
+    fn put_stage(&self, write: StageWrite) -> impl Future<Output = Result<Arc<Staged>, StoreError>> + Send;
+
+    /// The bundle of a revision; `None` when there is none, or none any more.
+    fn bundle(&self, revision: u64) -> impl Future<Output = Result<Option<Bundle>, StoreError>> + Send;
+
+    /// Puts the bundle of a revision that the store has lost, unless it has one.
+    fn put_bundle_again(&self, bundle: Bundle) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// How limits are shared out.
+    fn shares(&self) -> watch::Receiver<Arc<Shares>>;
+
+    /// Says how limits are shared out, under an office.
+    fn put_shares(&self, shares: Shares, term: Term) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

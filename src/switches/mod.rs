@@ -29,7 +29,9 @@ pub use audit::Audited;
 pub use control::{ControlMemory, ControlSettings, ControlView, Law, Published};
 pub use dial::{Dial, DialRule, DialSource, Measured};
 pub use fleet::{
-    Asked, DECISION_LIFE, Fleet, FleetPicture, HostPicture, Quorum, RulePicture, Told, VotePicture, ZonesNeeded,
+    Asked, Baking, Bundle, BundleFile, Candidate, ConfigPicture, DECISION_LIFE, Fleet, FleetPicture, Happened,
+    HostPicture, LimitPicture, Locked, Passed, Push, Quorum, RulePicture, Shares, Stage, StageRefused, StageWord,
+    StageWrite, Staged, Told, VotePicture, ZonesNeeded,
 };
 pub use freeze::{Freeze, Freezes};
 pub use guards::{Guards, HeldBack};
@@ -38,4 +40,4 @@ pub use rollout::{Compare, Evidence, Rollout, RolloutMemory, RolloutRule, Rollou
 pub use scale::{ScaleCall, ScaleMemory, ScaleRule, ScaleSettings, ScaleVerdict};
 pub use state::{Actor, Agreement, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
 pub use value::{LimitUnit, RolloutState, SwitchKind, SwitchValue, read_share};
-pub use votes::{Census, FleetSettings, HandOver, Member, Place, Tables, Term, Vote};
+pub use votes::{Census, ConfigRefused, FleetSettings, HandOver, Member, Place, RunsConfig, Tables, Term, Vote};

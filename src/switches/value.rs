@@ -134,6 +134,8 @@ pub enum SwitchKind {
         /// The limit never falls below.
         min: f64,
         max: Option<f64>,
+        /// The fleet's value is a total that is shared out over the hosts by demand.
+        share_out: bool,
     },
     Rollout {
         /// The share before the first step and after a rollback.
@@ -229,7 +231,7 @@ mod tests {
     #[test]
     fn a_value_is_written_as_a_person_would_write_it_and_read_again() {
         let dimmer = SwitchKind::Dimmer { min: 0.0, max: 1.0 };
-        let limit = SwitchKind::Limit { unit: LimitUnit::InFlight, min: 4.0, max: None };
+        let limit = SwitchKind::Limit { unit: LimitUnit::InFlight, min: 4.0, max: None, share_out: false };
         let rollout = SwitchKind::Rollout { initial: 0.0 };
         let ladder = ["full".to_owned(), "off".to_owned()];
         for (kind, written, text, number) in [

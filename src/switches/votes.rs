@@ -47,7 +47,7 @@ pub struct FleetSettings {
 }
 
 /// A host's presence; it is gone with the host's lease.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     pub zone: String,
     /// When the daemon started.
@@ -57,6 +57,32 @@ pub struct Member {
     pub version: String,
     /// The host's clock when it wrote this, so that a wrong clock can be seen.
     pub at: Timestamp,
+    /// What it runs of the fleet's configuration; `None` of a daemon that knows nothing of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<RunsConfig>,
+    /// Requests a second that it is asked for, of limits that are shared out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub demand: BTreeMap<SwitchName, f64>,
+}
+
+/// What a host runs of the fleet's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunsConfig {
+    /// 0: nothing but its own files.
+    pub revision: u64,
+    /// The revision that it should run and does not take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<ConfigRefused>,
+    /// The alerts that fire here since it took a candidate, as far as the stage asks for them; the first few.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub alerts: BTreeSet<String>,
+}
+
+/// A revision that a host does not take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigRefused {
+    pub revision: u64,
+    pub why: String,
 }
 
 /// What one host thinks that a switch should be; it is gone with the host's lease.

@@ -1,6 +1,6 @@
 //! One host: a real engine, its journal, and the words of the store that are on their way to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use brownout::engine::{ActionSettings, Command, Effects, Engine, Event, Restored
 use brownout::model::{Batch, Labels, NAME, Source, SwitchName};
 use brownout::store::{Memory, Mine, Reach, Store as _, StoreError, Table, World};
 use brownout::switches::{
-    Census, Declaration, FleetSettings, Mode, OnSilence, PinRequest, Place, SwitchKind, Tables, Term,
+    Census, Declaration, FleetSettings, Mode, OnSilence, PinRequest, Place, StageWord, StageWrite, Staged, SwitchKind,
+    Tables, Term,
 };
 use brownout::time::Timestamp;
 use brownout::yaml::SourceFile;
@@ -45,6 +46,8 @@ groups:
     recover: {{for: 2s}}
     min_hold: 2s
     {scope_and_quorum}
+  - alert: BrownoutWrong
+    expr: wrong > 0
 "
         );
         Plan { rules, on_silence: OnSilence::Hold }
@@ -66,6 +69,11 @@ pub struct Host {
     inbox: Vec<(u64, Word)>,
     sample_due: u64,
     seed: u64,
+    /// The revision of the fleet's configuration that it runs, also over a restart, and all that it ran.
+    pub runs: u64,
+    pub ran: BTreeSet<u64>,
+    /// A revision whose rules are wrong.
+    pub bad: u64,
     /// Scale calls it has made.
     pub calls: Vec<String>,
     /// Under which offices it wrote what rules decided.
@@ -78,6 +86,7 @@ struct View {
     census: watch::Receiver<Arc<Census>>,
     term: watch::Receiver<Option<Term>>,
     reach: watch::Receiver<Reach>,
+    staged: watch::Receiver<Arc<Staged>>,
 }
 
 /// An event that can be said twice.
@@ -89,6 +98,7 @@ enum Word {
     Reach(bool),
     Refused(Place, SwitchName),
     Outbox(BTreeMap<String, Value>),
+    Staged(Arc<Staged>),
 }
 
 impl Host {
@@ -105,6 +115,9 @@ impl Host {
             inbox: Vec::new(),
             sample_due: 0,
             seed,
+            runs: 0,
+            ran: BTreeSet::new(),
+            bad: 0,
             calls: Vec::new(),
             offices: Vec::new(),
         }
@@ -139,8 +152,14 @@ impl Host {
     /// Starts, or starts again with what the journal kept.
     pub fn start(&mut self, at: u64, world: &World) {
         let memory = world.host(&self.name);
-        let view =
-            View { table: memory.watch(), census: memory.census(), term: memory.term(), reach: memory.reach(), memory };
+        let view = View {
+            table: memory.watch(),
+            census: memory.census(),
+            term: memory.term(),
+            reach: memory.reach(),
+            staged: memory.staged(),
+            memory,
+        };
         self.inbox.clear();
         self.view = Some(view);
         let restored = Restored { entries: self.journal.clone(), ..Restored::default() };
@@ -149,6 +168,7 @@ impl Host {
         self.engine = Some(engine);
         self.sample_due = at;
         self.perform(at, out);
+        self.give(at, Event::RunsConfig { revision: self.runs, refused: None });
         self.hear(at, &mut |_| 0, true);
     }
 
@@ -171,6 +191,9 @@ impl Host {
             let table = view.table.borrow_and_update().clone();
             let (revision, fleet, zones) = (table.revision, table.switches.clone(), table.zones.clone());
             words.push(Word::Tables(Tables { revision, fleet, zones }));
+        }
+        if connected && (view.staged.has_changed().unwrap_or(false) || reach_news) {
+            words.push(Word::Staged(view.staged.borrow_and_update().clone()));
         }
         let term_news = view.term.has_changed().unwrap_or(false) || all;
         if term_news {
@@ -210,6 +233,9 @@ impl Host {
             *when > at
         });
         for word in due {
+            if let Word::Staged(staged) = &word {
+                self.take_revision(at, staged);
+            }
             self.give(
                 at,
                 match word {
@@ -219,13 +245,15 @@ impl Host {
                     Word::Reach(reach) => Event::StoreReach(reach),
                     Word::Refused(place, name) => Event::StoreRefused(place, name),
                     Word::Outbox(outbox) => Event::Outbox(outbox),
+                    Word::Staged(staged) => Event::Staged(staged),
                 },
             );
         }
         if at >= self.sample_due {
             self.sample_due = at + 1000;
             let labels = Labels::from_pairs([(NAME, "trouble")]);
-            let samples = vec![(labels, self.trouble)];
+            let wrong = f64::from(u8::from(self.bad > 0 && self.runs == self.bad));
+            let samples = vec![(labels, self.trouble), (Labels::from_pairs([(NAME, "wrong")]), wrong)];
             let batch = Batch { samples, ..Batch::ended(Source::new("sim", "x"), self.local(at)) };
             self.give(at, Event::Samples(batch));
         }
@@ -233,6 +261,29 @@ impl Host {
         if due.is_some_and(|due| due <= self.local(at)) {
             self.give(at, Event::Tick);
         }
+    }
+
+    /// As the daemon does: it runs what the stage wants of it.
+    fn take_revision(&mut self, at: u64, staged: &Staged) {
+        let wanted = staged.stage.wanted(&self.name);
+        if staged.stage.last > 0 && wanted != self.runs {
+            self.runs = wanted;
+            self.ran.insert(wanted);
+            self.give(at, Event::RunsConfig { revision: wanted, refused: None });
+        }
+    }
+
+    /// A person says this by the host; true when the store took it.
+    pub fn say(&mut self, at: u64, word: &StageWord) -> bool {
+        let Some(view) = &self.view else { return false };
+        let staged = Arc::clone(&view.staged.borrow());
+        let Ok(stage) = staged.stage.say(self.local(at), word) else { return false };
+        view.memory.stage(StageWrite { expected: staged.revision, stage, bundle: None, term: None }).is_ok()
+    }
+
+    /// The stage as this host has heard of it.
+    pub fn stage(&self) -> Option<Arc<Staged>> {
+        Some(Arc::clone(&self.view.as_ref()?.staged.borrow()))
     }
 
     pub fn pin(&mut self, at: u64, level: &str, lasts: Duration) {
@@ -290,6 +341,10 @@ impl Host {
                 }
                 Err(_) => refused.push(Word::Refused(write.place, write.name)),
             }
+        }
+        if let Some(write) = out.stage {
+            // What is not taken is decided anew.
+            drop(view.memory.stage(write));
         }
         let deposed = out.hand_over.into_iter().any(|what| !matches!(ready(view.memory.hand_over(what)), Some(Ok(()))));
         if !deposed {

@@ -9,4 +9,5 @@ mod host;
 mod judge;
 mod scenarios;
 mod seeds;
+mod stages;
 mod world;

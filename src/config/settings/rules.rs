@@ -96,7 +96,12 @@ pub fn cross_check(
                 let rate = switch.is_some_and(|switch| {
                     matches!(switch.kind, SwitchKind::Limit { unit: LimitUnit::RequestsPerSecond, .. })
                 });
-                if by_law && rate {
+                let shared = switch.is_some_and(|s| matches!(s.kind, SwitchKind::Limit { share_out: true, .. }));
+                if by_law && shared {
+                    let message = format!("`{}` is shared out, and a law measures one host alone", rule.switch.value);
+                    let help = "give the total for the fleet by `value: <PromQL>`";
+                    check.error(&rule.switch.place, message, help);
+                } else if by_law && rate {
                     let message = format!("`{}` is a rate, which does not see a backlog", rule.switch.value);
                     let help = "declare it with `unit: in_flight`, or give the rate by `value: <PromQL>`";
                     check.error(&rule.switch.place, message, help);
@@ -141,7 +146,13 @@ fn dim(check: &mut Checker<'_>, rule: &DimSpec, switches: &BTreeMap<SwitchName, 
         check.error(&rule.switch.place, message, "give one share for each level below the first, or none");
     }
     match &rule.limit {
-        Some(limit) => drop(of_kind(check, limit, switches, &["limit"])),
+        Some(limit) => {
+            let switch = of_kind(check, limit, switches, &["limit"]);
+            if switch.is_some_and(|switch| matches!(switch.kind, SwitchKind::Limit { share_out: true, .. })) {
+                let message = format!("`{}` is shared out over the fleet, and this law measures one host", limit.value);
+                check.error(&limit.place, message, "name a limit without `share_out`");
+            }
+        }
         None => check.warning(
             &rule.switch.place,
             "nothing stands behind this dimmer when even degraded answers do not fit",

@@ -109,7 +109,7 @@ impl<'a> Evaluator<'a> {
     }
 
     pub(super) fn is_stats_only(&self, expr: &Expr) -> bool {
-        self.cache.stats_only.contains(&key(expr))
+        self.cache.stats_only.contains(key(expr))
     }
 
     /// The value of an expression of type "instant vector" (or of a scalar, as one element without labels).

@@ -76,7 +76,7 @@ impl Evaluator<'_> {
             fill_left: None,
             fill_right: None,
         };
-        let matching = binary.matching.as_ref().unwrap_or(&default);
+        let matching = binary.matching.as_deref().unwrap_or(&default);
         if binary.op.is_set() {
             return Ok(self.set_operation(expr, binary.op, matching, left, right));
         }

@@ -3,13 +3,14 @@
 //! Everything here could be computed again; it is kept over the steps of a range query, and by a
 //! [`super::Prepared`] expression over its evaluations.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use regex::Regex;
 
 use super::error::EvalError;
+use super::nodes::Nodes;
 use super::slide::{Slide, Wanted};
 use crate::limits;
 use crate::model::{Labels, LabelsMap, MatchOp, Matcher, NAME, PassThrough};
@@ -19,17 +20,10 @@ use crate::series::{SeriesRef, View};
 /// By a node's address.
 pub(super) type ByNode<V> = HashMap<usize, V, BuildHasherDefault<PassThrough>>;
 
-/// A series that a selector found.
-#[derive(Clone, Debug)]
-pub(super) struct Found {
-    pub series: SeriesRef,
-    pub labels: Labels,
-}
-
 /// What a selector found, and for which generation that holds.
 #[derive(Debug)]
 struct Resolved {
-    found: Arc<[Found]>,
+    found: Arc<[SeriesRef]>,
     generation: u64,
     /// The generation of the metric name, when the selector gives one.
     named: Option<u64>,
@@ -38,7 +32,7 @@ struct Resolved {
 /// The windows of a range selector, one for each series.
 #[derive(Debug)]
 pub(super) struct Windows {
-    pub found: Arc<[Found]>,
+    pub found: Arc<[SeriesRef]>,
     pub slides: Vec<Slide>,
     /// No two of the series have the same labels without their names.
     pub unique: bool,
@@ -47,30 +41,28 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    fn new(found: Arc<[Found]>, wanted: Wanted, before: Option<Windows>) -> Windows {
-        let old = before.into_iter().flat_map(|before| {
-            let series: Vec<SeriesRef> = before.found.iter().map(|one| one.series).collect();
-            series.into_iter().zip(before.slides)
-        });
+    fn new(found: Arc<[SeriesRef]>, view: &View, wanted: Wanted, before: Option<Windows>) -> Windows {
+        let old = before.into_iter().flat_map(|before| before.found.to_vec().into_iter().zip(before.slides));
         let mut old: HashMap<SeriesRef, Slide> = old.collect();
-        let slides = found.iter().map(|one| old.remove(&one.series).unwrap_or_else(|| Slide::new(wanted))).collect();
-        let unique = are_unique(&found);
-        let same_name = found.iter().all(|one| one.labels.name() == found[0].labels.name());
+        let slides = found.iter().map(|one| old.remove(one).unwrap_or_else(|| Slide::new(wanted))).collect();
+        let labels: Vec<&Labels> = found.iter().filter_map(|one| view.labels(*one)).collect();
+        let unique = are_unique(&labels);
+        let same_name = labels.iter().all(|one| one.name() == labels[0].name());
         Windows { found, slides, unique, same_name }
     }
 }
 
 /// True when no two series have the same labels without their metadata.
-fn are_unique(found: &[Found]) -> bool {
-    fn metadata(one: &Found) -> impl Iterator<Item = (&str, &str)> {
-        one.labels.iter().filter(|(name, _)| is_metadata(name))
+fn are_unique(found: &[&Labels]) -> bool {
+    fn metadata(one: &Labels) -> impl Iterator<Item = (&str, &str)> {
+        one.iter().filter(|(name, _)| is_metadata(name))
     }
     let Some(first) = found.first() else { return true };
     if found.iter().all(|one| metadata(one).eq(metadata(first))) {
         return true;
     }
     let mut seen = LabelsMap::default();
-    found.iter().all(|one| seen.insert(without_metadata(&one.labels), ()).is_none())
+    found.iter().all(|one| seen.insert(without_metadata(one), ()).is_none())
 }
 
 /// All that is remembered.
@@ -79,21 +71,28 @@ pub(super) struct Cache {
     /// Off for instant queries that are asked once, where every set is asked for once.
     pub enabled: bool,
     /// Selectors of which only counts and sums of histograms are of use.
-    pub stats_only: HashSet<usize>,
-    resolved: ByNode<Resolved>,
+    pub stats_only: Nodes<()>,
+    resolved: Nodes<Resolved>,
     /// On for expressions that are evaluated at one instant after the other: windows are followed.
     pub slides: bool,
-    windows: ByNode<Windows>,
+    windows: Nodes<Windows>,
     /// The numbers of the nodes that other expressions may have as well.
-    pub parts: ByNode<usize>,
-    patterns: ByNode<Arc<Regex>>,
-    unnamed: LabelsMap<Labels>,
-    derived: ByNode<LabelsMap<Labels>>,
-    pairs: ByNode<HashMap<(Labels, Labels), Labels>>,
-    /// Label sets remembered, roughly.
-    sets: usize,
+    pub parts: Nodes<u32>,
+    /// Made when there is something to remember: of most rules nothing comes out.
+    made: Option<Box<Made>>,
     /// The most series that a selector found: as many sets are to be expected.
     most_found: usize,
+}
+
+/// Label sets and patterns that were made.
+#[derive(Debug, Default)]
+struct Made {
+    patterns: Nodes<Arc<Regex>>,
+    unnamed: LabelsMap<Labels>,
+    derived: Nodes<LabelsMap<Labels>>,
+    pairs: Nodes<HashMap<(Labels, Labels), Labels>>,
+    /// Label sets remembered, roughly.
+    sets: usize,
 }
 
 impl Cache {
@@ -106,27 +105,28 @@ impl Cache {
 
     /// To be called before an evaluation: forgets too much of anything.
     pub(super) fn begin(&mut self) {
-        if self.sets > limits::PROMQL_REMEMBERED.max(4 * self.most_found) {
-            self.unnamed.clear();
-            self.derived.clear();
-            self.pairs.clear();
-            self.sets = 0;
+        let most = limits::PROMQL_REMEMBERED.max(4 * self.most_found);
+        if let Some(made) = self.made.as_mut().filter(|made| made.sets > most) {
+            made.unnamed.clear();
+            made.derived.clear();
+            made.pairs.clear();
+            made.sets = 0;
         }
     }
 
     /// The series that satisfy the matchers of a selector, sorted by labels.
-    pub(super) fn resolve(&mut self, node: usize, view: &View, matchers: &[Matcher]) -> Arc<[Found]> {
+    pub(super) fn resolve(&mut self, node: usize, view: &View, matchers: &[Matcher]) -> Arc<[SeriesRef]> {
         let generation = view.generation();
         let name = matchers.iter().find(|m| m.name == NAME && m.op == MatchOp::Equal && !m.value.is_empty());
         let named = |name: &Matcher| view.name_generation(&name.value);
-        if let Some(known) = self.resolved.get_mut(&node) {
+        if let Some(known) = self.resolved.get_mut(node) {
             let holds = known.generation == generation || known.named.is_some() && known.named == name.map(named);
             if holds {
                 known.generation = generation;
                 return Arc::clone(&known.found);
             }
         }
-        let found: Arc<[Found]> = resolve(view, matchers).into();
+        let found: Arc<[SeriesRef]> = view.resolve(matchers).into();
         self.most_found = self.most_found.max(found.len());
         if self.enabled {
             let resolved = Resolved { found: Arc::clone(&found), generation, named: name.map(named) };
@@ -144,13 +144,13 @@ impl Cache {
         wanted: Wanted,
     ) -> Option<Windows> {
         let found = self.resolve(node, view, matchers);
-        let before = self.windows.remove(&node);
+        let before = self.windows.remove(node);
         if found.len() > limits::PROMQL_WINDOWS {
             return None;
         }
         match before {
             Some(same) if Arc::ptr_eq(&same.found, &found) => Some(same),
-            before => Some(Windows::new(found, wanted, before)),
+            before => Some(Windows::new(found, view, wanted, before)),
         }
     }
 
@@ -165,12 +165,12 @@ impl Cache {
         node: usize,
         compile: impl FnOnce() -> Result<Regex, EvalError>,
     ) -> Result<Arc<Regex>, EvalError> {
-        if let Some(known) = self.patterns.get(&node) {
+        if let Some(known) = self.made.as_ref().and_then(|made| made.patterns.get(node)) {
             return Ok(Arc::clone(known));
         }
         let compiled = Arc::new(compile()?);
         if self.enabled {
-            self.patterns.insert(node, Arc::clone(&compiled));
+            self.made.get_or_insert_default().patterns.insert(node, Arc::clone(&compiled));
         }
         Ok(compiled)
     }
@@ -180,12 +180,13 @@ impl Cache {
         if !self.enabled {
             return without_metadata(labels);
         }
-        if let Some(known) = self.unnamed.get(labels) {
+        let made = self.made.get_or_insert_default();
+        if let Some(known) = made.unnamed.get(labels) {
             return known.clone();
         }
         let derived = without_metadata(labels);
-        self.unnamed.insert(labels.clone(), derived.clone());
-        self.sets += 1;
+        made.unnamed.insert(labels.clone(), derived.clone());
+        made.sets += 1;
         derived
     }
 
@@ -194,13 +195,14 @@ impl Cache {
         if !self.enabled {
             return derive(labels);
         }
-        let known = self.derived.entry(node).or_default();
+        let Made { derived: known, sets, .. } = &mut **self.made.get_or_insert_default();
+        let known = known.or_default(node);
         if let Some(found) = known.get(labels) {
             return found.clone();
         }
         let derived = derive(labels);
         known.insert(labels.clone(), derived.clone());
-        self.sets += 1;
+        *sets += 1;
         derived
     }
 
@@ -215,22 +217,17 @@ impl Cache {
         if !self.enabled {
             return derive(left, right);
         }
-        let known = self.pairs.entry(node).or_default();
+        let Made { pairs: known, sets, .. } = &mut **self.made.get_or_insert_default();
+        let known = known.or_default(node);
         let pair = (left.clone(), right.clone());
         if let Some(found) = known.get(&pair) {
             return found.clone();
         }
         let derived = derive(left, right);
         known.insert(pair, derived.clone());
-        self.sets += 1;
+        *sets += 1;
         derived
     }
-}
-
-/// The series that satisfy the matchers, sorted by labels.
-pub(super) fn resolve(view: &View, matchers: &[Matcher]) -> Vec<Found> {
-    let found = view.resolve(matchers).into_iter();
-    found.filter_map(|series| Some(Found { series, labels: view.labels(series)?.clone() })).collect()
 }
 
 /// Labels that describe the metric rather than the series.

@@ -15,6 +15,7 @@ mod limit;
 mod matching;
 mod memo;
 mod names;
+mod nodes;
 mod options;
 mod params;
 mod pinned;

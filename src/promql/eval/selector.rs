@@ -12,11 +12,10 @@ use super::binary::Filter;
 use super::duration::{offset_millis, positive_millis};
 use super::error::EvalError;
 use super::evaluator::{Element, Evaluator, Frame, key, stamp};
-use super::memo::Found;
 use super::value::SampleValue;
 use crate::model::{FloatHistogram, Labels, Matcher, is_stale_nan};
 use crate::promql::ast::{AtModifier, Expr, Modifiers, RangeSelector, Selector, WindowMode};
-use crate::series::Point;
+use crate::series::{Point, SeriesRef};
 
 /// One float at one instant.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -212,31 +211,41 @@ pub(super) struct Extent {
 
 impl Evaluator<'_> {
     /// Reads one series of the store.
-    pub(super) fn read(&mut self, found: &Found, extent: Extent, into: &mut SeriesSamples) -> Result<(), EvalError> {
-        into.become_series(&found.labels);
+    pub(super) fn read(
+        &mut self,
+        series: SeriesRef,
+        extent: Extent,
+        into: &mut SeriesSamples,
+    ) -> Result<(), EvalError> {
+        let view = self.view;
+        let Some(labels) = view.labels(series) else {
+            into.become_series(&Labels::empty());
+            return Ok(());
+        };
+        into.become_series(labels);
         let (from, until) = (stamp(extent.from), stamp(extent.until));
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
-        let only_floats = self.view.floats_into(found.series, from, until, &mut scratch);
+        let only_floats = self.view.floats_into(series, from, until, &mut scratch);
         if only_floats {
             let wanted = scratch.iter().filter(|(_, value)| extent.keep_stale || !is_stale_nan(*value));
             into.floats.extend(wanted.map(|(at, value)| FloatPoint { at: at.as_millis(), value: *value }));
         }
         self.scratch = scratch;
         if !only_floats {
-            self.read_mixed(found, extent, into);
+            self.read_mixed(series, extent, into);
         }
         if let Some(starts) = self.options.start_times {
-            let start = |at: i64| starts.start_time(&found.labels, stamp(at)).map_or(0, |start| start.as_millis());
+            let start = |at: i64| starts.start_time(labels, stamp(at)).map_or(0, |start| start.as_millis());
             into.float_starts.extend(into.floats.iter().map(|point| start(point.at)));
             into.histogram_starts.extend(into.histograms.iter().map(|point| start(point.at)));
         }
         self.touch(into.floats.len() + into.histograms.len())
     }
 
-    fn read_mixed(&mut self, found: &Found, extent: Extent, into: &mut SeriesSamples) {
+    fn read_mixed(&mut self, series: SeriesRef, extent: Extent, into: &mut SeriesSamples) {
         let mut points = Vec::new();
-        self.view.points_into(found.series, stamp(extent.from), stamp(extent.until), &mut points);
+        self.view.points_into(series, stamp(extent.from), stamp(extent.until), &mut points);
         for point in points {
             let at = point.time().as_millis();
             match point {
@@ -260,7 +269,7 @@ impl Evaluator<'_> {
         let mut series = Vec::with_capacity(found.len());
         for one in found.iter() {
             let mut samples = SeriesSamples::new(Labels::empty());
-            self.read(one, extent, &mut samples)?;
+            self.read(*one, extent, &mut samples)?;
             if !samples.floats.is_empty() || !samples.histograms.is_empty() {
                 series.push(samples);
             }
@@ -330,7 +339,7 @@ impl Evaluator<'_> {
         let mut vector = Vec::with_capacity(if filter.is_some() { 0 } else { found.len() });
         let mut refused = 0;
         for one in found.iter() {
-            let value = match self.view.last_before(one.series, stamp(until), lookback) {
+            let value = match self.view.last_before(*one, stamp(until), lookback) {
                 Some(Point::Float(_, value)) if !is_stale_nan(value) => {
                     if filter.is_some_and(|filter| !filter.passes(value)) {
                         refused += 1;
@@ -342,7 +351,7 @@ impl Evaluator<'_> {
                     if self.is_stats_only(expr) {
                         let oldest = stamp(until) - lookback;
                         let before = time - Duration::from_millis(1);
-                        let previous = self.view.last_before(one.series, before, before.since(oldest));
+                        let previous = self.view.last_before(*one, before, before.since(oldest));
                         let previous = match previous {
                             Some(Point::Histogram(_, previous)) => Some(previous),
                             _ => None,
@@ -354,7 +363,8 @@ impl Evaluator<'_> {
                 }
                 _ => continue,
             };
-            vector.push(Element { labels: one.labels.clone(), value, drop_name: false });
+            let Some(labels) = self.view.labels(*one) else { continue };
+            vector.push(Element { labels: labels.clone(), value, drop_name: false });
         }
         self.touch(vector.len() + refused)?;
         Ok(vector)
@@ -413,7 +423,7 @@ impl Evaluator<'_> {
         let found = self.cache.resolve(key(expr), self.view, &range.selector.matchers);
         let mut samples = SeriesSamples::new(Labels::empty());
         for one in found.iter() {
-            self.read(one, extent, &mut samples)?;
+            self.read(*one, extent, &mut samples)?;
             each(self, &samples)?;
         }
         Ok(())

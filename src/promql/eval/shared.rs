@@ -8,33 +8,33 @@ use std::collections::HashMap;
 
 use super::error::EvalError;
 use super::evaluator::{Element, Evaluator, Frame, key};
-use super::memo::ByNode;
+use super::nodes::Nodes;
 use crate::promql::ast::{Expr, Kind};
 use crate::series::View;
 
 /// The parts of all expressions that are evaluated beside each other.
 #[derive(Debug, Default)]
 pub struct SharedParts {
-    numbers: HashMap<String, usize>,
+    numbers: HashMap<Box<str>, u32>,
     parts: Vec<Part>,
     /// The instant and the state of the store that the results belong to.
     moment: (i64, u64, u64),
     /// The parts with results.
-    found: Vec<usize>,
+    found: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
 struct Part {
     /// In how many places it stands.
-    places: usize,
+    places: u32,
     /// Samples read, and the elements.
-    result: Option<(usize, Vec<Element>)>,
+    result: Option<Box<(usize, Vec<Element>)>>,
 }
 
 impl SharedParts {
     /// Numbers the parts of one more expression.
-    pub(super) fn register(&mut self, expr: &Expr) -> ByNode<usize> {
-        let mut found = ByNode::default();
+    pub(super) fn register(&mut self, expr: &Expr) -> Nodes<u32> {
+        let mut found = Nodes::default();
         expr.walk(&mut |node| {
             let ranged =
                 |call: &crate::promql::ast::Call| call.args.iter().any(|arg| matches!(arg.kind, Kind::Range(_)));
@@ -44,12 +44,12 @@ impl SharedParts {
                 _ => false,
             };
             if worth {
-                let fresh = self.parts.len();
-                let number = *self.numbers.entry(node.to_string()).or_insert(fresh);
+                let fresh = self.parts.len() as u32;
+                let number = *self.numbers.entry(node.to_string().into()).or_insert(fresh);
                 if number == fresh {
                     self.parts.push(Part::default());
                 }
-                self.parts[number].places += 1;
+                self.parts[number as usize].places += 1;
                 found.insert(key(node), number);
             }
         });
@@ -62,19 +62,19 @@ impl SharedParts {
         if self.moment != moment {
             self.moment = moment;
             for number in self.found.drain(..) {
-                self.parts[number].result = None;
+                self.parts[number as usize].result = None;
             }
         }
     }
 
-    fn result(&self, number: usize) -> Option<(usize, &[Element])> {
-        let (touched, elements) = self.parts.get(number)?.result.as_ref()?;
+    fn result(&self, number: u32) -> Option<(usize, &[Element])> {
+        let (touched, elements) = &**self.parts.get(number as usize)?.result.as_ref()?;
         Some((*touched, elements))
     }
 
-    fn keep(&mut self, number: usize, touched: usize, elements: &[Element]) {
-        if let Some(part) = self.parts.get_mut(number) {
-            part.result = Some((touched, elements.to_vec()));
+    fn keep(&mut self, number: u32, touched: usize, elements: &[Element]) {
+        if let Some(part) = self.parts.get_mut(number as usize) {
+            part.result = Some(Box::new((touched, elements.to_vec())));
             self.found.push(number);
         }
     }
@@ -82,19 +82,19 @@ impl SharedParts {
 
 impl Evaluator<'_> {
     /// The number of a node that stands in several places, when it is evaluated at the instant of the query itself.
-    pub(super) fn shared_part(&self, expr: &Expr, frame: &Frame, at: i64) -> Option<usize> {
+    pub(super) fn shared_part(&self, expr: &Expr, frame: &Frame, at: i64) -> Option<u32> {
         let shared = self.shared.as_ref()?;
         if !frame.is_single() || at != self.query.start {
             return None;
         }
-        let number = *self.cache.parts.get(&key(expr))?;
-        (shared.parts.get(number)?.places > 1).then_some(number)
+        let number = *self.cache.parts.get(key(expr))?;
+        (shared.parts.get(number as usize)?.places > 1).then_some(number)
     }
 
     /// What was found for a part already, or what is found now.
     pub(super) fn part(
         &mut self,
-        number: usize,
+        number: u32,
         find: impl FnOnce(&mut Self) -> Result<Vec<Element>, EvalError>,
     ) -> Result<Vec<Element>, EvalError> {
         if let Some((touched, elements)) = self.shared.as_ref().and_then(|shared| shared.result(number)) {

@@ -85,7 +85,7 @@ proptest! {
         let mut parts = SharedParts::default();
         let mut beside: Vec<Prepared> = parsed().map(|expr| Prepared::sharing(expr, &mut parts)).collect();
         let matchers = vec![crate::model::Matcher::equal(NAME, "m")];
-        store.retain(&[Need { matchers, window: Duration::from_secs(600) }]);
+        store.retain(&[Need { matchers: matchers.into(), window: Duration::from_secs(600) }]);
         let labels: Vec<Labels> =
             (0..6).map(|n: u8| Labels::from_pairs([(NAME, "m"), ("n", n.to_string().as_str())])).collect();
         let mut second = 0;

@@ -4,32 +4,32 @@
 //! Their histograms lose their buckets when they are loaded. Because resets could not be seen without buckets any
 //! more, they are looked for while loading and put down as hints, as Prometheus does.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::evaluator::key;
+use super::nodes::Nodes;
 use super::selector::SeriesSamples;
 use crate::model::{CounterResetHint, FloatHistogram};
 use crate::promql::ast::{BinaryOp, Expr, Kind, WindowMode};
 
 /// Puts the selectors of which only counts and sums matter into `found`.
-pub(super) fn collect(expr: &Expr, found: &mut HashSet<usize>) {
+pub(super) fn collect(expr: &Expr, found: &mut Nodes<()>) {
     visit(expr, None, found);
 }
 
 /// `decided`: what the nodes above say. Whole buckets, once needed, are needed all the way down.
-fn visit(expr: &Expr, decided: Option<Need>, found: &mut HashSet<usize>) {
+fn visit(expr: &Expr, decided: Option<Need>, found: &mut Nodes<()>) {
     match &expr.kind {
         Kind::Number(_) | Kind::Text(_) => {}
         Kind::Selector(selector) => {
             // Between two samples only whole histograms tell of a reset.
             if decided == Some(Need::Stats) && selector.mode == WindowMode::Plain {
-                found.insert(key(expr));
+                found.insert(key(expr), ());
             }
         }
         Kind::Range(range) => {
             if decided == Some(Need::Stats) && range.mode == WindowMode::Plain {
-                found.insert(key(expr));
+                found.insert(key(expr), ());
             }
         }
         Kind::Subquery(subquery) => visit(&subquery.expr, Some(Need::Buckets), found),

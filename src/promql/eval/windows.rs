@@ -77,7 +77,7 @@ impl Reach<'_> {
         }
         let longest = self.found.drain(before..).map(|(_, window)| window).max().unwrap_or_default();
         let matchers = match args.get(1).map(|arg| &arg.kind) {
-            Some(Kind::Selector(selector)) => selector.matchers.clone(),
+            Some(Kind::Selector(selector)) => selector.matchers.to_vec(),
             _ => Vec::new(),
         };
         let named = matchers.iter().any(|m| m.name == NAME && matches!(m.op, MatchOp::Equal | MatchOp::Matches));

@@ -90,9 +90,24 @@ pub(super) struct Verdict {
 #[derive(Default)]
 pub struct Limiters(Mutex<HashMap<String, Limiter>>);
 
+impl Limiters {
+    /// How many tokens were asked for since the last call, by the switch behind the limit.
+    pub fn take_asked(&self) -> BTreeMap<SwitchName, f64> {
+        let mut limiters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = BTreeMap::new();
+        for limiter in limiters.values_mut() {
+            *asked.entry(limiter.switch.clone()).or_default() += std::mem::take(&mut limiter.wanted) as f64;
+        }
+        asked
+    }
+}
+
 struct Limiter {
     rate: Gcra,
     leases: Leases,
+    switch: SwitchName,
+    /// Tokens that were asked for, granted or not, since somebody looked.
+    wanted: u64,
     /// How often it was asked: allowed, refused.
     asked: [Arc<AtomicU64>; 2],
 }
@@ -132,10 +147,11 @@ impl Shared {
         }
     }
 
-    fn limiter(&self, name: &str) -> Limiter {
+    fn limiter(&self, name: &str) -> Option<Limiter> {
+        let switch = self.limit(name)?.0.switch;
         let counter = |outcome| self.telemetry.counter(Metric::LimitRequests, &[("limit", name), ("outcome", outcome)]);
         let asked = [counter("allowed"), counter("refused")];
-        Limiter { rate: Gcra::default(), leases: Leases::default(), asked }
+        Some(Limiter { rate: Gcra::default(), leases: Leases::default(), switch, wanted: 0, asked })
     }
 
     /// Asks for `tokens` of a limit; `None` when there is no such limit.
@@ -144,9 +160,10 @@ impl Shared {
         let now = self.clock.elapsed();
         let mut limiters = self.limiters.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !limiters.contains_key(name) {
-            limiters.insert(name.to_owned(), self.limiter(name));
+            limiters.insert(name.to_owned(), self.limiter(name)?);
         }
         let limiter = limiters.get_mut(name)?;
+        limiter.wanted = limiter.wanted.saturating_add(tokens);
         let verdict = match unit {
             Unit::RequestsPerSecond => {
                 let taken = limiter.rate.take(now, limit, burst, key, tokens, keys);

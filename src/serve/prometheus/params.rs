@@ -131,7 +131,7 @@ fn read_selector(text: &str) -> Result<Vec<Matcher>, ApiError> {
         Ok(Expr { kind: Kind::Selector(selector), .. }) if selector.matchers.iter().all(Matcher::matches_empty) => {
             Err(Params::wrong("match[]", "match[] must contain at least one non-empty matcher"))
         }
-        Ok(Expr { kind: Kind::Selector(selector), .. }) => Ok(selector.matchers),
+        Ok(Expr { kind: Kind::Selector(selector), .. }) => Ok(selector.matchers.to_vec()),
         Ok(_) => Err(Params::wrong("match[]", format!("{text:?} is no selector such as up{{job=\"node\"}}"))),
         Err(error) => Err(Params::wrong("match[]", error)),
     }

@@ -1,9 +1,13 @@
-//! The running job: waits for hints and deadlines, takes turns off the loop, sends what came out.
+//! The running job: waits for hints and deadlines, takes turns, sends what came out.
 //!
 //! A turn looks at files, reads, and counts; it has a budget, so that a flood ends in many short turns. A single line is
 //! out within about a millisecond; under load, turns are some milliseconds apart, so that many lines share one.
+//!
+//! A turn that is expected to be short is taken where the job runs, which therefore must be a thread that may wait for a
+//! disk: never the loop's. Turns that may be long, or wait for another host, are taken on the blocking pool.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +29,7 @@ use crate::time::{Clock, Timestamp};
 const BREATH: Duration = Duration::from_millis(5);
 /// Turns that find little: so many a breath apart, then one each so often. Turns that find much (at least
 /// [`MUCH`] bytes) are always a breath apart, as it is their work that costs then, and not their number.
-const SMALL_TURNS: (u32, Duration) = (10, Duration::from_millis(50));
+const SMALL_TURNS: (u32, Duration) = (10, Duration::from_millis(100));
 const MUCH: u64 = 16 << 10;
 /// How often everything is looked at: when all directories are watched, when some are not, and while a rotated file may
 /// still be written under a name that no hint tells.
@@ -123,11 +127,16 @@ async fn follow(
         }
         let now = job.clock.now();
         let hint = tail.watcher.take();
-        let turn = tokio::task::spawn_blocking(move || {
+        let here = tail.is_short();
+        let turn = move || {
             let output = tail.turn(now, hint, stopping);
             (tail, output)
-        });
-        let Ok((back, output)) = turn.await else { return Ended::Panicked };
+        };
+        let turned = match here {
+            true => catch_unwind(AssertUnwindSafe(turn)).ok(),
+            false => tokio::task::spawn_blocking(turn).await.ok(),
+        };
+        let Some((back, output)) = turned else { return Ended::Panicked };
         tail = back;
         if let Some(output) = output {
             if let Some(state) = &output.checkpoint {
@@ -147,7 +156,7 @@ async fn follow(
     }
 }
 
-/// Everything a turn needs; it moves to the blocking pool and back.
+/// Everything a turn needs; for long turns it moves to the blocking pool and back.
 struct Tail {
     settings: Arc<JobSettings>,
     follower: Follower,
@@ -157,6 +166,8 @@ struct Tail {
     /// All directories are watched.
     watched: bool,
     more: bool,
+    /// The last turn found at least [`MUCH`].
+    much: bool,
     last_turn: Timestamp,
     small_turns: Pace,
     next_sweep: Timestamp,
@@ -176,6 +187,7 @@ impl Tail {
             telemetry: job.telemetry.clone(),
             watched: false,
             more: false,
+            much: false,
             last_turn: Timestamp::MIN,
             small_turns: Pace::new(SMALL_TURNS.0, SMALL_TURNS.1),
             next_sweep: now,
@@ -185,6 +197,11 @@ impl Tail {
 
     fn next_turn(&self) -> Timestamp {
         if self.more { self.last_turn } else { self.next_sweep.min(self.desk.next_due()) }
+    }
+
+    /// Whether the next turn is expected to be short: all files are on this host's own disks, and the last one was short.
+    fn is_short(&self) -> bool {
+        self.watched && !self.more && !self.much
     }
 
     /// When a hint may lead to a turn.
@@ -228,7 +245,8 @@ impl Tail {
             self.next_sweep = self.next_sweep.min(now + DRAIN);
         }
         self.more = polled.more;
-        if polled.bytes < MUCH {
+        self.much = polled.bytes >= MUCH;
+        if !self.much {
             self.small_turns.take(now);
         }
         self.count(&polled, unparsed);

@@ -1,7 +1,8 @@
 //! Wake-ups from the kernel (inotify) on directories. They are hints only: a lost one costs a second, never a line.
 //!
 //! A fast writer must not make us busy: nothing is read from the kernel until a turn is due, and until then it folds
-//! what a file goes through into one event.
+//! what a file goes through into one event. The descriptor is with the reactor only while somebody waits for it, so that
+//! an event in the meantime wakes nobody.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -11,6 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::tracked::{Key, Stat};
@@ -49,26 +51,29 @@ pub struct Hint {
 #[derive(Debug)]
 pub struct Watcher {
     /// None where the kernel refuses it.
-    kernel: Option<AsyncFd<OwnedFd>>,
+    kernel: Option<OwnedFd>,
     watched: BTreeMap<PathBuf, (Key, i32)>,
     names: HashMap<i32, PathBuf>,
 }
 
 impl Watcher {
-    /// A watcher of nothing yet; to be called within a runtime. Where the kernel refuses one, everything is polled.
-    #[expect(deprecated, reason = "its successor is unsafe to call; this descriptor is owned and never replaced")]
+    /// A watcher of nothing yet. Where the kernel refuses one, everything is polled.
     pub fn new() -> Watcher {
-        let made = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok();
-        let kernel = made.and_then(|fd| AsyncFd::new(fd).ok());
+        let kernel = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok();
         Watcher { kernel, watched: BTreeMap::new(), names: HashMap::new() }
     }
 
-    /// Waits until there is a hint.
+    /// Waits until there is a hint. Where the reactor refuses to watch for one, for ever: then sweeps find what is new.
+    #[expect(deprecated, reason = "its successor is unsafe to call; this descriptor is borrowed and never replaced")]
     pub async fn woken(&self) {
-        match &self.kernel {
+        // Most often something came while nobody waited: then the reactor need not hear of it at all.
+        if self.kernel.as_ref().is_some_and(|fd| rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0)) {
+            return;
+        }
+        match self.kernel.as_ref().map(|fd| AsyncFd::with_interest(fd.as_fd(), Interest::READABLE)) {
             // The event stays with the kernel: the next call returns at once, until it is taken.
-            Some(kernel) => drop(kernel.readable().await),
-            None => std::future::pending().await,
+            Some(Ok(kernel)) => drop(kernel.readable().await),
+            Some(Err(_)) | None => std::future::pending().await,
         }
     }
 
@@ -78,20 +83,16 @@ impl Watcher {
         let Some(kernel) = &self.kernel else { return hint };
         let mut paths = HashSet::new();
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
-        let drained = kernel.try_io(tokio::io::Interest::READABLE, |fd| {
-            let mut events = inotify::Reader::new(fd.as_fd(), &mut buffer);
-            loop {
-                // At the end it fails with WOULDBLOCK: only then is the descriptor waited for again.
-                let event = events.next().map_err(std::io::Error::from)?;
-                let (flags, name) = (event.events(), event.file_name());
-                let folder = flags.contains(ReadFlags::ISDIR) && !flags.contains(ReadFlags::MODIFY);
-                hint.search |= folder || flags.intersects(SEARCH) || paths.len() >= PATHS;
-                if let (Some(directory), Some(name), false) = (self.names.get(&event.wd()), name, hint.search) {
-                    paths.insert(directory.join(OsStr::from_bytes(name.to_bytes())));
-                }
+        let mut events = inotify::Reader::new(kernel.as_fd(), &mut buffer);
+        // At the end it fails with WOULDBLOCK.
+        while let Ok(event) = events.next() {
+            let (flags, name) = (event.events(), event.file_name());
+            let folder = flags.contains(ReadFlags::ISDIR) && !flags.contains(ReadFlags::MODIFY);
+            hint.search |= folder || flags.intersects(SEARCH) || paths.len() >= PATHS;
+            if let (Some(directory), Some(name), false) = (self.names.get(&event.wd()), name, hint.search) {
+                paths.insert(directory.join(OsStr::from_bytes(name.to_bytes())));
             }
-        });
-        let _: std::io::Result<std::convert::Infallible> = drained;
+        }
         hint.paths = paths.into_iter().collect();
         hint
     }
@@ -115,14 +116,14 @@ impl Watcher {
             let stays = now.get(directory) == Some(key);
             if !stays {
                 // A directory that is gone has lost its watch already.
-                let _ = inotify::remove_watch(kernel.get_ref(), *number);
+                let _ = inotify::remove_watch(kernel, *number);
                 names.remove(number);
             }
             stays
         });
         now.retain(|directory, _| !self.watched.contains_key(directory));
         for (directory, key) in now {
-            match inotify::add_watch(kernel.get_ref(), &directory, ASKED) {
+            match inotify::add_watch(kernel, &directory, ASKED) {
                 Ok(number) => {
                     self.names.insert(number, directory.clone());
                     self.watched.insert(directory, (key, number));

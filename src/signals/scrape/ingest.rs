@@ -2,7 +2,7 @@
 //!
 //! The cache maps the raw text of a series (name and labels as the target writes them) to its final labels, after
 //! `honor_labels` and `metric_relabel_configs`. A body whose series are the same, in the same order, as in the last scrape
-//! costs one comparison of bytes per sample, and builds no labels.
+//! costs one hash per sample, and builds no labels.
 //!
 //! The first sample of a series wins; a second one is counted and dropped, as in Prometheus.
 
@@ -184,12 +184,13 @@ impl Ingest {
 
     /// The slot of a series by its raw text, and whether it is new.
     fn slot(&mut self, parser: &Parser<'_>, series: &[u8], position: usize) -> Result<(u32, bool), IngestError> {
+        let key = self.spellings.key(series);
         if let Some(spelling) = self.order.get(position)
-            && self.spellings.text(*spelling) == series
+            && self.spellings.is(*spelling, key)
         {
             return Ok((self.spellings.slot(*spelling), false));
         }
-        if let Some(spelling) = self.spellings.find(series) {
+        if let Some(spelling) = self.spellings.find(key) {
             self.remember_order(position, spelling);
             return Ok((self.spellings.slot(spelling), false));
         }
@@ -201,7 +202,7 @@ impl Ingest {
             self.by_labels.find(labels.hash64(), |slot| slots[*slot as usize].labels.as_ref() == Some(labels)).copied()
         });
         let slot = known.unwrap_or_else(|| self.take_slot(labels));
-        let spelling = self.spellings.insert(series, slot);
+        let spelling = self.spellings.insert(key, slot);
         self.remember_order(position, spelling);
         Ok((slot, known.is_none()))
     }

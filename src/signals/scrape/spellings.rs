@@ -1,7 +1,7 @@
-//! How a target writes its series: each text once, one behind the other, and which slot it stands for.
+//! How a target writes its series: which slot each text stands for.
 //!
-//! A target may have a hundred thousand of them, so there is neither an allocation nor a copy for each. Texts that are
-//! forgotten leave gaps, which are closed when they are half of everything.
+//! A target may have a hundred thousand of them, so the texts themselves are not kept but 96 bits of each: a hash with a
+//! key that nobody outside knows, and a checksum. That two texts of one target have the same ones does not happen.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -10,51 +10,58 @@ use hashbrown::HashTable;
 /// Texts by number. A number stays with its text until the text is forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Spellings {
-    texts: Vec<u8>,
-    /// Bytes of `texts` that nobody reads any more.
-    gaps: usize,
     all: Vec<Spelling>,
     free: Vec<u32>,
-    by_text: HashTable<u32>,
+    by_key: HashTable<u32>,
     hasher: RandomState,
+}
+
+/// What is kept of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    hash: u64,
+    sum: u32,
 }
 
 #[derive(Debug)]
 struct Spelling {
-    start: usize,
-    length: u32,
+    hash: u64,
+    sum: u32,
     slot: u32,
 }
 
 impl Spelling {
-    fn of<'t>(&self, texts: &'t [u8]) -> &'t [u8] {
-        &texts[self.start..self.start + self.length as usize]
+    fn key(&self) -> Key {
+        Key { hash: self.hash, sum: self.sum }
     }
 }
 
 impl Spellings {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.by_text.len()
+        self.by_key.len()
     }
 
-    pub(super) fn text(&self, spelling: u32) -> &[u8] {
-        self.all[spelling as usize].of(&self.texts)
+    pub(super) fn key(&self, text: &[u8]) -> Key {
+        Key { hash: self.hasher.hash_one(text), sum: crc32fast::hash(text) }
+    }
+
+    /// Whether a number stands for the text of a key.
+    pub(super) fn is(&self, spelling: u32, key: Key) -> bool {
+        self.all[spelling as usize].key() == key
     }
 
     pub(super) fn slot(&self, spelling: u32) -> u32 {
         self.all[spelling as usize].slot
     }
 
-    pub(super) fn find(&self, text: &[u8]) -> Option<u32> {
-        self.by_text.find(self.hasher.hash_one(text), |spelling| self.text(*spelling) == text).copied()
+    pub(super) fn find(&self, key: Key) -> Option<u32> {
+        self.by_key.find(key.hash, |spelling| self.is(*spelling, key)).copied()
     }
 
     /// Takes in a text that is not there yet.
-    pub(super) fn insert(&mut self, text: &[u8], slot: u32) -> u32 {
-        // A line is at most as long as a body may be, which is far less than four gigabytes.
-        let new = Spelling { start: self.texts.len(), length: text.len() as u32, slot };
-        self.texts.extend_from_slice(text);
+    pub(super) fn insert(&mut self, Key { hash, sum }: Key, slot: u32) -> u32 {
+        let new = Spelling { hash, sum, slot };
         let number = match self.free.pop() {
             Some(number) => {
                 self.all[number as usize] = new;
@@ -65,43 +72,25 @@ impl Spellings {
                 (self.all.len() - 1) as u32
             }
         };
-        let (texts, all, hasher) = (&self.texts, &self.all, &self.hasher);
-        let hash = |spelling: &u32| hasher.hash_one(all[*spelling as usize].of(texts));
-        self.by_text.insert_unique(hash(&number), number, hash);
+        let all = &self.all;
+        self.by_key.insert_unique(hash, number, |spelling| all[*spelling as usize].hash);
         number
     }
 
     /// Forgets the texts whose slots do not stay.
     pub(super) fn retain(&mut self, stays: impl Fn(u32) -> bool) {
-        let (all, free, gaps) = (&self.all, &mut self.free, &mut self.gaps);
-        self.by_text.retain(|spelling| {
-            let known = &all[*spelling as usize];
-            let stays = stays(known.slot);
+        let (all, free) = (&self.all, &mut self.free);
+        self.by_key.retain(|spelling| {
+            let stays = stays(all[*spelling as usize].slot);
             if !stays {
                 free.push(*spelling);
-                *gaps += known.length as usize;
             }
             stays
         });
-        if self.gaps > self.texts.len() / 2 {
-            self.close_gaps();
-        }
-    }
-
-    fn close_gaps(&mut self) {
-        let mut texts = Vec::with_capacity(self.texts.len() - self.gaps);
-        for spelling in &self.by_text {
-            let known = &mut self.all[*spelling as usize];
-            let start = texts.len();
-            texts.extend_from_slice(known.of(&self.texts));
-            known.start = start;
-        }
-        (self.texts, self.gaps) = (texts, 0);
     }
 
     /// Gives back room that is not used.
     pub(super) fn tidy(&mut self) {
-        tidy(&mut self.texts);
         tidy(&mut self.all);
     }
 }
@@ -124,19 +113,21 @@ mod tests {
         let mut numbers: Vec<(u32, u32)> = Vec::new();
         for round in 0..20_u32 {
             for slot in round * 10..round * 10 + 10 {
-                assert_eq!(spellings.find(&text(slot)), None);
-                numbers.push((slot, spellings.insert(&text(slot), slot)));
+                let key = spellings.key(&text(slot));
+                assert_eq!(spellings.find(key), None);
+                numbers.push((slot, spellings.insert(key, slot)));
             }
             let stays = |slot: u32| slot.is_multiple_of(7) || slot >= round * 10;
             spellings.retain(stays);
             numbers.retain(|(slot, _)| stays(*slot));
             assert_eq!(spellings.len(), numbers.len());
             for (slot, number) in &numbers {
-                assert_eq!(spellings.find(&text(*slot)), Some(*number));
-                assert_eq!((spellings.text(*number), spellings.slot(*number)), (&*text(*slot), *slot));
+                let key = spellings.key(&text(*slot));
+                assert_eq!(spellings.find(key), Some(*number));
+                assert_eq!((spellings.is(*number, key), spellings.slot(*number)), (true, *slot));
+                assert!(!spellings.is(*number, spellings.key(b"another")));
             }
         }
-        let live: usize = numbers.iter().map(|(slot, _)| text(*slot).len()).sum();
-        assert!(spellings.texts.len() <= 2 * live + 200, "gaps are closed");
+        assert!(spellings.all.len() <= 60, "places are used again");
     }
 }

@@ -8,9 +8,17 @@ use crate::switches::Place;
 pub(super) enum Key {
     Switch(Place, SwitchName),
     Member(String),
-    Vote { host: String, rule: String },
+    Vote {
+        host: String,
+        rule: String,
+    },
     Counter(String),
     Outbox(String),
+    /// Which revision of the configuration is for whom.
+    Stage,
+    /// How limits are shared out.
+    Shares,
+    Bundle(u64),
 }
 
 /// The keys of one fleet.
@@ -55,6 +63,20 @@ impl Keys {
         format!("{}outbox/{}", self.prefix, escaped(id))
     }
 
+    /// Below `config/`, which is watched.
+    pub(super) fn stage(&self) -> String {
+        format!("{}config/stage", self.prefix)
+    }
+
+    pub(super) fn shares(&self) -> String {
+        format!("{}config/shares", self.prefix)
+    }
+
+    /// Beside `config/`: read by those alone who are to run it.
+    pub(super) fn bundle(&self, revision: u64) -> String {
+        format!("{}bundles/{revision:010}", self.prefix)
+    }
+
     pub(super) fn decision(&self, place: &Place, name: &SwitchName, revision: u64) -> Option<String> {
         Some(format!("{}decisions/{}/{}/{revision:020}", self.prefix, of_place(place)?, escaped(name.as_str())))
     }
@@ -71,6 +93,9 @@ impl Keys {
             ["members", host] => Some(Key::Member(plain(host)?)),
             ["votes", host, rule] => Some(Key::Vote { host: plain(host)?, rule: plain(rule)? }),
             ["outbox", id] => Some(Key::Outbox(plain(id)?)),
+            ["config", "stage"] => Some(Key::Stage),
+            ["config", "shares"] => Some(Key::Shares),
+            ["bundles", revision] => Some(Key::Bundle(revision.parse().ok()?)),
             ["counter", host] => Some(Key::Counter(plain(host)?)),
             _ => None,
         }
@@ -146,6 +171,9 @@ mod tests {
         assert_eq!(end_of("a/"), b"a0");
         let decision = keys.decision(&zone, &name, 7).expect("shared");
         assert!(decision.ends_with("decisions/zone/eu%2F1%20%25/recs/00000000000000000007"), "{decision}");
+        assert_eq!(keys.read(keys.stage().as_bytes()), Some(Key::Stage));
+        assert_eq!(keys.read(keys.shares().as_bytes()), Some(Key::Shares));
+        assert_eq!(keys.read(keys.bundle(7).as_bytes()), Some(Key::Bundle(7)));
         assert_eq!(keys.outbox("a/b"), "/brownout/shop/outbox/a%2Fb");
     }
 }

@@ -11,7 +11,7 @@ use super::api::{Changed, Header, KeyValue};
 use super::keys::{Key, Keys};
 use crate::model::SwitchName;
 use crate::store::Table;
-use crate::switches::{Census, Place, Record};
+use crate::switches::{Census, Place, Record, Shares, Stage, Staged};
 
 /// Everything at one revision.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub(super) struct Listed {
     pub header: Header,
     pub switches: Vec<KeyValue>,
     pub counters: Vec<KeyValue>,
+    /// The stage and the shares.
+    pub config: Vec<KeyValue>,
     /// Presence and votes, when they were asked for.
     pub census: Option<Vec<KeyValue>>,
 }
@@ -29,6 +31,10 @@ pub(super) struct News {
     pub table: bool,
     pub census: bool,
     pub counters: bool,
+    pub staged: bool,
+    pub shares: bool,
+    /// The store has no stage, although there was one.
+    pub lost_stage: bool,
     /// What is no record, member or vote although its key says so.
     pub problems: Vec<String>,
     /// Records that the store has lost.
@@ -53,6 +59,8 @@ pub(super) struct Mirror {
     seen: u64,
     pub(super) table: Arc<Table>,
     pub(super) census: Census,
+    pub(super) staged: Arc<Staged>,
+    pub(super) shares: Arc<Shares>,
     /// When each record was last changed.
     modified: BTreeMap<(Place, SwitchName), u64>,
     candidates: BTreeMap<String, Candidate>,
@@ -68,6 +76,8 @@ impl Mirror {
             seen: 0,
             table: Arc::new(table),
             census: Census::default(),
+            staged: Arc::default(),
+            shares: Arc::default(),
             modified: BTreeMap::new(),
             candidates: BTreeMap::new(),
         }
@@ -144,6 +154,7 @@ impl Mirror {
             news.table = true;
         }
         self.list_counters(&listed.counters, &mut news);
+        self.list_config(&listed.config, went_back, &mut news);
         if let Some(kvs) = listed.census {
             let mut census = Census { counter: self.census.counter.clone(), ..Census::default() };
             for kv in &kvs {
@@ -182,6 +193,58 @@ impl Mirror {
             self.candidates = candidates;
             self.counted(news);
         }
+    }
+
+    fn list_config(&mut self, kvs: &[KeyValue], went_back: bool, news: &mut News) {
+        let read = |key: Key| kvs.iter().find(|kv| self.keys.read(&kv.key) == Some(key.clone())).cloned();
+        let (stage, shares) = (read(Key::Stage), read(Key::Shares));
+        if went_back {
+            // Its revisions are counted anew.
+            Arc::make_mut(&mut self.staged).revision = 0;
+            news.staged = true;
+        }
+        news.lost_stage = stage.is_none() && self.staged.stage.last > 0;
+        if let Some(kv) = stage {
+            self.heard_stage(&kv, news);
+        }
+        if let Some(kv) = shares {
+            self.heard_shares(&kv, news);
+        }
+    }
+
+    /// A stage; one that is older than what is shown, of a store that lost some, is put right by the host that counts.
+    fn heard_stage(&mut self, kv: &KeyValue, news: &mut News) {
+        if kv.modified <= self.staged.revision {
+            return;
+        }
+        match serde_json::from_slice::<Stage>(&kv.value) {
+            Ok(stage) => {
+                self.staged = Arc::new(Staged { revision: kv.modified, stage });
+                news.staged = true;
+            }
+            Err(error) => news.problems.push(format!("the stage of the fleet's configuration: {error}")),
+        }
+    }
+
+    fn heard_shares(&mut self, kv: &KeyValue, news: &mut News) {
+        match serde_json::from_slice::<Shares>(&kv.value) {
+            Ok(shares) if shares == *self.shares => {}
+            Ok(shares) => {
+                self.shares = Arc::new(shares);
+                news.shares = true;
+            }
+            Err(error) => news.problems.push(format!("the shares of limits: {error}")),
+        }
+    }
+
+    /// A stage as a write of ours left it.
+    pub(super) fn found_stage(&mut self, stage: Stage, modified: u64) -> News {
+        let mut news = News::default();
+        if modified > self.staged.revision {
+            self.staged = Arc::new(Staged { revision: modified, stage });
+            news.staged = true;
+        }
+        news
     }
 
     fn counted(&mut self, news: &mut News) {
@@ -225,6 +288,15 @@ impl Mirror {
                     }
                     self.counted(&mut news);
                 }
+                // One that somebody removed is still shown, and put there again with the next list.
+                Some(Key::Stage) if event.gone => {
+                    Arc::make_mut(&mut self.staged).revision = 0;
+                    news.staged = true;
+                }
+                Some(Key::Stage) => self.heard_stage(kv, &mut news),
+                Some(Key::Shares) if event.gone => {}
+                Some(Key::Shares) => self.heard_shares(kv, &mut news),
+                Some(Key::Bundle(_) | Key::Outbox(_)) => {}
                 Some(Key::Member(host)) if event.gone => {
                     self.census.members.remove(&host);
                     news.census = true;

@@ -9,6 +9,8 @@
 //! | `members/HOST`, `votes/HOST/RULE` | presence, votes | the host's |
 //! | `counter/HOST` | who stands for election; the oldest key is elected | the host's |
 //! | `outbox/ID` | what the elected host has to see to | none |
+//! | `config/stage`, `config/shares` | which revision of the configuration is for whom; how limits are shared out | none |
+//! | `bundles/REVISION` | a revision of the configuration | none; the oldest are removed |
 //! | `decisions/PLACE/NAME/REVISION` | a decision | none; the oldest are removed |
 //!
 //! What is promised: a reader is never kept waiting; a write is made by comparing the revision that the writer's picture
@@ -22,6 +24,7 @@
 mod api;
 mod cache;
 mod client;
+mod config;
 mod keys;
 mod lease;
 mod mirror;
@@ -41,7 +44,7 @@ use tokio::sync::watch;
 use self::session::Inner;
 use super::{Mine, Reach, Store, StoreError, Table};
 use crate::net::{SecretSource, TlsSettings};
-use crate::switches::{Census, Decision, HandOver, Term, Write};
+use crate::switches::{Bundle, Census, Decision, HandOver, Shares, StageWrite, Staged, Term, Write};
 use crate::telemetry::Telemetry;
 use crate::time::Clock;
 
@@ -132,5 +135,29 @@ impl Store for Etcd {
 
     async fn outbox(&self) -> Result<BTreeMap<String, Value>, StoreError> {
         self.inner.outbox().await
+    }
+
+    fn staged(&self) -> watch::Receiver<Arc<Staged>> {
+        self.inner.staged.subscribe()
+    }
+
+    async fn put_stage(&self, write: StageWrite) -> Result<Arc<Staged>, StoreError> {
+        self.inner.put_stage(write).await
+    }
+
+    async fn bundle(&self, revision: u64) -> Result<Option<Bundle>, StoreError> {
+        self.inner.bundle(revision).await
+    }
+
+    async fn put_bundle_again(&self, bundle: Bundle) -> Result<(), StoreError> {
+        self.inner.put_bundle_again(bundle).await
+    }
+
+    fn shares(&self) -> watch::Receiver<Arc<Shares>> {
+        self.inner.shares.subscribe()
+    }
+
+    async fn put_shares(&self, shares: Shares, term: Term) -> Result<(), StoreError> {
+        self.inner.put_shares(&shares, term).await
     }
 }

@@ -24,7 +24,7 @@ use crate::limits;
 use crate::net::grpc::framed;
 use crate::rng::Rng;
 use crate::store::{Reach, StoreError, Table};
-use crate::switches::{Census, Term};
+use crate::switches::{Census, Shares, Staged, Term};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Stopwatch};
 
@@ -52,6 +52,8 @@ pub(super) struct Inner {
     pub(super) census: watch::Sender<Arc<Census>>,
     pub(super) term: watch::Sender<Option<Term>>,
     pub(super) reach: watch::Sender<Reach>,
+    pub(super) staged: watch::Sender<Arc<Staged>>,
+    pub(super) shares: watch::Sender<Arc<Shares>>,
     /// Why the store cannot be used; empty when it can.
     pub(super) trouble: watch::Sender<String>,
     /// What was told since the store was in reach: its members have each their own words.
@@ -103,6 +105,8 @@ impl Inner {
             census: watch::Sender::new(Arc::default()),
             term: watch::Sender::new(None),
             reach: watch::Sender::new(Reach::Lost { since: now }),
+            staged: watch::Sender::new(Arc::default()),
+            shares: watch::Sender::new(Arc::default()),
             trouble: watch::Sender::default(),
             told: Mutex::default(),
             rng: Mutex::new(Rng::seeded(seed)),
@@ -241,9 +245,9 @@ impl Inner {
         let from = if with_census { self.relist(reason, true).await?.0 } else { from };
         let first = api::watch_prefix(&self.keys.all("switches"), from, 1);
         let (stream, endpoint) = self.client.stream(api::WATCH, &first).await?;
-        let mut others = vec![("counter", 2)];
+        let mut others = vec![("counter", 2), ("config", 3)];
         if with_census {
-            others.extend([("members", 3), ("votes", 4)]);
+            others.extend([("members", 4), ("votes", 5)]);
         }
         for (kind, id) in others {
             let message = api::watch_prefix(&self.keys.all(kind), from, id);
@@ -339,6 +343,7 @@ impl Inner {
         let mut ops = vec![
             Op::Range(Range::prefix(&self.keys.all("switches"))),
             Op::Range(Range::prefix(&self.keys.all("counter"))),
+            Op::Range(Range::prefix(&self.keys.all("config"))),
             Op::Range(Range { count_only: !with_census, ..members }),
         ];
         if with_census {
@@ -347,17 +352,19 @@ impl Inner {
         let answer = self.client.call(api::TXN, &api::txn(&[], &ops, &[])).await?;
         let done = api::read_txn(&answer).ok_or_else(unreadable)?;
         let mut answers = done.answers.into_iter();
-        let (Some(switches), Some(counters), Some(members)) = (answers.next(), answers.next(), answers.next()) else {
+        let (Some(switches), Some(counters), Some(config), Some(members)) =
+            (answers.next(), answers.next(), answers.next(), answers.next())
+        else {
             return Err(unreadable());
         };
         let votes = answers.next().map(|votes| votes.kvs).unwrap_or_default();
         let crowd = members.count;
         self.count_crowd(crowd);
         let census = with_census.then(|| members.kvs.into_iter().chain(votes).collect());
-        let (switches, counters) = (switches.kvs, counters.kvs);
+        let (switches, counters, config) = (switches.kvs, counters.kvs, config.kvs);
         let news = {
             let mut mirror = self.mirror();
-            let mut news = mirror.list(Listed { header: done.header, switches, counters, census });
+            let mut news = mirror.list(Listed { header: done.header, switches, counters, config, census });
             if !with_census {
                 news.census |= mirror.forget_census();
             }
@@ -370,6 +377,9 @@ impl Inner {
         for (place, name, record) in &news.lost {
             tracing::error!(switch = %name, "the shared store lost a switch; it is put there again");
             self.put_again(place, name, record).await?;
+        }
+        if news.lost_stage {
+            self.put_stage_again().await?;
         }
         Ok((done.header.revision + 1, crowd))
     }
@@ -388,6 +398,12 @@ impl Inner {
                 }
                 newer
             });
+        }
+        if news.staged {
+            self.staged.send_replace(Arc::clone(&self.mirror().staged));
+        }
+        if news.shares {
+            self.shares.send_replace(Arc::clone(&self.mirror().shares));
         }
         if news.counters {
             self.decide_office();

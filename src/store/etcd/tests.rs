@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::super::contract::{contract, fleet_contract, until, vote, write};
+use super::super::contract::{config_contract, contract, fleet_contract, until, vote, write};
 use super::*;
 use crate::model::SwitchName;
 use crate::net::Secret;
@@ -107,6 +107,7 @@ async fn a_session_with_real_etcd_keeps_the_contract() {
     assert_eq!(one.watch().borrow().switches.len(), 2);
     until(&mut one.term(), "the office", Option::is_some).await;
     let two = server.session("h2").await;
+    config_contract(&one, &two).await;
     fleet_contract(&one, &two, async || one.end()).await;
     two.leave().await;
 }

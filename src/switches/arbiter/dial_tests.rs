@@ -33,7 +33,7 @@ fn settings(dials: Vec<DialRule>) -> Settings {
     let declarations = vec![
         declared("items", SwitchKind::Dimmer { min: 0.0, max: 1.0 }, &[]),
         declared("recs", SwitchKind::Feature, &["full", "cached", "off"]),
-        declared("door", SwitchKind::Limit { unit: LimitUnit::InFlight, min: 4.0, max: None }, &[]),
+        declared("door", SwitchKind::Limit { unit: LimitUnit::InFlight, min: 4.0, max: None, share_out: false }, &[]),
     ];
     Settings { declarations, dials, ..Settings::default() }
 }
@@ -212,7 +212,8 @@ fn a_dimmer_that_turns_too_often_stays_down() {
 #[test]
 fn a_rate_stands_only_where_nothing_optional_is_left() {
     let mut settings = settings(vec![rule("a", "items", Vec::new(), Mode::Enforce)]);
-    settings.declarations[2].kind = SwitchKind::Limit { unit: LimitUnit::RequestsPerSecond, min: 1.0, max: None };
+    settings.declarations[2].kind =
+        SwitchKind::Limit { unit: LimitUnit::RequestsPerSecond, min: 1.0, max: None, share_out: false };
     let mut s = Switches::default();
     s.configure(at(0), settings, &BTreeMap::new());
     (1..6).for_each(|t| drop(s.judge_dial(at(t), "a", calm())));

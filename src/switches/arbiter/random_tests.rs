@@ -101,7 +101,11 @@ fn settings(guards: Guards) -> Settings {
             declared("recs", SwitchKind::Feature, &levels),
             declared("ads", SwitchKind::Feature, &levels),
             declared("items", SwitchKind::Dimmer { min: 0.1, max: 1.0 }, &[]),
-            declared("door", SwitchKind::Limit { unit: LimitUnit::InFlight, min: 5.0, max: Some(500.0) }, &[]),
+            declared(
+                "door",
+                SwitchKind::Limit { unit: LimitUnit::InFlight, min: 5.0, max: Some(500.0), share_out: false },
+                &[],
+            ),
             declared("search", SwitchKind::Rollout { initial: 0.02 }, &[]),
         ],
         ladders: vec![

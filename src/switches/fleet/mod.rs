@@ -14,6 +14,10 @@
 //! | `voting.rs` | this host's votes and presence |
 //! | `counting.rs` | what the host that counts decides |
 //! | `people.rs` | pins and words to rollouts, which are written by any host |
+//! | `stage.rs` | the fleet's configuration: which revision is for whom, and what people say to that |
+//! | `staging.rs` | what the host that counts does with a candidate: the next step, or back |
+//! | `runs.rs` | what this host runs of it |
+//! | `parts.rs` | a limit for the whole fleet, shared out by demand |
 //! | `told.rs` | what applications read: the deepest of the host's, the zone's and the fleet's |
 //!
 //! **Out of reach.** While the store does not answer, what is known holds and is stale; rules of scope `host` go on;
@@ -25,9 +29,13 @@
 
 mod counting;
 mod known;
+mod parts;
 mod people;
 mod picture;
 mod quorum;
+mod runs;
+mod stage;
+mod staging;
 mod state;
 mod tally;
 #[cfg(test)]
@@ -35,7 +43,12 @@ mod tests;
 mod told;
 mod voting;
 
-pub use picture::{FleetPicture, HostPicture, RulePicture, VotePicture};
+pub use parts::{LimitPicture, Shares};
+pub use picture::{ConfigPicture, FleetPicture, HostPicture, RulePicture, VotePicture};
 pub use quorum::{Quorum, ZonesNeeded};
+pub use stage::{
+    Baking, Bundle, BundleFile, Candidate, Happened, Locked, Passed, Push, Stage, StageRefused, StageWord, StageWrite,
+    Staged,
+};
 pub use state::{Asked, DECISION_LIFE, Fleet};
 pub use told::Told;

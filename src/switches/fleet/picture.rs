@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::votes::{Place, Vote};
+use super::super::votes::{Place, RunsConfig, Vote};
+use super::parts::LimitPicture;
 use super::quorum::Quorum;
+use super::stage::Stage;
 use super::state::Fleet;
 use crate::limits;
 use crate::model::SwitchName;
@@ -34,6 +36,17 @@ pub struct FleetPicture {
     pub hosts: BTreeMap<String, HostPicture>,
     /// By their votes' key.
     pub rules: BTreeMap<String, RulePicture>,
+    pub config: ConfigPicture,
+    /// Those that are shared out.
+    pub limits: BTreeMap<SwitchName, LimitPicture>,
+}
+
+/// The fleet's configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConfigPicture {
+    pub stage: Stage,
+    /// What this host runs.
+    pub running: RunsConfig,
 }
 
 /// One host.
@@ -47,6 +60,10 @@ pub struct HostPicture {
     /// As of this host.
     pub clock_ahead: Option<i64>,
     pub votes: Vec<VotePicture>,
+    /// What it runs of the fleet's configuration.
+    pub config: Option<RunsConfig>,
+    /// Whether it is among the first hosts of what is on its way.
+    pub first: bool,
 }
 
 /// One vote of a host.
@@ -76,7 +93,7 @@ pub struct RulePicture {
 
 impl Fleet {
     /// The fleet as it is known here.
-    pub fn picture(&self, now: Timestamp) -> FleetPicture {
+    pub fn picture(&self, now: Timestamp, switches: &super::super::arbiter::Switches) -> FleetPicture {
         let (wrong, own) = self.known.wrong_clocks();
         let hosts = self.known.hosts().map(|(name, seen)| {
             let ahead = wrong.get(name).copied();
@@ -90,6 +107,8 @@ impl Fleet {
                 gone_since: seen.gone_since,
                 clock_ahead: ahead,
                 votes: votes.map(vote).collect(),
+                config: seen.member.config.clone(),
+                first: self.stage().candidate.as_ref().is_some_and(|candidate| candidate.is_for(name)),
             };
             (name.clone(), picture)
         });
@@ -123,6 +142,8 @@ impl Fleet {
             own_clock_ahead: *own,
             hosts: hosts.collect(),
             rules: rules.collect(),
+            config: ConfigPicture { stage: self.stage().clone(), running: self.running().clone() },
+            limits: self.limit_pictures(switches),
         }
     }
 

@@ -11,7 +11,10 @@ use super::super::audit::Audited;
 use super::super::state::{Decision, Record, Write};
 use super::super::votes::{Census, FleetSettings, Member, Place, Tables, Term, Vote};
 use super::known::{Before, Known};
+use super::parts::{Demand, Parts, Shares};
 use super::people::Intent;
+use super::runs::Runs;
+use super::stage::StageWrite;
 use super::told::Told;
 use crate::model::SwitchName;
 use crate::rng::Rng;
@@ -37,6 +40,7 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 /// The journal's keys.
 const TABLES_KEY: &str = "fleet/tables";
 const KNOWN_KEY: &str = "fleet/known";
+pub(super) const SHARES_KEY: &str = "fleet/shares";
 /// The same in the outbox.
 const KNOWN_ID: &str = "known";
 
@@ -47,6 +51,10 @@ pub struct Asked {
     /// By their keys; `None` withdraws a vote.
     pub votes: Vec<(String, Option<Vote>)>,
     pub presence: Option<Member>,
+    /// The next stage of the fleet's configuration.
+    pub stage: Option<StageWrite>,
+    /// How limits are shared out, for hosts that are not told who is in the fleet.
+    pub shares: Option<(Shares, Term)>,
 }
 
 /// This host in its fleet.
@@ -92,8 +100,17 @@ pub struct Fleet {
     /// When a rule's ask last changed by this host's clock; `None` where that was before it looked.
     pub(super) moves: BTreeMap<(Place, String), (Timestamp, Option<Timestamp>)>,
     pub(super) told: Arc<Told>,
+    /// The fleet's configuration.
+    pub(super) runs: Runs,
+    pub(super) demand: Demand,
+    pub(super) shares: Shares,
+    /// They were heard since the start.
+    pub(super) shares_heard: bool,
+    pub(super) parts: Parts,
+    /// The shares that were written for all, and when.
+    pub(super) shares_given: Option<(Shares, Timestamp)>,
     outbox: Option<BTreeMap<String, Value>>,
-    changes: BTreeMap<String, Value>,
+    pub(super) changes: BTreeMap<String, Value>,
     /// How many hosts there are, as it was kept last.
     kept: Option<Before>,
     handed_over: Vec<(String, Value)>,
@@ -139,6 +156,12 @@ impl Fleet {
             ends_seen: BTreeMap::new(),
             moves: BTreeMap::new(),
             told: Arc::default(),
+            runs: Runs::restore(memory),
+            demand: Demand::default(),
+            shares: read(SHARES_KEY).and_then(|v| serde_json::from_value(v).ok()).unwrap_or_default(),
+            shares_heard: false,
+            parts: Parts::default(),
+            shares_given: None,
             outbox: None,
             changes: BTreeMap::new(),
             kept: None,
@@ -276,6 +299,7 @@ impl Fleet {
         self.known.census(now, census);
         self.heard_census = true;
         self.dirty = true;
+        self.share_out(Shares::of(census.members.values()));
     }
 
     /// Whether this host counts. Another office than before begins with nothing but the records.
@@ -285,7 +309,7 @@ impl Fleet {
         }
         self.term = term;
         self.clearing.clear();
-        (self.outbox, self.kept) = (None, None);
+        (self.outbox, self.kept, self.shares_given) = (None, None, None);
         own.lead_scales(now, &BTreeMap::new());
         self.count_at = self.count_at.max(now + LISTEN);
         self.dirty = true;
@@ -360,6 +384,10 @@ impl Fleet {
             self.keep_counts(now);
         }
         self.vote(now, own, out);
+        if looks && self.counts(now) {
+            self.lead_stage(now, own.frozen().is_some(), out);
+            self.give_shares(now, out);
+        }
         self.bound_host_rules(now, own);
         self.repeat_intents(now, out);
         let may = self.counted.is_none_or(|counted| now.since(counted) >= COUNT_EVERY);
@@ -414,11 +442,15 @@ impl Fleet {
     pub fn clock_stepped(&mut self, by_millis: i64) {
         let shift = |at: &mut Timestamp| *at = at.shifted(by_millis);
         self.known.clock_stepped(by_millis);
+        self.runs.clock_stepped(by_millis);
+        self.demand.clock_stepped(by_millis);
+        self.parts.clock_stepped(by_millis);
         self.desks.values_mut().for_each(|desk| desk.clock_stepped(by_millis));
         for at in [&mut self.since, &mut self.vote_at, &mut self.count_at, &mut self.look_at] {
             shift(at);
         }
         let times = self.lost_since.iter_mut().chain(&mut self.counted);
+        let times = times.chain(self.shares_given.iter_mut().map(|(_, at)| at));
         times.chain(self.clearing.values_mut()).for_each(shift);
         self.pending.values_mut().for_each(|(_, at)| *at = at.shifted(by_millis));
         self.moves.values_mut().for_each(|(_, seen)| *seen = seen.map(|at| at.shifted(by_millis)));

@@ -92,7 +92,7 @@ impl World {
     fn join(&mut self, host: usize) {
         let rules = BTreeSet::from([RULE.to_owned()]);
         let (since, at) = (self.now, self.now);
-        let member = Member { zone: "z".into(), since, rules, version: "1".into(), at };
+        let member = Member { zone: "z".into(), since, rules, version: "1".into(), at, ..Member::default() };
         self.census.members.insert(format!("h{host}"), member);
     }
 

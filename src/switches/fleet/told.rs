@@ -1,6 +1,8 @@
 //! What applications read: the deepest of the levels, the smallest of the shares and limits that the host's, the zone's and
 //! the fleet's records give. A pin beats all three, the narrowest first.
 //!
+//! Of a limit that is shared out the fleet's record counts as this host's part of it (`parts.rs`).
+//!
 //! A record whose end has passed without being renewed does what its switch says of silence: it holds; or it goes back
 //! one level after each `restore_after`; or it goes to the deepest after `degrade_after`. Clocks differ: the end has passed
 //! only when it has also been known here for the whole life of a decision.
@@ -12,6 +14,7 @@ use super::super::arbiter::{Switches, joined};
 use super::super::state::{Declaration, OnSilence, Record};
 use super::super::value::{SwitchKind, SwitchValue};
 use super::super::votes::Place;
+use super::parts::part_of;
 use super::state::{DECISION_LIFE, Fleet, table};
 use crate::model::SwitchName;
 use crate::time::Timestamp;
@@ -31,6 +34,7 @@ impl Fleet {
     /// Works it out anew; the host's own arbiter gives the part of its own.
     pub(super) fn tell(&mut self, now: Timestamp, own: &mut Switches) {
         let zone = self.own_zone();
+        let shares = self.own_shares(now, own);
         let mut switches = BTreeMap::new();
         let mut degraded = std::collections::BTreeSet::new();
         for declaration in own.declarations() {
@@ -44,7 +48,11 @@ impl Fleet {
                 let seen = self.ends_seen.get(&(place.clone(), name.clone())).map(|(_, at)| *at);
                 Some(after_silence(declaration, record, now, seen))
             };
-            let records = [own.record(name).cloned(), of(&zone), of(&Place::Fleet)];
+            let fleets = of(&Place::Fleet).map(|record| match shares.get(name) {
+                Some(share) => part_of(declaration, record, *share),
+                None => record,
+            });
+            let records = [own.record(name).cloned(), of(&zone), fleets];
             let Some(record) = together(declaration, now, records) else { continue };
             if declaration.depth_of(&declaration.value(Some(&record))) > 0 {
                 degraded.insert(name.clone());

@@ -40,12 +40,18 @@ impl Fleet {
             self.put_opinions(now, own, again, out);
         }
         let rules: BTreeSet<String> = self.rules.keys().cloned().collect();
+        let demand = self.demand.says(now).clone();
         let known = self.presence.as_ref().filter(|member| {
-            member.rules == rules && member.zone == self.settings.zone && now.since(member.at) < PRESENCE_EVERY
+            member.rules == rules
+                && member.zone == self.settings.zone
+                && member.config.as_ref() == Some(&self.runs.state)
+                && member.demand == demand
+                && now.since(member.at) < PRESENCE_EVERY
         });
         if known.is_none() {
             let FleetSettings { zone, version, .. } = self.settings.clone();
-            let member = Member { zone, since: self.since, rules, version, at: now };
+            let config = Some(self.runs.state.clone());
+            let member = Member { zone, since: self.since, rules, version, at: now, config, demand };
             self.presence = Some(member.clone());
             out.presence = Some(member);
         }

@@ -120,17 +120,18 @@ impl Evaluator<'_> {
         if !windows.unique {
             following.filter = None;
         }
-        let mut samples = None;
+        let (view, mut samples) = (self.view, None);
         for (one, slide) in windows.found.iter().zip(&mut windows.slides) {
-            let known = self.view.follow(one.series, &mut slide.trail, bounds.after, bounds.until, &mut slide.kept);
+            let known = view.follow(*one, &mut slide.trail, bounds.after, bounds.until, &mut slide.kept);
             if known && slide.kept.count == 0 {
                 continue;
             }
-            if known && following.is_settled(self, &one.labels, slide, &bounds)? {
+            let Some(labels) = view.labels(*one) else { continue };
+            if known && following.is_settled(self, labels, slide, &bounds)? {
                 continue;
             }
-            let samples = samples.get_or_insert_with(|| SeriesSamples::new(one.labels.clone()));
-            self.read(one, extent, samples)?;
+            let samples = samples.get_or_insert_with(|| SeriesSamples::new(labels.clone()));
+            self.read(*one, extent, samples)?;
             following.running.apply(self, samples, &bounds)?;
             if known {
                 slide.kept.learn(samples);
