@@ -13,11 +13,13 @@ if ! cmp -s requirements.txt "$venv/requirements.txt"; then
   cp requirements.txt "$venv/requirements.txt"
 fi
 
-# The plant stands beside the daemon; cargo builds it with the tests.
-if [ ! -x "${BROWNOUT_PLANT:-$(dirname "$BROWNOUT_BIN")/examples/plant}" ]; then
-  echo "no plant beside the daemon: cargo build --example plant, with the daemon's profile"
-  exit 1
-fi
+# The plant and the crowd stand beside the daemon; cargo builds them with the tests.
+for example in "${BROWNOUT_PLANT:-$(dirname "$BROWNOUT_BIN")/examples/plant}" "${BROWNOUT_CROWD:-$(dirname "$BROWNOUT_BIN")/examples/crowd}"; do
+  if [ ! -x "$example" ]; then
+    echo "there is no $example: cargo build --examples, with the daemon's profile"
+    exit 1
+  fi
+done
 
 failed=0
 run() {
