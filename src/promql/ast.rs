@@ -302,7 +302,8 @@ impl Expr {
             Kind::Negate(inner) | Kind::Paren(inner) => inner.value_type(),
             Kind::Binary(binary) => {
                 let scalar = |e: &Expr| e.value_type() == ValueType::Scalar;
-                if scalar(&binary.left) && scalar(&binary.right) { ValueType::Scalar } else { ValueType::Vector }
+                // Chains grow to the left: asked first, the short side mostly answers alone.
+                if scalar(&binary.right) && scalar(&binary.left) { ValueType::Scalar } else { ValueType::Vector }
             }
         }
     }

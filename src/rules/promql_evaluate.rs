@@ -1,11 +1,12 @@
 //! PromQL behind the seam.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::evaluate::{Evaluate, Reading};
-use crate::model::Labels;
+use crate::model::{Labels, PassThrough};
 use crate::promql::{self, Expr, Options, Prepared, SampleValue, SharedParts, Value};
 use crate::series::View;
 use crate::time::Timestamp;
@@ -22,7 +23,7 @@ pub(crate) struct PromQl {
 #[derive(Default)]
 struct Known {
     /// By the address of the expression; each is held here, so that nothing else can come to live at its address.
-    prepared: HashMap<usize, Box<Prepared>>,
+    prepared: HashMap<usize, Box<Prepared>, BuildHasherDefault<PassThrough>>,
     parts: SharedParts,
 }
 

@@ -139,7 +139,7 @@ impl Follower {
             stopped_at: None,
             next: 0,
             started: false,
-            buffer: vec![0; BUFFER],
+            buffer: vec![0; BUFFER.0],
         })
     }
 

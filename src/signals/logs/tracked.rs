@@ -20,8 +20,9 @@ use crate::time::Timestamp;
 
 /// Bytes before the offset that must stay what they were.
 const WINDOW: usize = 64;
-/// Bytes of one read. Larger than a window and the longest line.
-pub const BUFFER: usize = 256 << 10;
+/// Bytes of one read, at first and from when a read has filled it. The latter is larger than a window and the longest line,
+/// the former enough for most logs.
+pub const BUFFER: (usize, usize) = (16 << 10, 256 << 10);
 
 /// A file's name that renaming does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -211,7 +212,7 @@ impl Tracked {
     /// When the file cannot be read.
     pub fn read(
         &mut self,
-        buffer: &mut [u8],
+        buffer: &mut Vec<u8>,
         budget: usize,
         line: &mut dyn FnMut(&[u8], &str, bool),
     ) -> io::Result<(u64, ReadEnd)> {
@@ -240,7 +241,7 @@ impl Tracked {
             self.remember(&buffer[..end]);
             self.offset += done as u64;
             taken += done as u64;
-            if read < buffer.len() {
+            if !grow_when_full(buffer, read) {
                 self.size = start + read as u64;
                 (self.modified, self.changed) = (stat.modified, stat.changed);
                 return Ok((taken, ReadEnd::Eof));
@@ -264,9 +265,12 @@ impl Tracked {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn finish(&mut self, buffer: &mut [u8], line: &mut dyn FnMut(&[u8], &str, bool)) -> io::Result<u64> {
+    pub fn finish(&mut self, buffer: &mut Vec<u8>, line: &mut dyn FnMut(&[u8], &str, bool)) -> io::Result<u64> {
         let offset = self.offset;
-        let read = self.file()?.read_at(buffer, offset)?;
+        let mut read = self.file()?.read_at(buffer, offset)?;
+        if buffer.len() < BUFFER.1 && grow_when_full(buffer, read) {
+            read = self.file()?.read_at(buffer, offset)?;
+        }
         if read > 0 && !self.skipping {
             line(&buffer[..read.min(limits::LOG_LINE_BYTES)], &self.name, read > limits::LOG_LINE_BYTES);
         }
@@ -298,6 +302,15 @@ impl Tracked {
         self.window.clear();
         self.window.extend_from_slice(&before[before.len().saturating_sub(WINDOW)..]);
     }
+}
+
+/// Whether a read filled the buffer, which then has its full size for the next one.
+fn grow_when_full(buffer: &mut Vec<u8>, read: usize) -> bool {
+    let full = read == buffer.len();
+    if full && read < BUFFER.1 {
+        buffer.resize(BUFFER.1, 0);
+    }
+    full
 }
 
 fn open(path: &Path, key: Key) -> io::Result<(File, Stat)> {

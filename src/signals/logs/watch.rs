@@ -66,6 +66,10 @@ impl Watcher {
     /// Waits until there is a hint. Where the reactor refuses to watch for one, for ever: then sweeps find what is new.
     #[expect(deprecated, reason = "its successor is unsafe to call; this descriptor is borrowed and never replaced")]
     pub async fn woken(&self) {
+        // Most often something came while nobody waited: then the reactor need not hear of it at all.
+        if self.kernel.as_ref().is_some_and(|fd| rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0)) {
+            return;
+        }
         match self.kernel.as_ref().map(|fd| AsyncFd::with_interest(fd.as_fd(), Interest::READABLE)) {
             // The event stays with the kernel: the next call returns at once, until it is taken.
             Some(Ok(kernel)) => drop(kernel.readable().await),

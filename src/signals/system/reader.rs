@@ -67,7 +67,8 @@ fn fill(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
             if length >= limits::SYSTEM_FILE_BYTES {
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is too large"));
             }
-            buffer.resize((length * 2).max(4096), 0);
+            // It keeps the size that the first reading found: most files have a few numbers.
+            buffer.resize((length * 2).max(256), 0);
         }
         match file.read_at(&mut buffer[length..], length as u64) {
             Ok(0) => return Ok(length),
