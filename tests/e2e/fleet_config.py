@@ -62,8 +62,8 @@ class Fleet:
         self.cluster = Cluster()
         self.agents, self.ways = [], []
         for number in range(1, agents + 1):
-            ways = self.cluster.way_in()
-            endpoints = ", ".join(f'"http://127.0.0.1:{way.port}"' for way in ways)
+            _, ways, endpoints = self.cluster.way_in(number)
+            endpoints = ", ".join(f'"{endpoint}"' for endpoint in endpoints)
             self.ways.append(ways)
             self.agents.append(peers.Agent(CONFIG.format(endpoints=endpoints, number=number, zone=number % 2 + 1)))
         self.files = pathlib.Path(self.agents[0].folder)
