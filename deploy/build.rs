@@ -11,7 +11,6 @@ use std::process::Command;
 /// Where the list was made: elsewhere the names differ.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-#[expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
 fn main() {
     let order = Path::new(&variable("CARGO_MANIFEST_DIR")).join("deploy/link-order.txt");
     println!("cargo:rerun-if-changed=deploy/build.rs");
@@ -22,13 +21,14 @@ fn main() {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is how cargo speaks to a build script")]
 fn variable(name: &str) -> String {
     env::var(name).unwrap_or_default()
 }
 
 /// Whether rustc links with the lld of its own, as it does by itself since 1.90: with no linker named, and no flags that might.
 fn links_with_lld() -> bool {
-    if !variable("CARGO_ENCODED_RUSTFLAGS").is_empty() || env::var_os("RUSTC_LINKER").is_some() {
+    if !variable("CARGO_ENCODED_RUSTFLAGS").is_empty() || !variable("RUSTC_LINKER").is_empty() {
         return false;
     }
     let asked = Command::new(variable("RUSTC")).args(["--print", "sysroot"]).output();
