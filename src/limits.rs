@@ -72,6 +72,8 @@ pub const MOUNTS: usize = 1_024;
 pub const MOUNTS_STUCK: usize = 16;
 /// The body of one scrape, in bytes, after decompression.
 pub const SCRAPE_BODY_BYTES: usize = 16 << 20;
+/// So much room is made for an HTTP answer before it comes when it says how long it is, in bytes.
+pub const BODY_RESERVED: usize = 2 << 20;
 /// One log line; what is longer is cut and counted, in bytes.
 pub const LOG_LINE_BYTES: usize = 64 << 10;
 /// Series of one log metric; further label sets go to `_other`.

@@ -17,7 +17,8 @@ pub const NAME: &str = "__name__";
 /// An immutable set of labels, sorted by name in byte order, without duplicates and without empty values.
 #[derive(Clone)]
 pub struct Labels {
-    /// Name, value, name, value ...; each text is preceded by its length in base 64, one ASCII character a digit.
+    /// Name, value, name, value ...; each text is preceded by its length in base 64, one ASCII character a digit; for a
+    /// name that many series have there is one character that is not ASCII.
     packed: Arc<str>,
     hash: u64,
 }
@@ -46,7 +47,10 @@ impl Labels {
         let size = pairs.iter().map(|(n, v)| n.len() + v.len() + 4).sum();
         let mut packed = String::with_capacity(size);
         for (name, value) in pairs {
-            push_text(&mut packed, name);
+            match COMMON.iter().zip(SYMBOLS..).find(|(common, _)| **common == name.as_str()) {
+                Some((_, symbol)) => packed.push(symbol),
+                None => push_text(&mut packed, name),
+            }
             push_text(&mut packed, value);
         }
         let hash = hash_bytes(packed.as_bytes());
@@ -206,7 +210,7 @@ impl<'a> Iterator for Iter<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let (name, rest) = take_text(self.rest);
+        let (name, rest) = take_name(self.rest);
         let (value, rest) = take_text(rest);
         self.rest = rest;
         Some((name, value))
@@ -219,6 +223,20 @@ impl<'a> IntoIterator for &'a Labels {
 
     fn into_iter(self) -> Iter<'a> {
         self.iter()
+    }
+}
+
+/// Names that many series have.
+const COMMON: [&str; 12] =
+    [NAME, "alertname", "alertstate", "code", "cpu", "device", "instance", "job", "le", "mode", "quantile", "severity"];
+/// What stands for the first of them; the others follow. Two bytes each.
+const SYMBOLS: char = '\u{c0}';
+
+fn take_name(packed: &str) -> (&str, &str) {
+    match packed.as_bytes() {
+        // Of two bytes, the first is the same for all of them.
+        [0xc3, low, ..] => (COMMON[usize::from(low & 0x3f)], &packed[2..]),
+        _ => take_text(packed),
     }
 }
 
@@ -401,6 +419,16 @@ mod tests {
         assert_eq!(set.iter().collect::<Vec<_>>(), [("a", long.as_str()), ("z", "last wins")]);
         assert_eq!(set.value("empty"), "");
         assert_eq!(set.len(), 2);
+    }
+
+    #[test]
+    fn common_names_come_back() {
+        let pairs = || COMMON.iter().map(|name| (*name, "v")).chain([("à", "é"), ("other", "")]);
+        let set = Labels::from_pairs(pairs());
+        let expected: Vec<(&str, &str)> = COMMON.iter().map(|name| (*name, "v")).chain([("à", "é")]).collect();
+        assert_eq!(set.iter().collect::<Vec<_>>(), expected);
+        assert!(COMMON.is_sorted());
+        assert_eq!(set.value("job"), "v");
     }
 
     #[test]

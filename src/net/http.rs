@@ -164,7 +164,9 @@ pub async fn read_capped(mut response: reqwest::Response, limit: usize) -> Resul
     if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(NetError::TooLarge(limit));
     }
-    let mut body = BytesMut::new();
+    // A body of known length is taken in one piece: one that grows leaves its smaller selves behind.
+    let length = response.content_length().and_then(|length| usize::try_from(length).ok());
+    let mut body = BytesMut::with_capacity(length.unwrap_or(0).min(limits::BODY_RESERVED));
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Err(NetError::TooLarge(limit)),

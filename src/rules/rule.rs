@@ -58,7 +58,7 @@ pub(crate) struct Rule {
     pub ring: Ring,
     pub missing: Missing,
     /// After a restart, while alerts are held: what its inputs are made of.
-    pub upstream: Option<Upstream>,
+    pub upstream: Option<Box<Upstream>>,
 }
 
 /// What the recording rules read whose series a rule reads, through as many rules as there are in between.
@@ -248,7 +248,7 @@ impl Rule {
         };
         let query = |text: &str| ask_for_template(evaluator, view, text, at);
         let own: Vec<String> = rule.labels.iter().map(|(name, _)| name.clone()).collect();
-        let upstream = self.upstream.as_ref();
+        let upstream = self.upstream.as_deref();
         let witness = StoreWitness {
             view,
             inputs: &self.asked[0].inputs,

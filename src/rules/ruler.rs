@@ -436,7 +436,7 @@ impl Rules {
         if let Body::Alert(alerts) = &mut rule.body {
             alert.held = Some(Held { since: now, until: now + wait, fresh_at: None });
             alerts.active.insert(alert.labels.clone(), alert);
-            rule.upstream = upstream.filter(|upstream| !upstream.inputs.is_empty());
+            rule.upstream = upstream.filter(|upstream| !upstream.inputs.is_empty()).map(Box::new);
         }
     }
 

@@ -34,24 +34,22 @@ pub(super) enum Order {
     Take(Option<Arc<Bundle>>),
     /// The store does not have this revision.
     Missing(u64),
+    /// What was refused is not wanted any more, or may be good now.
+    Forgive,
 }
 
 /// What this host runs of the fleet's configuration.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Central {
     pub bundle: Option<Arc<Bundle>>,
-    /// What it should run and does not take, with the bundle where there is one.
-    pub refused: Option<(ConfigRefused, Option<Arc<Bundle>>)>,
+    /// What it should run and does not take.
+    pub refused: Option<ConfigRefused>,
 }
 
 impl Central {
     /// 0: nothing but the host's own files.
     pub fn revision(&self) -> u64 {
         self.bundle.as_ref().map_or(0, |bundle| bundle.revision)
-    }
-
-    pub fn refusal(&self) -> Option<ConfigRefused> {
-        self.refused.as_ref().map(|(refused, _)| refused.clone())
     }
 }
 
@@ -103,7 +101,7 @@ pub(super) fn at_start(config: Option<&Path>, folder: &Path, own: Checked) -> (C
         }
         None => {
             let refused = refusal(bundle.revision, &loaded.problems);
-            (own, Central { bundle: None, refused: Some((refused, Some(bundle))) })
+            (own, Central { bundle: None, refused: Some(refused) })
         }
     }
 }
@@ -126,14 +124,6 @@ impl Desk {
 
     /// The loop took this, or did not.
     pub fn now(&self, central: Central) {
-        let (path, bundle) = (self.copy.clone(), central.bundle.clone());
-        if self.runs.borrow().revision() != central.revision() {
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = keep(&path, bundle.as_deref()) {
-                    tracing::error!(%error, path = %path.display(), "the copy of the fleet's configuration was not written");
-                }
-            });
-        }
         self.runs.send_replace(central);
     }
 
@@ -167,15 +157,18 @@ pub(super) async fn follow(
     orders: mpsc::Sender<Order>,
 ) {
     let (mut staged, mut reach) = (store.staged(), store.reach());
+    let mut written = runs.borrow().revision();
     let mut rng = Rng::seeded(host.bytes().fold(7, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))));
     let mut known: Vec<Arc<Bundle>> =
         copies(&copy).into_iter().filter(|kept| kept.revision > 0).map(Arc::new).collect();
     loop {
         let stage = staged.borrow_and_update().stage.clone();
-        let (running, refused) = {
-            let central = runs.borrow_and_update();
-            (central.revision(), central.refused.as_ref().map(|(refused, _)| refused.revision))
-        };
+        let central = runs.borrow_and_update().clone();
+        let (running, refused) = (central.revision(), central.refused.as_ref().map(|refused| refused.revision));
+        if running != written {
+            write_copy(copy.clone(), central.bundle).await;
+            written = running;
+        }
         let wanted = stage.wanted(&host);
         // A store where nothing was ever pushed has lost what this host runs, or was not heard yet.
         let news = stage.last > 0 && wanted != running && Some(wanted) != refused;
@@ -212,6 +205,10 @@ pub(super) async fn follow(
                 }
                 None => {}
             }
+        } else if stage.last > 0 && wanted == running && refused.is_some() {
+            if orders.send(Order::Forgive).await.is_err() {
+                return;
+            }
         } else if connected && store.term().borrow().is_some() {
             put_again(&store, &known, stage.stable).await;
         }
@@ -221,6 +218,14 @@ pub(super) async fn follow(
             Ok(()) = reach.changed() => {}
             else => return,
         }
+    }
+}
+
+async fn write_copy(path: PathBuf, bundle: Option<Arc<Bundle>>) {
+    let shown = path.display().to_string();
+    let kept = tokio::task::spawn_blocking(move || keep(&path, bundle.as_deref())).await;
+    if let Ok(Err(error)) = kept {
+        tracing::error!(%error, path = shown, "the copy of the fleet's configuration was not written");
     }
 }
 

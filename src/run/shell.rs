@@ -340,9 +340,15 @@ impl Shell {
     async fn ordered(&mut self, order: Order) {
         match order {
             Order::Take(bundle) => self.read(bundle, None, true),
+            Order::Forgive => {
+                let central = self.central.runs.borrow().clone();
+                if central.refused.is_some() {
+                    self.runs(Central { refused: None, ..central }).await;
+                }
+            }
             Order::Missing(revision) => {
                 let why = "the store does not have it".to_owned();
-                let refused = Some((ConfigRefused { revision, why }, None));
+                let refused = Some(ConfigRefused { revision, why });
                 let bundle = self.central.runs.borrow().bundle.clone();
                 self.runs(Central { bundle, refused }).await;
             }
@@ -365,13 +371,13 @@ impl Shell {
             _ => {
                 let refused = central::refusal(revision, &loaded.problems);
                 let running = self.central.runs.borrow().bundle.clone();
-                self.runs(Central { bundle: running, refused: Some((refused, bundle)) }).await;
+                self.runs(Central { bundle: running, refused: Some(refused) }).await;
             }
         }
     }
 
     async fn runs(&mut self, central: Central) {
-        let (revision, refused) = (central.revision(), central.refusal());
+        let (revision, refused) = (central.revision(), central.refused.clone());
         self.central.now(central);
         self.handle(Event::RunsConfig { revision, refused }, Vec::new()).await;
     }
@@ -403,11 +409,8 @@ impl Shell {
             Some(checked) => {
                 let text = loaded.sources.first().map(|source| source.text.clone()).unwrap_or_default();
                 self.adopt(&checked, receivers, text).await;
-                // What was refused beside the old files may be good beside the new ones.
-                let refused = self.central.runs.borrow().refused.clone();
-                if let Some((_, Some(bundle))) = refused {
-                    self.read(Some(bundle), None, true);
-                }
+                // What was refused beside the old files may be good beside the new ones: it is ordered again if it is wanted.
+                self.ordered(Order::Forgive).await;
                 Ok(())
             }
             None => {

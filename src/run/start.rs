@@ -185,7 +185,7 @@ impl Daemon {
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
         let mut engine = Engine::restore(now, engine, restored, seed, &mut effects);
         if engine.fleet().is_some() {
-            let runs = Event::RunsConfig { revision: central.revision(), refused: central.refusal() };
+            let runs = Event::RunsConfig { revision: central.revision(), refused: central.refused.clone() };
             engine.handle(now, runs, &mut effects);
         }
         engine.measure_with(Arc::new(move || clock.elapsed()));

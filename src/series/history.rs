@@ -18,13 +18,13 @@ use crate::model::FloatHistogram;
 use crate::time::Timestamp;
 
 /// Samples that are compressed at one time.
-const GROUP: usize = 4;
+const GROUP: usize = 2;
 /// Samples that stand uncompressed: a group, and those that must be at hand without decoding.
 pub(super) const TAIL: usize = GROUP + 2;
 /// A stream grows by so many bytes.
 const STEP: usize = 32;
 /// What a group seldom takes more of than.
-const GROUP_BYTES: usize = 12;
+const GROUP_BYTES: usize = 8;
 /// A stream of so many samples is sealed when it spans so many milliseconds: a chunk is dropped as a whole.
 const LONG: (u8, i64) = (120, 600_000);
 

@@ -129,9 +129,12 @@ async fn carry(host: Arc<Host>, mut errands: mpsc::Receiver<Errand>, inbox: mpsc
                 Ok(_) => ("written", String::new()),
                 Err(error) => ("refused", error.to_string()),
             };
-            println!("{}", json!({"event": event, "host": host.name, "level": record.level, "revision": record.revision, "place": format!("{place:?}"),
+            println!(
+                "{}",
+                json!({"event": event, "host": host.name, "level": record.level, "revision": record.revision, "place": format!("{place:?}"),
                                   "votes": record.decision.as_ref().and_then(|d| d.votes.as_ref()).map(|v| (v.agreed, v.of)), "why": why,
-                                  "asked": asked, "at": host.plan.clock.now().as_millis()}));
+                                  "asked": asked, "at": host.plan.clock.now().as_millis()})
+            );
             if result.is_err() {
                 drop(inbox.send(Event::StoreRefused(place, name)).await);
             }

@@ -1,6 +1,6 @@
 //! One host of the crowd: a session of its own, and what it says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -151,6 +151,8 @@ async fn speak(host: Arc<Host>, seed: u64) {
         rules: BTreeSet::from([RULE.to_owned()]),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         at,
+        config: None,
+        demand: BTreeMap::new(),
     };
     let mut renewed = 0_u32;
     loop {

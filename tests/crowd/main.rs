@@ -155,7 +155,8 @@ impl Crowd {
         let present = self.hosts.iter().filter_map(|host| host.known()).max();
         let elected: Vec<&str> =
             self.hosts.iter().filter(|host| host.is_elected()).map(|host| host.name.as_str()).collect();
-        let wanted = ["brownout_store_retries_total", "brownout_store_relists_total", "brownout_store_leases_lost_total"];
+        let wanted =
+            ["brownout_store_retries_total", "brownout_store_relists_total", "brownout_store_leases_lost_total"];
         let mut counted: BTreeMap<&str, f64> = BTreeMap::new();
         for (labels, value) in self.plan.telemetry.samples() {
             if let Some(name) = wanted.iter().find(|name| labels.get(brownout::model::NAME) == Some(**name)) {

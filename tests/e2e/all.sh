@@ -49,7 +49,8 @@ if command -v etcd > /dev/null; then
   run fleet.py --injections 20
   run etcd_access.py
   run fleet_config.py
+  run crowd.py --fifty
 else
-  echo "-- fleet.py, etcd_access.py, fleet_config.py: skipped, there is no etcd"
+  echo "-- fleet.py, etcd_access.py, fleet_config.py, crowd.py: skipped, there is no etcd"
 fi
 exit "$failed"

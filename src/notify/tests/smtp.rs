@@ -86,21 +86,8 @@ impl Sink {
                 }
                 "AUTH" => {
                     assert!(greeted);
-                    if line == "AUTH CRAM-MD5" {
-                        if self.auth != "CRAM-MD5" {
-                            say(&mut stream, "504 unknown mechanism").await?;
-                            continue;
-                        }
-                        say(&mut stream, &format!("334 {}", STANDARD.encode("<1@mx.test>"))).await?;
-                        let answer = read_line(&mut stream).await?;
-                        log.lock().unwrap().commands.push(answer);
-                    }
-                    if line == "AUTH LOGIN" {
-                        for prompt in ["Username:", "Password:"] {
-                            say(&mut stream, &format!("334 {}", STANDARD.encode(prompt))).await?;
-                            let answer = read_line(&mut stream).await?;
-                            log.lock().unwrap().commands.push(answer);
-                        }
+                    if !self.log_in(&mut stream, &line, &log).await? {
+                        continue;
                     }
                     self.reply(&mut stream, "AUTH", "235 welcome").await?;
                 }
@@ -143,6 +130,25 @@ impl Sink {
                 _ => panic!("unexpected command {line:?}"),
             }
         }
+    }
+
+    /// What comes between AUTH and the verdict; false where the mechanism is refused.
+    async fn log_in(&self, stream: &mut BufReader<Box<dyn Stream>>, line: &str, log: &Shared) -> Option<bool> {
+        let prompts: &[&str] = match line {
+            "AUTH LOGIN" => &["Username:", "Password:"],
+            "AUTH CRAM-MD5" if self.auth != "CRAM-MD5" => {
+                say(stream, "504 unknown mechanism").await?;
+                return Some(false);
+            }
+            "AUTH CRAM-MD5" => &["<1@mx.test>"],
+            _ => &[],
+        };
+        for prompt in prompts {
+            say(stream, &format!("334 {}", STANDARD.encode(prompt))).await?;
+            let answer = read_line(stream).await?;
+            log.lock().unwrap().commands.push(answer);
+        }
+        Some(true)
     }
 
     async fn encrypt(&self, stream: BufReader<Box<dyn Stream>>, log: &Shared) -> Option<BufReader<Box<dyn Stream>>> {

@@ -42,8 +42,10 @@ pub(super) struct Windows {
 
 impl Windows {
     fn new(found: Arc<[SeriesRef]>, view: &View, wanted: Wanted, before: Option<Windows>) -> Windows {
-        let old = before.into_iter().flat_map(|before| before.found.to_vec().into_iter().zip(before.slides));
-        let mut old: HashMap<SeriesRef, Slide> = old.collect();
+        let mut old: HashMap<SeriesRef, Slide> = HashMap::new();
+        if let Some(before) = before {
+            old.extend(before.found.iter().copied().zip(before.slides));
+        }
         let slides = found.iter().map(|one| old.remove(one).unwrap_or_else(|| Slide::new(wanted))).collect();
         let labels: Vec<&Labels> = found.iter().filter_map(|one| view.labels(*one)).collect();
         let unique = are_unique(&labels);
@@ -78,14 +80,21 @@ pub(super) struct Cache {
     windows: Nodes<Windows>,
     /// The numbers of the nodes that other expressions may have as well.
     pub parts: Nodes<u32>,
+    /// Made when there is something to remember: of most rules nothing comes out.
+    made: Option<Box<Made>>,
+    /// The most series that a selector found: as many sets are to be expected.
+    most_found: usize,
+}
+
+/// Label sets and patterns that were made.
+#[derive(Debug, Default)]
+struct Made {
     patterns: Nodes<Arc<Regex>>,
     unnamed: LabelsMap<Labels>,
     derived: Nodes<LabelsMap<Labels>>,
     pairs: Nodes<HashMap<(Labels, Labels), Labels>>,
     /// Label sets remembered, roughly.
     sets: usize,
-    /// The most series that a selector found: as many sets are to be expected.
-    most_found: usize,
 }
 
 impl Cache {
@@ -98,11 +107,12 @@ impl Cache {
 
     /// To be called before an evaluation: forgets too much of anything.
     pub(super) fn begin(&mut self) {
-        if self.sets > limits::PROMQL_REMEMBERED.max(4 * self.most_found) {
-            self.unnamed.clear();
-            self.derived.clear();
-            self.pairs.clear();
-            self.sets = 0;
+        let most = limits::PROMQL_REMEMBERED.max(4 * self.most_found);
+        if let Some(made) = self.made.as_mut().filter(|made| made.sets > most) {
+            made.unnamed.clear();
+            made.derived.clear();
+            made.pairs.clear();
+            made.sets = 0;
         }
     }
 
@@ -157,12 +167,12 @@ impl Cache {
         node: usize,
         compile: impl FnOnce() -> Result<Regex, EvalError>,
     ) -> Result<Arc<Regex>, EvalError> {
-        if let Some(known) = self.patterns.get(node) {
+        if let Some(known) = self.made.as_ref().and_then(|made| made.patterns.get(node)) {
             return Ok(Arc::clone(known));
         }
         let compiled = Arc::new(compile()?);
         if self.enabled {
-            self.patterns.insert(node, Arc::clone(&compiled));
+            self.made.get_or_insert_default().patterns.insert(node, Arc::clone(&compiled));
         }
         Ok(compiled)
     }
@@ -172,12 +182,13 @@ impl Cache {
         if !self.enabled {
             return without_metadata(labels);
         }
-        if let Some(known) = self.unnamed.get(labels) {
+        let made = self.made.get_or_insert_default();
+        if let Some(known) = made.unnamed.get(labels) {
             return known.clone();
         }
         let derived = without_metadata(labels);
-        self.unnamed.insert(labels.clone(), derived.clone());
-        self.sets += 1;
+        made.unnamed.insert(labels.clone(), derived.clone());
+        made.sets += 1;
         derived
     }
 
@@ -186,13 +197,14 @@ impl Cache {
         if !self.enabled {
             return derive(labels);
         }
-        let known = self.derived.or_default(node);
+        let Made { derived: known, sets, .. } = &mut **self.made.get_or_insert_default();
+        let known = known.or_default(node);
         if let Some(found) = known.get(labels) {
             return found.clone();
         }
         let derived = derive(labels);
         known.insert(labels.clone(), derived.clone());
-        self.sets += 1;
+        *sets += 1;
         derived
     }
 
@@ -207,14 +219,15 @@ impl Cache {
         if !self.enabled {
             return derive(left, right);
         }
-        let known = self.pairs.or_default(node);
+        let Made { pairs: known, sets, .. } = &mut **self.made.get_or_insert_default();
+        let known = known.or_default(node);
         let pair = (left.clone(), right.clone());
         if let Some(found) = known.get(&pair) {
             return found.clone();
         }
         let derived = derive(left, right);
         known.insert(pair, derived.clone());
-        self.sets += 1;
+        *sets += 1;
         derived
     }
 }

@@ -114,7 +114,11 @@ pub(super) enum Compare {
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Range(Range),
-    Put { key: String, value: Vec<u8>, lease: u64 },
+    Put {
+        key: String,
+        value: Vec<u8>,
+        lease: u64,
+    },
     Delete(String),
     /// All keys that begin with this; it ends with `/`.
     DeleteAll(String),
@@ -291,7 +295,7 @@ mod tests {
     #[test]
     fn messages_are_written_as_etcds_own_clients_do() {
         // Each by etcd's field numbers, by hand.
-        let cases: [(Message, &[u8]); 6] = [
+        let cases: [(Message, &[u8]); 7] = [
             (Range::key("a").message(), b"\x0a\x01a"),
             (
                 Range { limit: 3, by_age: Some(true), ..Range::prefix("a/") }.message(),

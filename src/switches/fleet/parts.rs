@@ -93,15 +93,14 @@ fn level(hosts: usize, mut demands: Vec<f64>) -> f64 {
     demands.sort_by(f64::total_cmp);
     let floor = FLOOR / hosts.max(1) as f64;
     let mut sum: f64 = demands.iter().sum();
-    let mut floors = hosts.saturating_sub(demands.len());
-    for demand in &demands {
+    let without = hosts.saturating_sub(demands.len());
+    for (floors, demand) in (without..).zip(&demands) {
         let level = (1.0 - floors as f64 * floor) / sum;
         // The smallest demand that is left: when it is over the floor, all are.
         if level * demand >= floor {
             return level;
         }
         sum -= demand;
-        floors += 1;
     }
     0.0
 }
@@ -137,7 +136,9 @@ impl Parts {
         let equal = 1.0 / shares.hosts.max(1) as f64;
         let held = self.parts.get(name).map(|part| part.share);
         let target = match sight.lost_since {
-            Some(lost) if now.since(lost) >= CUT_OFF => held.filter(|_| sight.heard).map_or(equal, |held| held.min(equal)),
+            Some(lost) if now.since(lost) >= CUT_OFF => {
+                held.filter(|_| sight.heard).map_or(equal, |held| held.min(equal))
+            }
             None if sight.heard => shares.share(name, demand),
             _ => held.unwrap_or(FLOOR * equal),
         };

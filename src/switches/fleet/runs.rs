@@ -85,7 +85,8 @@ fn matches(pattern: &str, name: &str) -> bool {
 impl Fleet {
     /// The stage as the store has it.
     pub fn staged(&mut self, staged: &Staged) {
-        if staged.revision >= self.runs.staged.revision {
+        // A store that lost its data counts its revisions anew: the last word counts.
+        if *staged != self.runs.staged {
             self.runs.staged = staged.clone();
             self.runs.pending = None;
         }
