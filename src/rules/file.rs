@@ -3,7 +3,7 @@
 //! Every problem of a file is found at once, each with its place. A file with only `record` and `alert` rules is
 //! accepted exactly when promtool accepts it (label and annotation names of the UTF-8 scheme).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::rollout::RawRollout;
 use super::spec::{
     AlertSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecordSpec, RecoverSpec, RuleFile, RuleSpec, Scope,
 };
-use super::text::{TemplateText, Texts};
+use super::text::{Known, TemplateText, Texts};
 use crate::model::NAME;
 use crate::yaml::{At, Decode, Fields, Problem, SourceFile, Spanned, Value, decode_text};
 
@@ -44,7 +44,7 @@ impl Decode for RuleFile {
 
 /// Labels and annotations that several alerts have in common are kept once.
 fn share_texts(groups: &mut [GroupSpec]) {
-    let mut known = HashSet::new();
+    let mut known = Known::new();
     for rule in groups.iter_mut().flat_map(|group| &mut group.rules) {
         if let RuleSpec::Alert(rule) = rule
             && let Some(rule) = Arc::get_mut(rule)

@@ -2,7 +2,7 @@
 //!
 //! Of most rules no alert is ever active, so a template's tree is built again when it is first carried out, and kept then.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -68,16 +68,11 @@ impl PartialEq for TemplateText {
     }
 }
 
-impl Eq for TemplateText {}
-
-impl std::hash::Hash for TemplateText {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.source.hash(state);
-    }
-}
+/// Texts by their names and sources.
+pub(crate) type Known = HashMap<Vec<(String, Arc<str>)>, Texts>;
 
 /// Texts by their names. Cheap to clone.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Texts(Arc<[(String, TemplateText)]>);
 
 impl Texts {
@@ -92,11 +87,9 @@ impl Texts {
     }
 
     /// Takes the ones that are known already instead, if they are the same: many rules have the same labels.
-    pub(crate) fn share(&mut self, known: &mut HashSet<Texts>) {
-        match known.get(self) {
-            Some(same) => *self = same.clone(),
-            None => drop(known.insert(self.clone())),
-        }
+    pub(crate) fn share(&mut self, known: &mut Known) {
+        let sources = self.iter().map(|(name, text)| (name.clone(), Arc::clone(&text.source))).collect();
+        *self = known.entry(sources).or_insert_with(|| self.clone()).clone();
     }
 
     /// These and one more.

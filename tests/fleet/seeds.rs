@@ -78,6 +78,7 @@ fn history(seed: u64) -> History {
 struct Failed<'a>(&'a History);
 
 impl Drop for Failed<'_> {
+    #[expect(clippy::print_stdout, reason = "a history that fails is told")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("{:?}", self.0);

@@ -42,8 +42,10 @@ pub(super) struct Windows {
 
 impl Windows {
     fn new(found: Arc<[SeriesRef]>, view: &View, wanted: Wanted, before: Option<Windows>) -> Windows {
-        let old = before.into_iter().flat_map(|before| before.found.to_vec().into_iter().zip(before.slides));
-        let mut old: HashMap<SeriesRef, Slide> = old.collect();
+        let mut old: HashMap<SeriesRef, Slide> = HashMap::new();
+        if let Some(before) = before {
+            old.extend(before.found.iter().copied().zip(before.slides));
+        }
         let slides = found.iter().map(|one| old.remove(one).unwrap_or_else(|| Slide::new(wanted))).collect();
         let labels: Vec<&Labels> = found.iter().filter_map(|one| view.labels(*one)).collect();
         let unique = are_unique(&labels);

@@ -253,7 +253,7 @@ mod tests {
         let mut world = World::new(20, &[0.1, 0.5]);
         world.run(2);
         assert_eq!(world.running(), 2);
-        world.run(BAKE);
+        world.run(BAKE - 1);
         assert_eq!(world.running(), 2, "all of the bake time");
         world.run(3);
         assert_eq!(world.running(), 10);
