@@ -51,7 +51,7 @@ fn samples(at: Timestamp, trouble: f64) -> Event {
 
 /// Runs until the session ends. `speaks`: its votes and its presence go to the store; otherwise it only counts.
 pub async fn run(host: Arc<Host>, speaks: bool) {
-    let clock = host.plan.clock.clone();
+    let clock = host.plan.clock;
     let mut out = Effects::default();
     let seed = host.name.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31) ^ u64::from(byte));
     let mut engine = Engine::restore(clock.now(), settings(&host), Restored::default(), seed, &mut out);

@@ -60,7 +60,7 @@ impl Host {
             tls: TlsSettings::default(),
             user: None,
         };
-        let etcd = Etcd::open(settings, None, plan.clock.clone(), plan.telemetry.clone());
+        let etcd = Etcd::open(settings, None, plan.clock, plan.telemetry.clone());
         let (zone, since) = (format!("z{}", index % 3), plan.clock.now());
         let host = Host { name, zone, etcd, plan, trouble: watch::Sender::new(0.0), since, levels: Mutex::default() };
         let host = Arc::new(host);
