@@ -11,8 +11,8 @@ use crate::alerts::{AlertIn, DeliveryId, Notification, SilenceIn};
 use crate::model::{Batch, Labels, Source, SwitchName};
 use crate::series::Refusal;
 use crate::switches::{
-    Audited, Census, FreezeRequest, HandOver, Member, PinRequest, Place, RolloutWord, ScaleCall, Tables, Term, Vote,
-    Write,
+    Audited, Census, Decision, FreezeRequest, HandOver, Member, PinRequest, Place, RolloutWord, ScaleCall, Shelf,
+    Tables, Term, Vote, Write,
 };
 use crate::time::Timestamp;
 
@@ -35,6 +35,10 @@ pub enum Event {
     Elected(Option<Term>),
     /// Whether the shared store answers. While it does not, what is known of it is stale.
     StoreReach(bool),
+    /// The store did not take keys that [`Effects::hand_over`] gave it: they are given again.
+    NotHandedOver(Vec<(Shelf, String)>),
+    /// The latest decisions that the shared store has, oldest first; after a start.
+    Decisions(Vec<Decision>),
     /// What the outbox holds: told to a host with or after its election.
     Outbox(BTreeMap<String, Value>),
     /// The file that freezes appeared, with its text, or is gone.
@@ -122,8 +126,12 @@ pub struct Effects {
     pub votes: Vec<(String, Option<Vote>)>,
     /// This host's presence, when it must be put.
     pub presence: Option<Member>,
-    /// Keys of the outbox: put before `calls` are sent.
+    /// This host's alerts for the fleet, when they must be put.
+    pub report: Option<Value>,
+    /// Keys of the outbox: put before `calls` and `grouped` are sent.
     pub hand_over: Vec<HandOver>,
+    /// Messages for the whole fleet.
+    pub grouped: Vec<Notification>,
     pub calls: Vec<ScaleCall>,
     /// For the audit log.
     pub audit: Vec<Audited>,
@@ -149,7 +157,9 @@ impl Effects {
             && self.writes.is_empty()
             && self.votes.is_empty()
             && self.presence.is_none()
+            && self.report.is_none()
             && self.hand_over.is_empty()
+            && self.grouped.is_empty()
             && self.calls.is_empty()
             && self.audit.is_empty()
             && self.replies.is_empty()

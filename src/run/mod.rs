@@ -3,12 +3,14 @@
 mod disk;
 mod fleet;
 mod forward;
+mod identity;
 mod jobs;
 mod link_key;
 mod own;
 mod perform;
 mod plan;
 mod plots;
+mod queries;
 mod remotes;
 mod render;
 mod shell;

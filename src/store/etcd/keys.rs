@@ -8,9 +8,18 @@ use crate::switches::Place;
 pub(super) enum Key {
     Switch(Place, SwitchName),
     Member(String),
-    Vote { host: String, rule: String },
+    Vote {
+        host: String,
+        rule: String,
+    },
     Counter(String),
     Outbox(String),
+    /// What a host reports of its alerts.
+    Alerts(String),
+    /// What became of them.
+    Told(String),
+    /// What a central query API answered.
+    Query(String),
 }
 
 /// The keys of one fleet.
@@ -55,6 +64,18 @@ impl Keys {
         format!("{}outbox/{}", self.prefix, escaped(id))
     }
 
+    pub(super) fn alerts(&self, host: &str) -> String {
+        format!("{}alerts/{}", self.prefix, escaped(host))
+    }
+
+    pub(super) fn query(&self, name: &str) -> String {
+        format!("{}queries/{}", self.prefix, escaped(name))
+    }
+
+    pub(super) fn told(&self, host: &str) -> String {
+        format!("{}alerts-told/{}", self.prefix, escaped(host))
+    }
+
     pub(super) fn decision(&self, place: &Place, name: &SwitchName, revision: u64) -> Option<String> {
         Some(format!("{}decisions/{}/{}/{revision:020}", self.prefix, of_place(place)?, escaped(name.as_str())))
     }
@@ -70,6 +91,9 @@ impl Keys {
             }
             ["members", host] => Some(Key::Member(plain(host)?)),
             ["votes", host, rule] => Some(Key::Vote { host: plain(host)?, rule: plain(rule)? }),
+            ["alerts", host] => Some(Key::Alerts(plain(host)?)),
+            ["alerts-told", host] => Some(Key::Told(plain(host)?)),
+            ["queries", name] => Some(Key::Query(plain(name)?)),
             ["outbox", id] => Some(Key::Outbox(plain(id)?)),
             ["counter", host] => Some(Key::Counter(plain(host)?)),
             _ => None,
@@ -140,6 +164,8 @@ mod tests {
         assert_eq!(keys.read(vote.as_bytes()), Some(Key::Vote { host: "../h".into(), rule: "g/r é".into() }));
         assert_eq!(keys.read(keys.counter("a").as_bytes()), Some(Key::Counter("a".into())));
         assert_eq!(keys.read(keys.member("a").as_bytes()), Some(Key::Member("a".into())));
+        assert_eq!(keys.read(keys.alerts("a/b").as_bytes()), Some(Key::Alerts("a/b".into())));
+        assert_eq!(keys.read(keys.told("a").as_bytes()), Some(Key::Told("a".into())));
         assert_eq!(keys.read(b"/brownout/shop/decisions/fleet/recs/1"), None);
         assert_eq!(keys.read(b"/brownout/shopping/members/a"), None);
         assert_eq!(keys.read(b"/brownout/shop/members/%f"), None);

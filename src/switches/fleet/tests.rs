@@ -92,7 +92,8 @@ impl World {
     fn join(&mut self, host: usize) {
         let rules = BTreeSet::from([RULE.to_owned()]);
         let (since, at) = (self.now, self.now);
-        let member = Member { zone: "z".into(), since, rules, version: "1".into(), at };
+        let (instance, address) = (String::new(), String::new());
+        let member = Member { zone: "z".into(), since, rules, version: "1".into(), at, instance, address };
         self.census.members.insert(format!("h{host}"), member);
     }
 

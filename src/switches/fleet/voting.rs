@@ -45,7 +45,8 @@ impl Fleet {
         });
         if known.is_none() {
             let FleetSettings { zone, version, .. } = self.settings.clone();
-            let member = Member { zone, since: self.since, rules, version, at: now };
+            let (instance, address) = (String::new(), String::new());
+            let member = Member { zone, since: self.since, rules, version, at: now, instance, address };
             self.presence = Some(member.clone());
             out.presence = Some(member);
         }
