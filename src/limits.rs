@@ -151,6 +151,8 @@ pub const AGENT_CONNECTIONS: usize = 64;
 pub const RELOAD_TIME: Duration = Duration::from_secs(30);
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
+/// The same, of the thread that serves: it works out queries, and compresses answers.
+pub const SERVING_BLOCKING_THREADS: usize = QUERIES_AT_ONCE + 1;
 
 // ---- remote write
 
@@ -199,6 +201,10 @@ pub const RECORDED_NAMES: usize = 100_000;
 /// Messages to one integration that are in flight at one time: those that wait for others are not out of hand. Times
 /// [`DELIVERY_TIME`], divided by [`DELIVERIES_PER_INTEGRATION`], it is less than [`DELIVERY_SILENCE`].
 pub const ON_THEIR_WAY: usize = 16;
+/// So many messages that are to be sent to one integration go beside each other; fewer go one by one.
+pub const BACKLOG: usize = 16;
+/// A message in flight for so long no longer holds up the next one to its integration.
+pub const SLOW_DELIVERY: Duration = Duration::from_secs(1);
 /// Notifications in the outbox; past it repeats are dropped, never a change of state.
 pub const OUTBOX: usize = 10_000;
 /// The longest wait between two tries of one delivery.

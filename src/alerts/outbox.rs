@@ -1,7 +1,7 @@
 //! The outbox: messages on their way to receivers, kept until they were accepted.
 //!
 //! A lane is one integration of one group. Spec:
-//! * One message of a lane is in flight at a time; lanes never wait for each other. The first in a lane is its head,
+//! * One message of a lane is in flight at a time; lanes wait for each other only as their integration's pace says. The first in a lane is its head,
 //!   and behind it waits at most one more, which tells the newest state.
 //! * A newer message takes the place of the one that waits, and of the head, when it is not in flight and the newer
 //!   one covers it: everything that fires in the head fires in the newer one too, or the head was refused. So when a
@@ -14,8 +14,8 @@
 //! * A failed try is repeated after 1 s, 2 s, 4 s ... up to `limits::RETRY_WAIT`, half of it random, and never before
 //!   the receiver's `Retry-After` (bounded). A refused message is tried again after `limits::REFUSED_WAIT`, as
 //!   Alertmanager tries again at its next flush.
-//! * An integration is sent only so many messages at one time, and with a rate limit so many in a span of time
-//!   (`pace.rs`); the rest waits. A message that was never tried gives way to any newer one of its lane, in its place among
+//! * An integration is sent one message after the other, or a few at one time when it is slow or many are to be sent, and
+//!   with a rate limit so many in a span of time (`pace.rs`); the rest waits. A message that was never tried gives way to any newer one of its lane, in its place among
 //!   those that wait. What fired and ended meanwhile is told once, as resolved, with both times.
 //! * A message keeps its id over all tries and restarts. After a restart whatever was not accepted is due at once.
 
@@ -334,8 +334,8 @@ impl Outbox {
         }
         self.paced.extend(before.into_iter().filter(|(_, pace)| pace.limit.is_some()).map(|(key, _)| key));
         for (key, lane) in &mut self.lanes {
-            if lane.has_place {
-                pace_of(&mut self.paces, key).depart();
+            if let Some(since) = lane.head.in_flight.filter(|_| lane.has_place) {
+                pace_of(&mut self.paces, key).depart(since);
             }
             // The paces that held them are gone: they are asked again.
             if let Stands::Held(_) = lane.stands {

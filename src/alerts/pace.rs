@@ -2,6 +2,9 @@
 //! any span of time.
 //!
 //! Spec:
+//! * One message is in flight at a time, and the next departs with the record that it was accepted: a crash can double one
+//!   message of an integration and no more. To a slow receiver another one departs each second that none comes back,
+//!   and where [`limits::BACKLOG`] of them are to be sent as many depart as may: then a crash can double those.
 //! * At most [`limits::ON_THEIR_WAY`] messages are in flight: fewer than the shell can bring to an end, one way or the
 //!   other, within [`limits::DELIVERY_SILENCE`].
 //! * With a limit a try counts, whatever becomes of it. In any span of `every` there are at most `notifications` of them.
@@ -35,6 +38,8 @@ pub(super) struct Pace {
     pub limit: Option<RateLimit>,
     /// How many are in flight.
     on_their_way: usize,
+    /// When the last of those departed.
+    departed: Timestamp,
     /// With a limit: the times of the last tries, oldest first.
     sent: VecDeque<Timestamp>,
     held: BTreeMap<Place, LaneKey>,
@@ -50,7 +55,7 @@ pub(super) struct PaceRecord {
 
 impl Pace {
     pub fn new(limit: Option<RateLimit>) -> Pace {
-        Pace { limit, on_their_way: 0, sent: VecDeque::new(), held: BTreeMap::new() }
+        Pace { limit, on_their_way: 0, departed: Timestamp::MIN, sent: VecDeque::new(), held: BTreeMap::new() }
     }
 
     pub fn hold(&mut self, place: Place, key: LaneKey) {
@@ -63,7 +68,7 @@ impl Pace {
 
     /// The first of those that wait, when there is room; it counts as in flight from now.
     pub fn take(&mut self, now: Timestamp) -> Option<LaneKey> {
-        if self.on_their_way >= limits::ON_THEIR_WAY {
+        if self.room().is_none_or(|at| now < at) {
             return None;
         }
         if let Some(limit) = self.limit {
@@ -79,12 +84,14 @@ impl Pace {
             self.sent.push_back(now);
         }
         self.on_their_way += 1;
+        self.departed = now;
         Some(key)
     }
 
     /// One is in flight that was there before.
-    pub fn depart(&mut self) {
+    pub fn depart(&mut self, at: Timestamp) {
         self.on_their_way += 1;
+        self.departed = self.departed.max(at);
     }
 
     /// One of those in flight has come to an end, or goes on without a place.
@@ -95,10 +102,18 @@ impl Pace {
     /// When there is room for one that waits; `None` when none does, or one in flight must arrive first.
     pub fn next(&self) -> Option<Timestamp> {
         self.held.first_key_value()?;
-        if self.on_their_way >= limits::ON_THEIR_WAY {
-            return None;
+        let room = self.room()?;
+        Some(self.limited_until().map_or(room, |at| at.max(room)))
+    }
+
+    /// From when on another may be in flight beside those that are; `None` when one of them must arrive first.
+    fn room(&self) -> Option<Timestamp> {
+        match self.on_their_way {
+            limits::ON_THEIR_WAY.. => None,
+            0 => Some(Timestamp::MIN),
+            n if n + self.held.len() >= limits::BACKLOG => Some(Timestamp::MIN),
+            _ => Some(self.departed + limits::SLOW_DELIVERY),
         }
-        Some(self.limited_until().unwrap_or(Timestamp::MIN))
     }
 
     /// When the rate limit allows the next try, if it does not yet.
@@ -109,6 +124,7 @@ impl Pace {
     }
 
     pub fn clock_stepped(&mut self, by_millis: i64) {
+        self.departed = self.departed.shifted(by_millis);
         self.sent.iter_mut().for_each(|at| *at = at.shifted(by_millis));
     }
 

@@ -86,8 +86,10 @@ fn check_email(settings: &EmailSettings) -> Result<(), SettingsError> {
             email::addresses(text).map_err(|problem| SettingsError(field, problem))?;
         }
     }
-    if settings.auth_username.is_some() != settings.auth_password.is_some() {
-        return Err(SettingsError("auth_password", "goes with auth_username: give both or none".to_owned()));
+    let proof = settings.auth_password.is_some() || settings.auth_secret.is_some();
+    if settings.auth_username.is_some() != proof {
+        let text = "goes with auth_username: give both or none (for CRAM-MD5, auth_secret)";
+        return Err(SettingsError("auth_password", text.to_owned()));
     }
     let hello = &settings.hello;
     if hello.is_empty() || !hello.chars().all(|c| c.is_ascii_alphanumeric() || ".-_[]:".contains(c)) {

@@ -81,8 +81,10 @@ pub struct EmailSettings {
     /// The name that we greet with.
     pub hello: String,
     pub auth_username: Option<String>,
-    /// For AUTH PLAIN and LOGIN. CRAM-MD5 (`auth_secret`) is not spoken.
+    /// For AUTH PLAIN and LOGIN.
     pub auth_password: Option<SecretSource>,
+    /// For AUTH CRAM-MD5, which is tried first.
+    pub auth_secret: Option<SecretSource>,
     /// The identity to act as, for AUTH PLAIN; usually empty.
     pub auth_identity: String,
     /// Refuse to go on without STARTTLS.
@@ -119,6 +121,7 @@ impl EmailSettings {
             hello: "localhost".to_owned(),
             auth_username: None,
             auth_password: None,
+            auth_secret: None,
             auth_identity: String::new(),
             require_tls: true,
             force_implicit_tls: None,

@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
 use lettre::transport::smtp::commands::{self, Data, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
+use md5::Md5;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -28,7 +30,7 @@ use super::outcome::Outcome;
 use super::render;
 use super::settings::EmailSettings;
 use crate::limits;
-use crate::net::{self, Resolver, tls_config};
+use crate::net::{self, Resolver, SecretSource, tls_config};
 
 /// How long we wait for an answer to our goodbye.
 const QUIT_TIME: Duration = Duration::from_secs(1);
@@ -152,9 +154,15 @@ async fn log_in(
     encrypted: bool,
     peer: SocketAddr,
 ) -> Result<(), Problem> {
-    let (Some(user), Some(password)) = (&settings.auth_username, &settings.auth_password) else {
-        return Ok(());
-    };
+    let Some(user) = &settings.auth_username else { return Ok(()) };
+    if let Some(secret) = &settings.auth_secret {
+        match answer_challenge(user, secret, connection).await {
+            // The server does not speak it, so a password goes instead.
+            Err(Outcome::Refused { .. }) if settings.auth_password.is_some() => {}
+            done => return done,
+        }
+    }
+    let Some(password) = &settings.auth_password else { return Ok(()) };
     if !may_send_password(encrypted, peer.ip()) {
         return Err(Outcome::retry(
             "smtp: the password is not sent without TLS, set require_tls or force_implicit_tls",
@@ -172,6 +180,28 @@ async fn log_in(
         return Err(Outcome::retry("smtp: the server offers neither AUTH PLAIN nor AUTH LOGIN"));
     };
     done.map(drop).map_err(|error| judge("AUTH", &error))
+}
+
+/// CRAM-MD5 (RFC 2195): the secret itself does not leave the host.
+async fn answer_challenge(
+    user: &str,
+    secret: &SecretSource,
+    connection: &mut AsyncSmtpConnection,
+) -> Result<(), Problem> {
+    let secret = secret.read().map_err(|error| Outcome::retry(error.to_string()))?;
+    let asked = connection.command("AUTH CRAM-MD5\r\n").await.map_err(|error| judge("AUTH CRAM-MD5", &error))?;
+    let challenge = STANDARD.decode(asked.first_line().unwrap_or_default().trim());
+    let Ok(challenge) = challenge else { return Err(Outcome::retry("smtp: the challenge of CRAM-MD5 is no base64")) };
+    let answer = STANDARD.encode(format!("{user} {}", keyed_md5(secret.expose().as_bytes(), &challenge)));
+    connection.command(format!("{answer}\r\n")).await.map(drop).map_err(|error| judge("AUTH CRAM-MD5", &error))
+}
+
+/// HMAC-MD5 in hexadecimal digits.
+fn keyed_md5(key: &[u8], text: &[u8]) -> String {
+    // It takes keys of any length.
+    let Ok(mut mac) = Hmac::<Md5>::new_from_slice(key) else { return String::new() };
+    mac.update(text);
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The mail itself. Recipients that the server refuses for good do not keep the mail from the others; when none is left,
@@ -301,6 +331,12 @@ impl AsyncWrite for Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_challenge_is_answered_as_in_the_rfc() {
+        let challenge = b"<1896.697170952@postoffice.reston.mci.net>";
+        assert_eq!(keyed_md5(b"tanstaaftanstaaf", challenge), "b913a602c7eda7a495b4e6e7334d3890");
+    }
 
     #[test]
     fn a_password_does_not_leave_the_host_in_the_clear() {

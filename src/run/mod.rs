@@ -13,6 +13,7 @@ mod plots;
 mod queries;
 mod remotes;
 mod render;
+mod serving;
 mod shell;
 mod snapshots;
 mod start;

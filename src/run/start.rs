@@ -19,6 +19,7 @@ use super::perform::{Performer, Stores, Work};
 use super::plan::{Plan, fleet_host, plan, receivers};
 use super::plots::plots;
 use super::remotes::Remotes;
+use super::serving::Serving;
 use super::shell::{Inputs, Reading, Shell, tell_taken, told_revision, told_table};
 use super::snapshots::Snapshots;
 use super::systemd::Systemd;
@@ -251,10 +252,9 @@ impl Daemon {
             limiters: serve::Limiters::default(),
             agents: agents.clone(),
         });
+        let serving = Serving::start(listener, shared).map_err(ServeError::Thread)?;
         let tasks = [
             tokio::spawn(performer.run(work)),
-            tokio::spawn(serve::serve(listener, shared.clone())),
-            tokio::spawn(serve::agents(shared)),
             tokio::spawn(project::keep(projections.clone(), switchboard.clone(), telemetry.clone())),
             tokio::spawn(forward::follow(forwarding_out, forwarder)),
             tokio::spawn(notify::heartbeat(heartbeat_out, telemetry.clone())),
@@ -325,6 +325,7 @@ impl Daemon {
             tokio::spawn(fleet::tell(session, fleet_events, fleet_telemetry));
         }
         shell.run(inputs).await;
+        serving.stop();
         tasks.iter().chain(&carried).chain(&keys).for_each(tokio::task::JoinHandle::abort);
         if let Some(session) = session {
             session.leave().await;

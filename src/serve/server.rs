@@ -40,6 +40,8 @@ const PREFACE: &[u8] = b"PRI ";
 pub enum ServeError {
     #[error("cannot listen on {address}: {error}; is another brownout running? choose another address in serve.listen")]
     Listen { address: String, error: std::io::Error },
+    #[error("cannot start the thread that serves: {0}")]
+    Thread(std::io::Error),
 }
 
 /// Serves until the task is dropped.

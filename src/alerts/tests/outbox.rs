@@ -88,8 +88,9 @@ fn a_lane_has_one_message_in_flight_and_never_blocks_another() {
     let mut bench = Bench::new();
     bench.submit(0, "1", "+!a");
     bench.outbox.submit(at(0), message("other", "x", "+!a", NotifyReason::NewAlerts));
-    assert_eq!(bench.due(0), ["1 +a", "x +a"]);
+    assert_eq!(bench.due(0), ["1 +a"]);
     bench.submit(1, "2", "+a +!b");
+    assert_eq!(bench.due(1), ["x +a"]);
     assert_eq!(bench.due(1), Vec::<String>::new());
     assert_eq!(bench.tell(2, "2", Outcome::Accepted), Settled::Unknown, "it was not sent yet");
     assert_eq!(bench.tell(2, "1", Outcome::Accepted), Settled::Done);
@@ -374,8 +375,35 @@ fn a_limit_that_a_reload_takes_away_lets_everything_go() {
     bench.outbox.clock_stepped(30_000);
     assert_eq!(bench.due(60), Vec::<String>::new());
     bench.outbox.set_limits([]);
-    assert_eq!(bench.due(61), ["b +x", "c +x"]);
+    assert_eq!([bench.due(61), bench.due(62)], [["b +x"], ["c +x"]]);
     assert!(bench.outbox.take_pace_changes().iter().all(|(_, record)| record.is_none()));
+}
+
+#[test]
+fn messages_to_an_integration_go_one_by_one_until_it_is_slow_or_many_are_to_be_sent() {
+    let mut bench = Bench::new();
+    let submit = |bench: &mut Bench, now: u64, ids: std::ops::Range<usize>| {
+        for n in ids {
+            let message = message(&format!("g{n:02}"), &n.to_string(), "+!a", NotifyReason::NewAlerts);
+            bench.outbox.submit(at(now), message);
+        }
+    };
+    submit(&mut bench, 0, 0..4);
+    assert_eq!(bench.due(0), ["0 +a"]);
+    assert_eq!((bench.due(0).len(), bench.outbox.next_due()), (0, Some(at(0) + limits::SLOW_DELIVERY)));
+    // What was accepted makes room at once.
+    bench.tell(0, "0", Outcome::Accepted);
+    assert_eq!(bench.due(0), ["1 +a"]);
+    // One that takes long makes room for another, each second.
+    assert_eq!(bench.due(1), ["2 +a"]);
+    assert_eq!(bench.due(1), Vec::<String>::new());
+    bench.tell(1, "1", Outcome::Accepted);
+    assert_eq!(bench.due(1), Vec::<String>::new());
+    bench.tell(1, "2", Outcome::Accepted);
+    assert_eq!(bench.due(1), ["3 +a"]);
+    // Where there are many, many go.
+    submit(&mut bench, 1, 4..limits::BACKLOG + 3);
+    assert_eq!(bench.due(1).len(), limits::ON_THEIR_WAY - 1);
 }
 
 #[test]

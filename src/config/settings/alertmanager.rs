@@ -162,12 +162,6 @@ fn one_email(check: &mut Checker<'_>, section: &Alertmanager, email: &written::E
     check.refused(&email.refused);
     let none = written::Smtp::default();
     let smtp = email.smtp.or(section.global.as_ref().map_or(&none, |global| &global.smtp));
-    if let Some(file) = smtp.auth_secret.file.as_ref().filter(|_| smtp.auth_password.is_empty()) {
-        check.error(&file.place, "CRAM-MD5 is not supported", "use `auth_password_file`; with TLS it is sent safely");
-    }
-    if let Some(secret) = smtp.auth_secret.inline.as_ref().filter(|_| smtp.auth_password.is_empty()) {
-        check.error(&secret.place, "CRAM-MD5 is not supported", "use `auth_password`; with TLS it is sent safely");
-    }
     // Both were found to be there when the section was read.
     let smarthost = smtp.smarthost.clone().map_or_else(
         || Smarthost { host: String::new(), port: 0 },
@@ -177,6 +171,7 @@ fn one_email(check: &mut Checker<'_>, section: &Alertmanager, email: &written::E
     settings.hello = smtp.hello.clone().unwrap_or(settings.hello);
     settings.auth_username = smtp.auth_username.clone();
     settings.auth_password = secret(check, &smtp.auth_password);
+    settings.auth_secret = secret(check, &smtp.auth_secret);
     settings.auth_identity = smtp.auth_identity.clone().unwrap_or_default();
     settings.require_tls = smtp.require_tls.unwrap_or(settings.require_tls);
     settings.force_implicit_tls = smtp.force_implicit_tls;

@@ -21,7 +21,7 @@ use crate::net::{SecretSource, TlsSettings};
 struct Sink {
     tls: Option<TlsAcceptor>,
     implicit: bool,
-    /// `PLAIN`, `LOGIN` or nothing.
+    /// `PLAIN`, `LOGIN`, `CRAM-MD5` or nothing.
     auth: &'static str,
     /// Replies other than the usual ones, by the command's first word (`greeting`, `.` for the mail's end). An empty reply
     /// means silence; `flood` never ends.
@@ -86,6 +86,15 @@ impl Sink {
                 }
                 "AUTH" => {
                     assert!(greeted);
+                    if line == "AUTH CRAM-MD5" {
+                        if self.auth != "CRAM-MD5" {
+                            say(&mut stream, "504 unknown mechanism").await?;
+                            continue;
+                        }
+                        say(&mut stream, &format!("334 {}", STANDARD.encode("<1@mx.test>"))).await?;
+                        let answer = read_line(&mut stream).await?;
+                        log.lock().unwrap().commands.push(answer);
+                    }
                     if line == "AUTH LOGIN" {
                         for prompt in ["Username:", "Password:"] {
                             say(&mut stream, &format!("334 {}", STANDARD.encode(prompt))).await?;
@@ -405,6 +414,32 @@ async fn a_server_on_this_host_may_do_without_tls_but_must_know_a_login_we_speak
     let (address, _) = Sink { auth: "CRAM-MD5", ..Sink::default() }.start().await;
     let outcome = send(with_login(settings(address, None))).await;
     assert!(format!("{outcome:?}").contains("neither AUTH PLAIN nor AUTH LOGIN"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn with_a_secret_a_challenge_is_answered_and_a_password_goes_only_where_that_is_not_spoken() {
+    // HMAC-MD5 of "<1@mx.test>" with the key "hunter2".
+    let answer = STANDARD.encode("joe 3263d90e44d52ac419c8caae93618fdb");
+    for (offered, password, seen) in [
+        ("CRAM-MD5", false, Ok(answer.as_str())),
+        ("CRAM-MD5", true, Ok(answer.as_str())),
+        ("PLAIN", true, Ok("AUTH PLAIN AGpvZQBodW50ZXIy")),
+        ("PLAIN", false, Err("504")),
+    ] {
+        let (address, log) = Sink { auth: offered, ..Sink::default() }.start().await;
+        let mut settings = with_login(settings(address, None));
+        settings.auth_secret = Some(SecretSource::Inline("hunter2".into()));
+        settings.auth_password = settings.auth_password.filter(|_| password);
+        let outcome = send(settings).await;
+        match seen {
+            Ok(seen) => {
+                assert_eq!(outcome, Outcome::Accepted);
+                let commands = log.lock().unwrap().commands.clone();
+                assert!(commands.iter().any(|line| line == seen), "{offered}: {commands:?}");
+            }
+            Err(code) => assert!(format!("{outcome:?}").contains(code), "{outcome:?}"),
+        }
+    }
 }
 
 #[tokio::test]
