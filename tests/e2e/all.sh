@@ -46,5 +46,5 @@ run acts.py
 run fleet.py --injections 20
 run query.py
 run remote.py
-if command -v etcd > /dev/null; then run fleet.py --injections 20; run fleet_alerts.py; else echo "-- fleet.py, fleet_alerts.py: skipped, there is no etcd"; fi
+if command -v etcd > /dev/null; then run fleet.py --injections 20; run fleet_alerts.py; run query_api.py; else echo "-- fleet.py, fleet_alerts.py, query_api.py: skipped, there is no etcd"; fi
 exit "$failed"
