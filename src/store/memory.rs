@@ -209,6 +209,10 @@ impl State {
             Arc::make_mut(&mut self.census).counter = counter;
         }
         self.tell();
+        if !ended.is_empty() {
+            // A name that is free now is somebody else's at once.
+            self.settle();
+        }
     }
 
     /// Everything that hangs on a host's lease is gone.
