@@ -27,7 +27,7 @@ alertmanager:
   route:
     receiver: nobody
     routes:
-      - {{receiver: ops, matchers: ["alertname=~'AppSick.*'"], scope: fleet, group_by: [alertname], group_wait: {wait}s, group_interval: {interval}s}}
+      - {{receiver: ops, matchers: ['alertname=~"AppSick.*"'], scope: fleet, group_by: [alertname], group_wait: {wait}s, group_interval: {interval}s}}
   receivers:
     - name: nobody
     - name: ops
