@@ -268,6 +268,8 @@ pub const STORE_APART: Duration = Duration::from_secs(2);
 pub const STORE_TROUBLES: usize = 10;
 /// An answer of the store, in bytes.
 pub const STORE_ANSWER_BYTES: usize = 64 << 20;
+/// The values of one transaction, in bytes, unless one alone is larger; etcd takes 1.5 MiB unless it is told otherwise.
+pub const STORE_TXN_BYTES: usize = 1 << 20;
 /// Changes in one transaction; etcd takes 128 unless it is told otherwise.
 pub const STORE_TXN: usize = 100;
 /// Hosts that stand for election at one time: the others wait until one of them is gone.
@@ -296,6 +298,22 @@ pub const PIN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const FLEET_HOSTS: usize = 20_000;
 /// Hosts that vanished and are told of one by one in metrics.
 pub const FLEET_LOST: usize = 1_000;
+/// Alerts that one host gives to the fleet to be told together with others'; it tells the rest by itself.
+pub const FLEET_HOST_ALERTS: usize = 200;
+/// The same in bytes, as JSON.
+pub const FLEET_HOST_ALERT_BYTES: usize = 256 << 10;
+/// Alerts named in one message for the whole fleet; the rest is a number.
+pub const FLEET_MESSAGE_ALERTS: usize = 200;
+/// How long the alerts of a host that vanished are held before they are told to have ended with it.
+pub const FLEET_ALERTS_HELD: Duration = Duration::from_secs(15 * 60);
+/// The latest decisions of the fleet that a host asks the store for when it has started.
+pub const FLEET_DECISIONS: usize = 100;
+/// Expressions that one central query API is asked.
+pub const QUERY_API_RULES: usize = 50;
+/// Series that one of them may give; an answer with more is none.
+pub const QUERY_API_SERIES: usize = 500;
+/// An answer of such an API, in bytes.
+pub const QUERY_API_BYTES: usize = 1 << 20;
 /// Names of hosts that a decision carries.
 pub const FLEET_NAMES: usize = 5;
 /// One revision of a fleet's configuration, in bytes; etcd takes 1.5 MiB in a request unless it is told otherwise.

@@ -106,6 +106,8 @@ own_metrics! {
     Frozen Gauge "brownout_frozen" "1 while a freeze holds every switch, a person's or the file's.";
     SwitchDecisions Counter "brownout_switch_decisions_total" "Changes of a switch, by switch and mode.";
     ScaleCalls Counter "brownout_scale_calls_total" "Scale webhooks, by rule and outcome.";
+    QueryApiFailures Counter "brownout_query_api_failures_total" "Expressions that a central query API did not answer, by API and the name of what they record: rules that read it have no data.";
+    FleetSameName Gauge "brownout_fleet_same_name" "1 while another host of the fleet has this one's name, by its address: this host has no vote; absent otherwise.";
     FleetMembers Gauge "brownout_fleet_members" "Hosts of the fleet that are present; absent without a fleet.";
     FleetMemberUp Gauge "brownout_fleet_member_up" "0 for a host of the fleet that vanished less than an hour ago, by member; only on the host that counts.";
     FleetCounting Gauge "brownout_fleet_counting" "1 while this host counts the votes of the fleet, else 0.";

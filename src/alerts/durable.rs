@@ -72,6 +72,7 @@ impl Alerts {
                     let value = record(self.links_used.get(&nonce));
                     (format!("link/{nonce}"), value)
                 }
+                Changed::Marks => ("fleet/marks".to_owned(), record(Some(self.member.kept()))),
                 Changed::Silence(id) => {
                     let value = record(self.silences.all.get(&id).map(SilenceRecord::from));
                     (format!("silence/{id}"), value)
@@ -118,6 +119,7 @@ impl Alerts {
                 "link" => serde_json::from_value(value).map(|until| {
                     self.links_used.insert(name.to_owned(), until);
                 }),
+                "fleet" => serde_json::from_value(value).map(|marks| self.member.remember(marks, now)),
                 "rate" => serde_json::from_value(value).map(|record| self.outbox.restore_pace(record)),
                 "out" => {
                     out.push((name.to_owned(), value));
@@ -133,6 +135,7 @@ impl Alerts {
             }
         }
         bad.extend(self.outbox.restore(out, now));
+        self.member.begin(now);
         self.regroup(now, timers);
         // Receivers and routes may have changed while we were down.
         let settings = self.settings.clone();

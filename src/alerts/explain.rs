@@ -88,6 +88,7 @@ impl Alerts {
         if let Some(wait) = node.resolve_wait {
             let _ = writeln!(out, "  and {} after the end of an alert in it", format_duration(wait));
         }
+        self.explain_fleet(node, labels, now, out);
         let receiver = self.settings.receivers.iter().find(|receiver| receiver.name == node.receiver);
         let integrations = receiver.map(|receiver| receiver.integrations.as_slice()).unwrap_or_default();
         if integrations.is_empty() {
@@ -109,7 +110,7 @@ impl Alerts {
         free: bool,
         out: &mut String,
     ) {
-        let group_key = format!("{}:{text}", node.key);
+        let group_key = self.group_key(node, text);
         let key = |key: &&super::log::LogKey| {
             key.receiver == node.receiver && key.integration == to.name && key.group_key == group_key
         };

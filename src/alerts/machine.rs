@@ -19,14 +19,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::alert::{Alert, AlertError, AlertIn};
+use super::counter::Looked;
 use super::flap::{Flapping, Flaps};
 use super::inhibit::Inhibitor;
 use super::log::{LogEntry, LogKey};
+use super::member::Member;
 use super::noise::Noise;
 use super::notification::{DeliveryId, Notification};
 use super::outbox::{DeliveryView, Outbox, OutboxCounts, Outcome, Settled};
 use super::route::{Node, Tree, group_labels, label_set};
-use super::settings::Settings;
+use super::settings::{Part, Settings};
 use super::silence::{Silence, SilenceError, SilenceIn, SilenceState, Silences};
 use crate::limits;
 use crate::model::{Labels, LabelsMap};
@@ -55,6 +57,10 @@ pub struct Alerts {
     pub(super) links_used: BTreeMap<String, Timestamp>,
     /// The messages on their way, in a copy that is made for readers.
     pub(super) deliveries: Vec<DeliveryView>,
+    /// On a host of a fleet: what the fleet has told of its alerts.
+    pub(super) member: Member,
+    /// On the host that counts: what it knows of the fleet's alerts beside them.
+    pub(super) looked: Looked,
     rng: Rng,
     next_sweep: Timestamp,
 }
@@ -71,8 +77,10 @@ pub(super) struct Group {
     pub next_flush: Timestamp,
     /// Whether it was flushed before.
     pub flushed: bool,
+    /// On a host of a fleet: when the first of its alerts has waited long enough for the fleet.
+    pub wake: Option<Timestamp>,
     /// Its place in the queue.
-    queued: Timestamp,
+    pub queued: Timestamp,
 }
 
 /// A group's timers, as they outlive a reload and a restart.
@@ -93,6 +101,8 @@ pub(super) enum Changed {
     Noise(String),
     Digest,
     Link(String),
+    /// What the fleet has told.
+    Marks,
 }
 
 /// One alert of a group at the instant of a flush.
@@ -124,6 +134,8 @@ impl Alerts {
             next_digest: None,
             links_used: BTreeMap::new(),
             deliveries: Vec::new(),
+            member: Member::default(),
+            looked: Looked::default(),
             rng: Rng::seeded(seed),
             next_sweep: Timestamp::MIN,
         }
@@ -146,6 +158,8 @@ impl Alerts {
             next_digest: self.next_digest,
             links_used: self.links_used.clone(),
             deliveries: self.outbox.deliveries(),
+            member: self.member.clone(),
+            looked: Looked::default(),
             rng: Rng::seeded(0),
             next_sweep: Timestamp::MAX,
         }
@@ -227,18 +241,35 @@ impl Alerts {
     /// and no integration was told that it fires. Sources repeat such ends for a while.
     fn says_nothing(&self, labels: &Labels) -> bool {
         let fingerprint = labels.fingerprint().to_string();
-        self.tree.matching(labels).into_iter().all(|at| {
+        self.nodes_of(labels).into_iter().all(|at| {
             let node = &self.tree.nodes[at];
             let text = label_set(&group_labels(node, labels));
-            let group_key = format!("{}:{text}", node.key);
+            let group_key = self.group_key(node, &text);
             let mut entries = self.log_of(&node.receiver, &group_key);
             let told = entries.any(|(_, entry)| entry.firing.contains(&fingerprint));
             !told && !self.groups.contains_key(&format!("{}:{text}", node.id))
         })
     }
 
+    /// The nodes whose groups take an alert here.
+    pub(super) fn nodes_of(&self, labels: &Labels) -> Vec<usize> {
+        let mut nodes = self.tree.matching(labels);
+        if self.settings.part == Part::Counter {
+            nodes.retain(|at| self.tree.nodes[*at].fleet);
+        }
+        nodes
+    }
+
+    /// Alertmanager's group key. What a host of a fleet tells by itself is another group than the fleet's.
+    pub(super) fn group_key(&self, node: &Node, text: &str) -> String {
+        match &self.settings.part {
+            Part::Member { host } if node.fleet => format!("{}:{text}@{host}", node.key),
+            _ => format!("{}:{text}", node.key),
+        }
+    }
+
     /// What the integrations of a receiver were told of a group.
-    fn log_of(&self, receiver: &str, group_key: &str) -> impl Iterator<Item = (LogKey, &LogEntry)> {
+    pub(super) fn log_of(&self, receiver: &str, group_key: &str) -> impl Iterator<Item = (LogKey, &LogEntry)> {
         let spec = self.settings.receivers.iter().find(|spec| spec.name == receiver);
         let integrations = spec.map(|spec| spec.integrations.as_slice()).unwrap_or_default();
         integrations.iter().filter_map(move |to| {
@@ -252,7 +283,7 @@ impl Alerts {
     /// Puts an alert into the groups of the routes that take it.
     fn assign(&mut self, now: Timestamp, labels: &Labels, timers: &BTreeMap<String, Timers>) {
         let Some(starts_at) = self.alerts.get(labels).map(|alert| alert.starts_at) else { return };
-        for at in self.tree.matching(labels) {
+        for at in self.nodes_of(labels) {
             let node = &self.tree.nodes[at];
             let group_labels = group_labels(node, labels);
             let text = label_set(&group_labels);
@@ -262,11 +293,12 @@ impl Alerts {
                 let timer = timers.get(&id).copied().unwrap_or(Timers { next_flush: first, flushed: false });
                 let group = Group {
                     node: at,
-                    key: format!("{}:{text}", node.key),
+                    key: self.group_key(node, &text),
                     labels: group_labels,
                     members: BTreeSet::new(),
                     next_flush: timer.next_flush,
                     flushed: timer.flushed,
+                    wake: None,
                     queued: timer.next_flush,
                 };
                 self.queue.insert((group.queued, id.clone()));
@@ -279,14 +311,15 @@ impl Alerts {
             {
                 Arc::make_mut(alert).holders += 1;
             }
+            self.wait_for_fleet(now, &id, labels);
             self.schedule(now, &id);
         }
     }
 
     /// Moves a group to its place in the queue: its own rhythm, or sooner when `resolve_wait` asks for it.
-    fn schedule(&mut self, now: Timestamp, id: &str) {
+    pub(super) fn schedule(&mut self, now: Timestamp, id: &str) {
         let Some(group) = self.groups.get_mut(id) else { return };
-        let mut at = group.next_flush;
+        let mut at = group.wake.map_or(group.next_flush, |wake| wake.min(group.next_flush));
         if let (Some(wait), true) = (self.tree.nodes[group.node].resolve_wait, group.flushed) {
             let flapping = self.settings.flapping.as_ref();
             let members = group.members.iter().filter_map(|labels| self.alerts.get(labels));
@@ -303,12 +336,25 @@ impl Alerts {
         }
     }
 
+    /// No group waits longer than its interval, whatever the clock was that set its time.
+    pub(super) fn hurry(&mut self, now: Timestamp) {
+        let ids: Vec<String> = self.groups.keys().cloned().collect();
+        for id in ids {
+            if let Some(group) = self.groups.get_mut(&id) {
+                let node = &self.tree.nodes[group.node];
+                group.next_flush = group.next_flush.min(now + node.group_interval.max(node.group_wait));
+            }
+            self.schedule(now, &id);
+        }
+    }
+
     /// Moves the timers of all groups along with the clock.
     pub(super) fn shift_timers(&mut self, by_millis: i64) {
         self.queue.clear();
         for (id, group) in &mut self.groups {
             group.next_flush = group.next_flush.shifted(by_millis);
             group.queued = group.queued.shifted(by_millis);
+            group.wake = group.wake.map(|at| at.shifted(by_millis));
             self.queue.insert((group.queued, id.clone()));
         }
         self.next_sweep = self.next_sweep.shifted(by_millis);
@@ -360,13 +406,15 @@ impl Alerts {
                 }
             })
             .collect();
+        let (snapshots, ended) = self.sort_out(now, &node, &mut group, snapshots);
         let receiver = self.settings.receivers.iter().find(|receiver| receiver.name == node.receiver);
         for integration in receiver.map(|receiver| receiver.integrations.clone()).unwrap_or_default() {
             self.notify(now, &node, &group, &integration, &snapshots);
         }
-        for snapshot in snapshots.iter().filter(|snapshot| snapshot.resolved) {
-            group.members.remove(&snapshot.alert.labels);
-            self.release(&snapshot.alert.labels);
+        let told = snapshots.iter().filter(|snapshot| snapshot.resolved).map(|snapshot| &snapshot.alert.labels);
+        for labels in told.chain(&ended) {
+            group.members.remove(labels);
+            self.release(labels);
         }
         self.changed.insert(Changed::Group(id.to_owned()));
         if group.members.is_empty() {
@@ -384,8 +432,9 @@ impl Alerts {
     }
 
     /// Whether an alert is silenced or inhibited at a node.
-    fn hidden(&self, node: &Node, labels: &Labels, inhibitor: &Inhibitor, now: Timestamp) -> bool {
-        !inhibitor.inhibiting(&self.settings.inhibit_rules, labels).is_empty()
+    pub(super) fn hidden(&self, node: &Node, labels: &Labels, inhibitor: &Inhibitor, now: Timestamp) -> bool {
+        self.looked.is_muted_there(labels)
+            || !inhibitor.inhibiting(&self.settings.inhibit_rules, labels).is_empty()
             || !inhibitor.outranking(&self.tree.ladders, node.ladder, labels).is_empty()
             || !self.silences.covering(labels, now, &self.settings.time_intervals).is_empty()
     }

@@ -7,6 +7,7 @@
 //! After a restart [`Alerts::restore`] goes on from the journal's records.
 
 mod alert;
+mod counter;
 mod durable;
 mod explain;
 mod flap;
@@ -17,6 +18,7 @@ mod links;
 mod log;
 mod machine;
 mod matchers;
+mod member;
 mod message;
 mod noise;
 mod notification;
@@ -34,6 +36,7 @@ mod tests;
 mod view;
 
 pub use alert::{AlertError, AlertIn};
+pub use counter::FleetAlerts;
 pub use forward::{ForwardQueue, Forwarded};
 pub use interval::{
     Location, TimeEntry, TimeInterval, TimeRange, parse_days_of_month, parse_months, parse_times, parse_weekdays,
@@ -42,14 +45,15 @@ pub use interval::{
 pub use links::{LinkDeed, LinkError, LinkKey, LinkView};
 pub use machine::Alerts;
 pub use matchers::{MatcherSyntaxError, parse_matchers};
+pub use member::{Mark, Marks, Report, Reported};
 pub use noise::NoisyRule;
 pub use notification::{AlertStatus, DeliveryId, Notification, NotifiedAlert, NotifyReason};
 pub use outbox::{DeliveryView, Outbox, OutboxCounts, Outcome, Settled};
 pub use pace::RateLimit;
 pub use recur::RECURRING;
 pub use settings::{
-    DigestSettings, FlapSettings, GroupBy, InhibitRule, IntegrationSpec, LinkSettings, ReceiverSpec, ReminderSettings,
-    Route, Settings,
+    DigestSettings, FlapSettings, GroupBy, InhibitRule, IntegrationSpec, LinkSettings, Part, ReceiverSpec,
+    ReminderSettings, Route, Settings,
 };
 pub use silence::{Silence, SilenceError, SilenceIn, SilenceState};
 pub use view::{AlertState, AlertView, GroupView};

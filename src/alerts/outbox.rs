@@ -291,6 +291,12 @@ impl Outbox {
         self.lanes.is_empty()
     }
 
+    /// Whether a message to an integration about a group was not accepted yet.
+    pub(super) fn is_pending(&self, receiver: &str, integration: &str, group_key: &str) -> bool {
+        let key: LaneKey = Arc::new((receiver.to_owned(), integration.to_owned(), group_key.to_owned()));
+        self.lanes.contains_key(&key)
+    }
+
     pub fn counts(&self) -> OutboxCounts {
         self.counts
     }

@@ -27,6 +27,8 @@ pub(super) struct Node {
     pub labels: BTreeMap<String, String>,
     /// Which of the tree's ladders holds here.
     pub ladder: Option<usize>,
+    /// Its alerts are told for the whole fleet.
+    pub fleet: bool,
     children: Vec<usize>,
 }
 
@@ -70,6 +72,7 @@ impl Tree {
         };
         let node = Node {
             ladder,
+            fleet: route.fleet.unwrap_or(above.as_ref().is_some_and(|above| above.fleet)),
             id: if same == 0 { key.clone() } else { format!("{key}#{same}") },
             key,
             receiver: route.receiver.clone().or(above.as_ref().map(|a| a.receiver.clone())).unwrap_or_default(),

@@ -29,6 +29,22 @@ pub struct Settings {
     pub digest: Option<DigestSettings>,
     /// Whether alerts of our own rules go to real Alertmanagers too.
     pub forward: bool,
+    /// What this machine does with routes of scope `fleet`.
+    pub part: Part,
+    /// How long after its time a host waits for the fleet to tell its alerts, and then tells them by itself.
+    pub tell_alone_after: Duration,
+}
+
+/// What a machine does with routes of scope `fleet`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// The same as with all others: there is no fleet.
+    #[default]
+    Alone,
+    /// A host of a fleet: it waits for the fleet to tell its alerts (see `member.rs`).
+    Member { host: String },
+    /// The host that counts, for all: it does these routes and no others (see `counter.rs`).
+    Counter,
 }
 
 /// When an alert flaps, and how often that is told (see `flap.rs`).
@@ -93,6 +109,8 @@ impl Default for Settings {
             silence_reminders: None,
             digest: None,
             forward: false,
+            part: Part::Alone,
+            tell_alone_after: Duration::from_secs(30),
         }
     }
 }
@@ -117,6 +135,9 @@ pub struct Route {
     /// An addition to Alertmanager: values of the label `severity`, mildest first. An alert is not notified while another
     /// fires that differs from it in nothing but a higher severity. An empty one ends what a parent began.
     pub severity_ladder: Option<Vec<String>>,
+    /// An addition to Alertmanager: with `true` the alerts of all hosts of a fleet are told together. `None`: as the parent;
+    /// at the root `false`.
+    pub fleet: Option<bool>,
     /// Not inherited.
     pub mute_time_intervals: Vec<String>,
     /// Not inherited.

@@ -6,6 +6,7 @@ use super::alert::text_map;
 use super::flap::next_report;
 use super::log::{LogEntry, LogKey, delivery_id, needs_update};
 use super::machine::{Alerts, Changed, Group, Snapshot};
+use super::member::FLEET;
 use super::message::{common, sort_firing_first};
 use super::notification::{AlertStatus, DeliveryId, Notification, NotifiedAlert, NotifyReason};
 use super::route::Node;
@@ -36,6 +37,14 @@ fn decide(due: Option<NotifyReason>, reports: &[FlapReport], all_flap: bool, cal
     }
 }
 
+/// Adds the annotation `fleet` to all alerts of a message.
+fn say(message: &mut Notification, words: &str) {
+    for alert in &mut message.alerts {
+        alert.annotations.insert(FLEET.to_owned(), words.to_owned());
+    }
+    message.common_annotations.insert(FLEET.to_owned(), words.to_owned());
+}
+
 impl Alerts {
     /// Decides for one integration, writes the log, and puts a message into the outbox.
     pub(super) fn notify(
@@ -49,6 +58,7 @@ impl Alerts {
         let key =
             LogKey { receiver: node.receiver.clone(), integration: to.name.clone(), group_key: group.key.clone() };
         let entry = self.log.get(&key);
+        let alone = self.alone_words(node);
         let told = |s: &Snapshot| entry.is_some_and(|entry| entry.firing.contains(&s.fingerprint));
         let late = |s: &Snapshot| self.settings.resolve_when_muted && s.resolved && told(s);
         let shown: Vec<&Snapshot> = snapshots.iter().filter(|s| !s.muted || late(s)).collect();
@@ -74,6 +84,9 @@ impl Alerts {
             let id = DeliveryId(delivery_id(&key, sequence, now));
             let shown = shown.into_iter().filter(|s| to.send_resolved || !s.resolved);
             let mut message = self.message(now, id, &key, reason, group, to, shown, &before);
+            if let Some(words) = alone {
+                say(&mut message, &words);
+            }
             if shows_firing {
                 self.add_links(&mut message);
             }

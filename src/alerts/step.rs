@@ -29,5 +29,6 @@ impl Alerts {
         self.changed.extend(self.flaps.clock_stepped(by_millis).into_iter().map(Changed::Flap));
         self.next_digest = self.next_digest.map(|at| at.shifted(by_millis));
         self.outbox.clock_stepped(by_millis);
+        self.member.clock_stepped(by_millis);
     }
 }

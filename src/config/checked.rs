@@ -16,7 +16,7 @@ use super::settings::forward::{self, ForwardSettings};
 use super::settings::store::FleetStore;
 use super::settings::switches::SwitchSettings;
 use super::settings::{
-    alertmanager, delivery, edges, logs, probes, remote_write, rules, scrape as scrapes, store, switches,
+    alertmanager, delivery, edges, logs, probes, query_api, remote_write, rules, scrape as scrapes, store, switches,
     system as host,
 };
 use super::switches::Actions;
@@ -56,6 +56,8 @@ pub struct Checked {
     /// Where scale rules post their wishes.
     pub webhooks: BTreeMap<String, WebhookSettings>,
     /// Who gets every sample.
+    /// Central query APIs.
+    pub queries: Vec<crate::signals::query::Settings>,
     pub remotes: Vec<remote::Settings>,
     /// Real Alertmanagers that are told what fires.
     pub forwarding: Vec<ForwardSettings>,
@@ -106,7 +108,9 @@ impl Checked {
         let prefix = store.as_ref().map(|store| store.etcd.prefix.as_str());
         let projections = delivery::projections(check, &root.projections, &switches, prefix);
         let remotes = remote_write::settings(check, &external_labels, &root.remote_write);
+        let queries = query_api::settings(check, &root.query_apis);
         Checked {
+            queries,
             evaluation_interval: root.global.evaluation_interval.value.0,
             rule_query_offset: root.global.rule_query_offset,
             external_labels,

@@ -22,6 +22,7 @@ mod log_metric;
 mod logs;
 mod modules;
 mod probes;
+mod query_api;
 mod redact;
 mod reference;
 mod remote_write;

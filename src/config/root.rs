@@ -8,6 +8,7 @@ use super::global::Global;
 use super::logs::LogJob;
 use super::modules::Module;
 use super::probes::Probe;
+use super::query_api::QueryApi;
 use super::remote_write::RemoteWrite;
 use super::scrape::Scrape;
 use super::store::Store;
@@ -36,6 +37,7 @@ pub struct Root {
     pub heartbeat: Option<Heartbeat>,
     pub webhooks: Entries<ScaleWebhook>,
     pub remote_write: Vec<RemoteWrite>,
+    pub query_apis: Vec<QueryApi>,
     pub serve: Serve,
     pub projections: Vec<Projection>,
     pub data_dir: Option<String>,
@@ -66,6 +68,11 @@ impl Decode for Root {
         let heartbeat = fields.optional("heartbeat", "a sign of life to an outside dead man's switch");
         let webhooks = fields.or("webhooks", "{}", "where scale rules post their wishes, by name");
         let remote_write = fields.or("remote_write", "[]", "programs that get every sample of this host");
+        let query_apis = fields.or(
+            "query_apis",
+            "[]",
+            "central Prometheus-compatible APIs that are asked for what one host cannot know; see docs/fleet.md",
+        );
         let serve = fields.or("serve", "{}", "the page, the metrics and every API");
         let projections = fields.or("projections", "[]", "switches written out as files");
         let data_dir = fields.optional(
@@ -95,6 +102,7 @@ impl Decode for Root {
             heartbeat,
             webhooks,
             remote_write,
+            query_apis,
             serve,
             projections,
             data_dir,

@@ -9,6 +9,7 @@ use super::dials;
 use super::durable::Restored;
 use super::event::{Command, DeliveryOutcome, Effects, Event, Reply};
 use super::fleet;
+use super::grouped::Grouped;
 use super::people;
 use super::picture::{DialPicture, LadderPicture, OutboxPicture, Picture, RolloutPicture, ScalePicture};
 use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
@@ -45,6 +46,8 @@ pub struct Engine {
     switches: Switches,
     /// With a shared store: what the fleet knows and does; `switches` is then this host's part.
     fleet: Option<Fleet>,
+    /// And what it tells of its alerts together.
+    grouped: Grouped,
     meta: Arc<BTreeMap<String, MetricMeta>>,
     garbage_due: Timestamp,
     /// The last step of the system's clock.
@@ -84,7 +87,8 @@ impl Engine {
         let entries = || restored.entries.iter().map(|(key, value)| (key.clone(), value.clone()));
         rules.restore(entries(), last_alive, resumed);
         rules.adopt(&store.view());
-        let mut alerts = Alerts::new(settings.alerts, seed);
+        let grouped = Grouped::new(seed);
+        let mut alerts = Alerts::new(Grouped::settings(settings.alerts, settings.fleet.as_ref()), seed);
         let of_alerts = |(key, value): (String, _)| Some((key.strip_prefix(ALERTS)?.to_owned(), value));
         out.damaged = alerts.restore(entries().filter_map(of_alerts), resumed);
         let action_settings = actions::settings(&settings.actions, &rules);
@@ -92,7 +96,7 @@ impl Engine {
         store.retain(&rules.needs());
         let (meta, outcomes) = (Arc::default(), Vec::new());
         let mut engine =
-            Engine { store, rules, alerts, switches, fleet, meta, garbage_due: resumed, step: None, outcomes };
+            Engine { store, rules, alerts, switches, fleet, grouped, meta, garbage_due: resumed, step: None, outcomes };
         if resumed > now {
             engine.clock_stepped(now, now.as_millis() - resumed.as_millis());
         }
@@ -123,6 +127,8 @@ impl Engine {
             | Event::Elected(_)
             | Event::StoreReach(_)
             | Event::Outbox(_)
+            | Event::NotHandedOver(_)
+            | Event::Decisions(_)
             | Event::Staged(_)
             | Event::RunsConfig { .. }
             | Event::Shares(_)
@@ -142,7 +148,8 @@ impl Engine {
     /// When [`Event::Tick`] is wanted next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let fleet = self.fleet.as_ref().and_then(Fleet::next_deadline);
-        [self.rules.next_deadline(), self.alerts.next_deadline(), self.switches.next_deadline(), fleet]
+        let grouped = self.grouped.next_deadline();
+        [self.rules.next_deadline(), self.alerts.next_deadline(), self.switches.next_deadline(), fleet, grouped]
             .into_iter()
             .flatten()
             .min()
@@ -156,6 +163,7 @@ impl Engine {
         self.alerts.clock_stepped(by_millis);
         self.switches.clock_stepped(by_millis);
         self.fleet.iter_mut().for_each(|fleet| fleet.clock_stepped(by_millis));
+        self.grouped.clock_stepped(by_millis);
         self.garbage_due = now;
     }
 
@@ -296,10 +304,21 @@ impl Engine {
     fn of_fleet(&mut self, now: Timestamp, event: Event) {
         let Some(fleet) = &mut self.fleet else { return };
         match event {
-            Event::Census(census) => fleet.census(now, &census),
-            Event::Elected(term) => fleet.elected(now, &mut self.switches, term),
+            Event::Census(census) => {
+                self.grouped.census(now, &census, fleet.host(), &mut self.alerts);
+                fleet.census(now, &census);
+            }
+            Event::Elected(term) => {
+                self.grouped.elected(fleet, term.as_ref());
+                fleet.elected(now, &mut self.switches, term);
+            }
             Event::StoreReach(reach) => fleet.reach(now, reach),
-            Event::Outbox(outbox) => fleet.outbox(now, &mut self.switches, outbox),
+            Event::Decisions(decisions) => fleet.remember(decisions),
+            Event::NotHandedOver(ids) => self.grouped.not_handed_over(now, ids),
+            Event::Outbox(outbox) => {
+                self.grouped.outbox(&outbox);
+                fleet.outbox(now, &mut self.switches, outbox);
+            }
             Event::Staged(staged) => fleet.staged(&staged),
             Event::RunsConfig { revision, refused } => {
                 fleet.runs_config(revision, refused, self.rules.firing_names());
@@ -350,13 +369,16 @@ impl Engine {
             DeliveryOutcome::Retry { reason, after } => alerts::Outcome::Retry { reason, after },
             DeliveryOutcome::Refused { reason } => alerts::Outcome::Refused { reason },
         };
-        self.alerts.delivered(now, id, outcome);
+        if !self.grouped.delivered(now, id, &outcome) {
+            self.alerts.delivered(now, id, outcome);
+        }
     }
 
     fn reload(&mut self, now: Timestamp, settings: Settings, out: &mut Effects) {
         self.store.record(settings.record);
         self.rules.reload(settings.rules, now);
-        self.alerts.reload(now, settings.alerts);
+        self.alerts.reload(now, Grouped::settings(settings.alerts, settings.fleet.as_ref()));
+        self.grouped.reload(now, self.alerts.settings());
         let action_settings = actions::settings(&settings.actions, &self.rules);
         match (&mut self.fleet, settings.fleet) {
             (Some(fleet), Some(host)) => fleet::configure(now, fleet, &mut self.switches, host, action_settings),
@@ -374,6 +396,7 @@ impl Engine {
         out.journal.extend(self.alerts.take_changes().into_iter().map(of_alerts));
         if let Some(fleet) = &mut self.fleet {
             fleet::hand_over(fleet, &mut self.switches, out);
+            self.grouped.finish(now, fleet, &mut self.alerts, out);
         }
         out.journal.extend(self.switches.take_changes());
         out.audit.extend(self.switches.take_audit());

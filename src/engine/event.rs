@@ -11,8 +11,8 @@ use crate::alerts::{AlertIn, DeliveryId, Notification, SilenceIn};
 use crate::model::{Batch, Labels, Source, SwitchName};
 use crate::series::Refusal;
 use crate::switches::{
-    Audited, Census, ConfigRefused, FreezeRequest, HandOver, Member, PinRequest, Place, RolloutWord, ScaleCall, Shares,
-    StageWrite, Staged, Tables, Term, Vote, Write,
+    Audited, Census, ConfigRefused, Decision, FreezeRequest, HandOver, Member, PinRequest, Place, RolloutWord,
+    ScaleCall, Shares, Shelf, StageWrite, Staged, Tables, Term, Vote, Write,
 };
 use crate::time::Timestamp;
 
@@ -35,6 +35,10 @@ pub enum Event {
     Elected(Option<Term>),
     /// Whether the shared store answers. While it does not, what is known of it is stale.
     StoreReach(bool),
+    /// The store did not take keys that [`Effects::hand_over`] gave it: they are given again.
+    NotHandedOver(Vec<(Shelf, String)>),
+    /// The latest decisions that the shared store has, oldest first; after a start.
+    Decisions(Vec<Decision>),
     /// What the outbox holds: told to a host with or after its election.
     Outbox(BTreeMap<String, Value>),
     /// The stage of the fleet's configuration, as the store has it.
@@ -134,8 +138,12 @@ pub struct Effects {
     pub stage: Option<StageWrite>,
     /// How limits are shared out, and under which office.
     pub shares: Option<(Shares, Term)>,
-    /// Keys of the outbox: put before `calls` are sent.
+    /// This host's alerts for the fleet, when they must be put.
+    pub report: Option<Value>,
+    /// Keys of the outbox: put before `calls` and `grouped` are sent.
     pub hand_over: Vec<HandOver>,
+    /// Messages for the whole fleet.
+    pub grouped: Vec<Notification>,
     pub calls: Vec<ScaleCall>,
     /// For the audit log.
     pub audit: Vec<Audited>,
@@ -163,7 +171,9 @@ impl Effects {
             && self.presence.is_none()
             && self.stage.is_none()
             && self.shares.is_none()
+            && self.report.is_none()
             && self.hand_over.is_empty()
+            && self.grouped.is_empty()
             && self.calls.is_empty()
             && self.audit.is_empty()
             && self.replies.is_empty()

@@ -1,11 +1,12 @@
 //! The engine of a host of a fleet: where what the fleet asks goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::durable::Restored;
 use super::event::{Command, Effects};
+use crate::limits;
 use crate::model::SwitchName;
-use crate::switches::{Asked, Decision, Fleet, FleetSettings, HandOver, Refused, Settings, Switches};
+use crate::switches::{Asked, Decision, Fleet, FleetSettings, HandOver, Refused, Settings, Shelf, Switches};
 use crate::time::Timestamp;
 
 /// The switches at a start: this host's, and the fleet's where there is one.
@@ -94,7 +95,7 @@ pub(super) fn hand_over(fleet: &mut Fleet, own: &mut Switches, out: &mut Effects
     let mut states = own.take_scale_states();
     states.extend(fleet.take_handed_over());
     let Some(term) = fleet.term() else { return };
-    let state = |(id, state)| HandOver { id, state: Some(state), term: term.clone() };
+    let state = |(id, state)| HandOver { shelf: Shelf::Outbox, id, state: Some(state), term: term.clone() };
     out.hand_over.extend(states.into_iter().map(state));
 }
 
@@ -102,10 +103,14 @@ pub(super) fn hand_over(fleet: &mut Fleet, own: &mut Switches, out: &mut Effects
 pub(super) fn decisions(own: &Switches, fleet: Option<&Fleet>) -> Vec<Decision> {
     let mut decisions: Vec<Decision> = own.decisions().cloned().collect();
     if let Some(fleet) = fleet {
-        let kept = |decision: &&Decision| !decisions.contains(decision);
-        let of_fleet: Vec<Decision> = fleet.decisions().filter(kept).cloned().collect();
-        decisions.extend(of_fleet);
+        let key = |decision: &Decision| {
+            let Decision { at, switch, revision, scope, to, .. } = decision.clone();
+            (at, switch, revision, scope, to)
+        };
+        let mut seen: BTreeSet<_> = decisions.iter().map(key).collect();
+        decisions.extend(fleet.decisions().filter(|decision| seen.insert(key(decision))).cloned());
         decisions.sort_by_key(|decision| decision.at);
+        decisions.drain(..decisions.len().saturating_sub(limits::DECISIONS_KEPT));
     }
     decisions
 }

@@ -12,6 +12,7 @@ mod dials;
 mod durable;
 mod event;
 mod fleet;
+mod grouped;
 mod people;
 mod picture;
 #[cfg(test)]

@@ -2,20 +2,23 @@
 //! a task of its own, so that nobody else waits for a store that is slow or away.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::perform::Work;
-use crate::alerts::DeliveryId;
+use crate::alerts::{DeliveryId, Notification};
 use crate::engine::{DeliveryOutcome, Effects, Event, Reply};
 use crate::limits;
 use crate::store::{Etcd, Mine, Store, StoreError};
-use crate::switches::{HandOver, ScaleCall, Shares, StageWrite, Term, Write};
+use crate::switches::{HandOver, Member, ScaleCall, Shares, StageWrite, Term, Write};
 use crate::telemetry::{Metric, Telemetry};
 
 /// How long after a failure the outbox is asked for again.
 const OUTBOX_RETRY: Duration = Duration::from_millis(500);
+/// About how long a host waits before it asks for the latest decisions.
+const DECISIONS_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is to be written to the fleet's store, in this order.
 #[derive(Default)]
@@ -24,6 +27,8 @@ struct Errand {
     hand_over: Vec<HandOver>,
     /// Sent when all of `hand_over` was taken.
     calls: Vec<ScaleCall>,
+    /// The same.
+    grouped: Vec<Notification>,
     /// Told when the writes were made; what was refused for good is told instead.
     replies: Vec<(oneshot::Sender<Reply>, Reply)>,
     flushed: Option<oneshot::Sender<()>>,
@@ -66,24 +71,21 @@ impl Courier {
         for (rule, vote) in std::mem::take(&mut effects.votes) {
             self.store.put_mine(Mine::Vote(rule, vote));
         }
+        if let Some(report) = effects.report.take() {
+            self.store.put_mine(Mine::Alerts(Arc::new(report)));
+        }
         if let Some(member) = effects.presence.take() {
             self.store.put_mine(Mine::Presence(member));
         }
         let hand_over = std::mem::take(&mut effects.hand_over);
         let calls = if hand_over.is_empty() { Vec::new() } else { std::mem::take(&mut effects.calls) };
+        let grouped = std::mem::take(&mut effects.grouped);
         let writes = std::mem::take(&mut effects.writes);
         let answers = if writes.is_empty() { Vec::new() } else { std::mem::take(&mut effects.replies) };
         let replies = answers.into_iter().filter_map(|(number, reply)| Some((work.waiting.remove(&number)?, reply)));
         let (stage, shares) = (effects.stage.take(), effects.shares.take());
-        let errand = Errand {
-            writes,
-            hand_over,
-            calls,
-            replies: replies.collect(),
-            flushed: work.flushed.take(),
-            stage,
-            shares,
-        };
+        let (replies, flushed) = (replies.collect(), work.flushed.take());
+        let errand = Errand { writes, hand_over, calls, grouped, replies, flushed, stage, shares };
         if errand.is_empty() {
             return;
         }
@@ -112,9 +114,14 @@ async fn refuse(events: &mpsc::Sender<Event>, errand: Errand, why: &str) {
     for (waiting, _) in errand.replies {
         drop(waiting.send(Reply::Refused(why.to_owned())));
     }
-    for call in errand.calls {
+    let ids: Vec<_> = errand.hand_over.into_iter().map(|what| (what.shelf, what.id)).collect();
+    if !ids.is_empty() {
+        drop(events.send(Event::NotHandedOver(ids)).await);
+    }
+    let calls = errand.calls.into_iter().map(|call| DeliveryId(call.id));
+    for id in calls.chain(errand.grouped.into_iter().map(|message| message.id)) {
         let outcome = DeliveryOutcome::Retry { reason: why.to_owned(), after: None };
-        drop(events.send(Event::Delivered(DeliveryId(call.id), outcome)).await);
+        drop(events.send(Event::Delivered(id, outcome)).await);
     }
 }
 
@@ -177,35 +184,46 @@ impl Carrier {
         }
     }
 
-    /// Calls wait for the outbox: another host must be able to go on with them. Of an office that has ended none is made.
+    /// Calls and the fleet's messages wait for the outbox: another host must be able to go on with them. Of an office that
+    /// has ended none is made.
     async fn hand_over(&self, errand: &mut Errand) {
-        for what in std::mem::take(&mut errand.hand_over) {
-            let Err(error) = self.store.hand_over(what).await else { continue };
+        let hand_over = std::mem::take(&mut errand.hand_over);
+        if let Err(error) = self.give(hand_over.clone()).await {
             self.telemetry.count(Metric::StoreWriteFailures, &[]);
-            tracing::warn!(%error, calls = errand.calls.len(), "the outbox did not take what depends on it");
+            tracing::warn!(%error, keys = hand_over.len(), "the outbox did not take what was for it");
             if !matches!(error, StoreError::Deposed { .. }) {
-                let calls = std::mem::take(&mut errand.calls);
-                refuse(&self.events, Errand { calls, ..Errand::default() }, &error.to_string()).await;
+                let (calls, grouped) = (std::mem::take(&mut errand.calls), std::mem::take(&mut errand.grouped));
+                refuse(&self.events, Errand { hand_over, calls, grouped, ..Errand::default() }, &error.to_string())
+                    .await;
             }
             return;
         }
-        if !errand.calls.is_empty() {
-            let effects = Effects { calls: std::mem::take(&mut errand.calls), ..Effects::default() };
+        if !errand.calls.is_empty() || !errand.grouped.is_empty() {
+            let (calls, notifications) = (std::mem::take(&mut errand.calls), std::mem::take(&mut errand.grouped));
+            let effects = Effects { calls, notifications, ..Effects::default() };
             drop(self.work.send(Work { effects, waiting: BTreeMap::new(), flushed: None }).await);
         }
+    }
+
+    async fn give(&self, hand_over: Vec<HandOver>) -> Result<(), StoreError> {
+        if hand_over.is_empty() { Ok(()) } else { self.store.hand_over(hand_over).await }
     }
 }
 
 /// Tells the engine what the fleet's store says, but for its table, which the loop watches itself.
-pub(super) async fn tell(store: Etcd, events: mpsc::Sender<Event>) {
-    let (mut reach, mut term, mut census) = (store.reach(), store.term(), store.census());
+pub(super) async fn tell(store: Etcd, events: mpsc::Sender<Event>, telemetry: Telemetry) {
+    let (mut reach, mut term, mut census, mut rival) = (store.reach(), store.term(), store.census(), store.rival());
     let (mut staged, mut shares) = (store.staged(), store.shares());
     reach.mark_changed();
+    let (mut told, mut asked) = (None, false);
     loop {
         tokio::select! {
             biased;
             Ok(()) = reach.changed() => {
                 let connected = reach.borrow_and_update().is_connected();
+                if connected && !std::mem::replace(&mut asked, true) {
+                    tokio::spawn(tell_decisions(store.clone(), events.clone()));
+                }
                 drop(events.send(Event::StoreReach(connected)).await);
                 // Whoever comes back looks at everything again.
                 census.mark_changed();
@@ -230,9 +248,42 @@ pub(super) async fn tell(store: Etcd, events: mpsc::Sender<Event>) {
                 let shares = shares.borrow_and_update().clone();
                 drop(events.send(Event::Shares(shares)).await);
             }
+            Ok(()) = rival.changed() => {
+                let other = rival.borrow_and_update().clone();
+                tell_rival(other, &mut told, &telemetry);
+                census.mark_changed();
+            }
             else => return,
         }
     }
+}
+
+/// Fetches the latest decisions, once: what follows is told by the table. Not all hosts ask at one moment.
+async fn tell_decisions(store: Etcd, events: mpsc::Sender<Event>) {
+    loop {
+        tokio::time::sleep(store.jitter(DECISIONS_PAUSE)).await;
+        match store.decisions(limits::FLEET_DECISIONS).await {
+            Ok(decisions) => return drop(events.send(Event::Decisions(decisions)).await),
+            Err(error) => tracing::debug!(%error, "the latest decisions are not known yet"),
+        }
+    }
+}
+
+/// Another host has our name, or has it no more.
+fn tell_rival(other: Option<Member>, told: &mut Option<String>, telemetry: &Telemetry) {
+    if let Some(before) = told.take() {
+        telemetry.forget(Metric::FleetSameName, "address", &before);
+    }
+    let Some(Member { address, since, zone, .. }) = other else { return };
+    let since = since.to_rfc3339();
+    tracing::error!(
+        address,
+        since,
+        zone,
+        "another host of the fleet has this one's name: this host only reads until the other is gone; set `store.etcd.host` on one of them"
+    );
+    telemetry.set(Metric::FleetSameName, &[("address", &address)], 1.0);
+    *told = Some(address);
 }
 
 /// Fetches the outbox for an office, for as long as it lasts.

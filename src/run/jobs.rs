@@ -8,9 +8,11 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::beside::Beside;
+use super::queries;
 use super::supervise::{Task, supervise, told};
 use crate::model::{Batch, Source};
-use crate::signals::{logs, probes, scrape, system};
+use crate::signals::{logs, probes, query, scrape, system};
+use crate::store::Etcd;
 use crate::telemetry::Telemetry;
 use crate::time::{Clock, Timestamp};
 
@@ -42,6 +44,7 @@ pub(super) enum Job {
     Scrape(scrape::Settings),
     Probe(probes::ProbeJob),
     Log(logs::JobSettings),
+    Query(query::Settings),
 }
 
 impl Job {
@@ -51,6 +54,7 @@ impl Job {
             Job::System(settings) => format!("system/{}", settings.job),
             Job::Scrape(settings) => format!("scrape/{}", settings.job_name),
             Job::Probe(job) => format!("probe/{}", job.job_name),
+            Job::Query(settings) => format!("query/{}", settings.name),
             Job::Log(settings) => format!("{LOGS}{}", settings.job_name),
         }
     }
@@ -65,6 +69,8 @@ pub(super) struct Tools {
     pub batches: mpsc::Sender<Batch>,
     pub logs: mpsc::Sender<LogOutput>,
     pub checkpoints: Checkpoints,
+    /// The fleet's store, if there is one.
+    pub fleet: Option<Etcd>,
 }
 
 /// What a log job gave: its batch, and its checkpoint as the journal keeps it.
@@ -154,6 +160,9 @@ fn start(on: &Handle, key: &str, job: Job, tools: Tools) -> Task {
                 Job::Probe(job) => {
                     probes::run(job, tools.clock, tools.telemetry, tools.batches).await;
                     Ok(())
+                }
+                Job::Query(settings) => {
+                    queries::run(settings, tools.fleet, tools.clock, tools.telemetry, tools.batches).await
                 }
                 Job::Log(settings) => follow(name, settings, tools, told(stop)).await,
             }

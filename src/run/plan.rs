@@ -63,11 +63,12 @@ pub(super) fn plan(checked: &Checked, link_key: &LinkKey) -> Plan {
         .chain(checked.probes.iter().cloned().map(Job::Probe))
         .chain(checked.logs.iter().cloned().map(log_job))
         .chain(checked.scrapes.iter().cloned().map(Job::Scrape))
+        .chain(checked.queries.iter().cloned().map(Job::Query))
         .collect();
     let exposed = |job: &Job| match job {
         Job::System(settings) => Some(settings.job.clone()),
         Job::Log(settings) => Some(settings.job_name.clone()),
-        Job::Probe(_) | Job::Scrape(_) => None,
+        Job::Probe(_) | Job::Scrape(_) | Job::Query(_) => None,
     };
     let mut alerts = checked.alerts.clone();
     if let Some(links) = &mut alerts.links {

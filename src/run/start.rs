@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use super::central::{self, Central, Desk, Order};
 use super::fleet::{self, Carrier};
 use super::forward;
+use super::identity;
 use super::jobs::{Checkpoints, Jobs, LOGS, LogOutput, Tools};
 use super::link_key::link_key;
 use super::own::{self, OwnMetrics};
@@ -126,7 +127,8 @@ fn open_store(checked: &Checked, folder: &Path, clock: Clock, telemetry: &Teleme
     let Some(fleet) = &checked.store else {
         return Embedded::open(&folder.join("switches"), &net::host_name()).map(Opening::Own);
     };
-    let settings = EtcdSettings { host: fleet_host(fleet), ..fleet.etcd.clone() };
+    let (instance, address) = (identity::instance(folder), identity::address(checked, &fleet.etcd.endpoints));
+    let settings = EtcdSettings { host: fleet_host(fleet), instance, address, ..fleet.etcd.clone() };
     tracing::info!(endpoints = ?settings.endpoints, host = settings.host, zone = fleet.zone, "switches are kept in etcd");
     let cache = folder.join("switches").join("fleet.json");
     Ok(Opening::Fleet(Etcd::open(settings, Some(cache), clock, telemetry.clone())))
@@ -228,7 +230,7 @@ impl Daemon {
         let (forwarding_in, forwarding_out) = watch::channel(Arc::new(checked.forwarding.clone()));
         let (heartbeat_in, heartbeat_out) = mpsc::channel(1);
         let (store, carrier, session) = stores(store, &senders, &telemetry);
-        let fleet_events = senders.events.clone();
+        let (fleet_events, fleet_telemetry) = (senders.events.clone(), telemetry.clone());
         let performer = Performer {
             journal: Arc::new(Mutex::new(journal)),
             store,
@@ -278,6 +280,7 @@ impl Daemon {
             batches: senders.batches,
             logs: senders.logs,
             checkpoints: Checkpoints::new(checkpoints),
+            fleet: session.clone(),
         };
         let mut running = Jobs::default();
         running.apply(now, jobs, &tools).await;
@@ -334,7 +337,7 @@ impl Daemon {
         if let Some((session, fleet)) = session.clone().zip(checked.store.as_ref()) {
             let (runs, copy) = (shell.central.runs.subscribe(), shell.central.copy.clone());
             tokio::spawn(central::follow(session.clone(), fleet_host(fleet), copy, runs, senders.orders));
-            tokio::spawn(fleet::tell(session, fleet_events));
+            tokio::spawn(fleet::tell(session, fleet_events, fleet_telemetry));
         }
         shell.run(inputs).await;
         serving.stop();

@@ -3,5 +3,6 @@
 
 pub mod logs;
 pub mod probes;
+pub mod query;
 pub mod scrape;
 pub mod system;

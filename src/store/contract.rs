@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use super::{Mine, Store, StoreError, Table};
 use crate::model::SwitchName;
 use crate::switches::{
-    Actor, Bundle, BundleFile, Decision, HandOver, Member, Mode, Place, Record, Shares, Stage, StageWrite, Staged,
-    Term, Vote, Write,
+    Actor, Bundle, BundleFile, Decision, HandOver, Member, Mode, Place, Record, Shares, Shelf, Stage, StageWrite,
+    Staged, Term, Vote, Write,
 };
 use crate::time::Timestamp;
 
@@ -92,12 +92,30 @@ pub(super) async fn contract(store: &impl Store) {
     elected.term = store.term().borrow().clone();
     let term = elected.term.clone().expect("an office");
     store.compare_and_put(elected).await.expect("taken");
-    let call = |state: Option<i32>| HandOver { id: "call/1".into(), state: state.map(Into::into), term: term.clone() };
+    let call = |state: Option<i32>| {
+        let (id, state, term) = ("call/1".into(), state.map(Into::into), term.clone());
+        vec![HandOver { shelf: Shelf::Outbox, id, state, term }]
+    };
     store.hand_over(call(Some(1))).await.expect("taken");
     store.hand_over(call(Some(2))).await.expect("taken");
     assert_eq!(store.outbox().await.expect("the outbox"), BTreeMap::from([("call/1".to_owned(), 2.into())]));
     store.hand_over(call(None)).await.expect("taken");
     assert_eq!(store.outbox().await.expect("the outbox").len(), 0);
+    // A host's alerts, and what became of them.
+    let report = |text: &str| std::sync::Arc::new(serde_json::Value::from(text));
+    store.put_mine(Mine::Alerts(report("one")));
+    store.put_mine(Mine::Alerts(report("two")));
+    until(&mut store.census(), "the report", |census| census.alerts.get("h1") == Some(&report("two"))).await;
+    let told = |shelf, state: Option<&str>| {
+        vec![HandOver { shelf, id: "h1".into(), state: state.map(Into::into), term: term.clone() }]
+    };
+    store.hand_over(told(Shelf::Told, Some("told"))).await.expect("taken");
+    until(&mut store.census(), "what was told", |census| census.told.get("h1") == Some(&report("told"))).await;
+    let both = [told(Shelf::Told, None), told(Shelf::Alerts, None)].concat();
+    store.hand_over(both).await.expect("taken");
+    store.hand_over(told(Shelf::Queries, Some("2"))).await.expect("taken");
+    until(&mut store.census(), "an answer", |census| census.queries.get("h1") == Some(&report("2"))).await;
+    until(&mut store.census(), "nothing", |census| census.told.is_empty() && census.alerts.is_empty()).await;
 }
 
 /// A stage with its last revision on its way, and the bundle.
@@ -160,15 +178,48 @@ fn said(census: &crate::switches::Census) -> usize {
     census.votes.values().map(std::collections::BTreeMap::len).sum()
 }
 
-/// What a shared store does for two hosts, `h1` and `h2`; `end_one` ends the first one without a word, lease and all.
-pub(super) async fn fleet_contract(one: &impl Store, two: &impl Store, end_one: impl AsyncFnOnce()) {
-    let member = |zone: &str| Member {
+fn presence(zone: &str) -> Member {
+    Member {
         zone: zone.into(),
         since: Timestamp::ZERO,
         rules: Default::default(),
         version: "1".into(),
         ..Member::default()
-    };
+    }
+}
+
+/// What a shared store does for two hosts of one name; `end_one` ends the first one without a word, lease and all.
+pub(super) async fn same_name(one: &impl Store, two: &impl Store, end_one: impl AsyncFnOnce()) {
+    one.put_mine(Mine::Presence(presence("eu")));
+    one.put_mine(Mine::Vote("g/r".to_owned(), Some(vote("g/r", "off"))));
+    until(&mut one.census(), "the first", |census| census.members.len() == 1 && said(census) == 1).await;
+    two.put_mine(Mine::Presence(presence("us")));
+    two.put_mine(Mine::Vote("g/r".to_owned(), Some(vote("g/r", "full"))));
+    until(&mut two.rival(), "the one before", Option::is_some).await;
+    let rival = two.rival().borrow().clone().expect("the first");
+    assert_eq!((rival.zone.as_str(), rival.address.is_empty()), ("eu", false));
+    let refused = two.compare_and_put(write("a", 1, "off")).await;
+    assert!(matches!(refused, Err(StoreError::SameName(_))), "{refused:?}");
+    one.compare_and_put(write("a", 1, "off")).await.expect("taken");
+    // It reads what the others do, and has taken nothing away.
+    let name = SwitchName::new("a").expect("a name");
+    until(&mut two.watch(), "the write of the other", |table| table.switches.contains_key(&name)).await;
+    let census = one.census().borrow().clone();
+    assert_eq!((census.members["h1"].zone.as_str(), census.votes["h1"]["g/r"].level.as_str()), ("eu", "off"));
+    assert!(one.rival().borrow().is_none() && two.term().borrow().is_none());
+    end_one().await;
+    until(&mut two.rival(), "the name", Option::is_none).await;
+    until(&mut two.census(), "the second", |census| {
+        census.members.get("h1").is_some_and(|member| member.zone == "us") && said(census) == 1
+    })
+    .await;
+    until(&mut two.term(), "the office", Option::is_some).await;
+    two.compare_and_put(write("a", 2, "full")).await.expect("taken");
+}
+
+/// What a shared store does for two hosts, `h1` and `h2`; `end_one` ends the first one without a word, lease and all.
+pub(super) async fn fleet_contract(one: &impl Store, two: &impl Store, end_one: impl AsyncFnOnce()) {
+    let member = presence;
     until(&mut one.term(), "the office of the first", Option::is_some).await;
     one.put_mine(Mine::Presence(member("eu")));
     two.put_mine(Mine::Presence(member("us")));
@@ -188,15 +239,22 @@ pub(super) async fn fleet_contract(one: &impl Store, two: &impl Store, end_one: 
     let name = SwitchName::new("c").expect("a name");
     until(&mut two.watch(), "the write of the other", |table| table.switches.contains_key(&name)).await;
     let office = one.term().borrow().clone();
-    let left = |term: &Option<_>| HandOver {
-        id: "call-2".into(),
-        state: Some("half done".into()),
-        term: Option::clone(term).expect("an office"),
+    let left = |term: &Option<_>| {
+        let (id, state) = ("call-2".into(), Some("half done".into()));
+        vec![HandOver { shelf: Shelf::Outbox, id, state, term: Option::clone(term).expect("an office") }]
     };
     one.hand_over(left(&office)).await.expect("taken");
+    let mut said = left(&office);
+    (said[0].shelf, said[0].id) = (Shelf::Told, "h2".into());
+    one.hand_over(said).await.expect("taken");
+    until(&mut two.census(), "what is said of the second", |census| census.told.contains_key("h2")).await;
+    let report = std::sync::Arc::new(serde_json::Value::from("fires"));
+    one.put_mine(Mine::Alerts(report.clone()));
+    until(&mut two.census(), "the report of the first", |census| census.alerts.contains_key("h1")).await;
     end_one().await;
     until(&mut two.term(), "the office of the second", Option::is_some).await;
     until(&mut two.census(), "the first gone", |census| census.members.keys().eq(["h2"])).await;
+    assert_eq!(two.census().borrow().alerts.get("h1"), Some(&report), "a host that vanished has ended nothing");
     assert_eq!(two.outbox().await.expect("the outbox").len(), 1, "what the first left undone");
     let refused = two.hand_over(left(&office)).await;
     assert!(matches!(refused, Err(StoreError::Deposed { .. })), "{refused:?}");

@@ -22,7 +22,9 @@ use super::{Mine, Reach, Store, StoreError, Table};
 use crate::journal::sync_folder;
 use crate::limits;
 use crate::model::SwitchName;
-use crate::switches::{Bundle, Census, Decision, HandOver, Place, Record, Shares, StageWrite, Staged, Term, Write};
+use crate::switches::{
+    Bundle, Census, Decision, HandOver, Member, Place, Record, Shares, Shelf, StageWrite, Staged, Term, Write,
+};
 
 /// The store of one host. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -41,6 +43,7 @@ struct Inner {
     census: watch::Sender<Arc<Census>>,
     term: watch::Sender<Option<Term>>,
     reach: watch::Sender<Reach>,
+    rival: watch::Sender<Option<Member>>,
     /// Lost with the process: of one host, the journal keeps what is under way.
     outbox: Mutex<BTreeMap<String, Value>>,
 }
@@ -109,6 +112,7 @@ impl Embedded {
             census: watch::Sender::new(Arc::new(Census { counter: Some(host.to_owned()), ..Census::default() })),
             term: watch::Sender::new(Some(Term { key: String::new(), number: 1 })),
             reach: watch::Sender::new(Reach::Connected),
+            rival: watch::Sender::default(),
             outbox: Mutex::default(),
         };
         Ok(Embedded { inner: Arc::new(inner) })
@@ -228,14 +232,30 @@ impl Store for Embedded {
         self.inner.reach.subscribe()
     }
 
+    fn rival(&self) -> watch::Receiver<Option<Member>> {
+        self.inner.rival.subscribe()
+    }
+
     fn put_mine(&self, mine: Mine) {
         let host = self.inner.host.clone();
         self.inner.census.send_modify(|census| mine.put_into(Arc::make_mut(census), &host));
     }
 
-    async fn hand_over(&self, what: HandOver) -> Result<(), StoreError> {
+    async fn hand_over(&self, what: Vec<HandOver>) -> Result<(), StoreError> {
         let mut outbox = self.inner.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        put_into(&mut outbox, what)
+        let mut told = Vec::new();
+        for what in what {
+            match what.shelf {
+                Shelf::Outbox => put_into(&mut outbox, what)?,
+                Shelf::Told | Shelf::Alerts | Shelf::Queries => told.push(what),
+            }
+        }
+        if !told.is_empty() {
+            self.inner
+                .census
+                .send_modify(|census| told.into_iter().for_each(|what| shelve(Arc::make_mut(census), what)));
+        }
+        Ok(())
     }
 
     async fn outbox(&self) -> Result<BTreeMap<String, Value>, StoreError> {
@@ -265,6 +285,20 @@ impl Store for Embedded {
     async fn put_shares(&self, _: Shares, _: Term) -> Result<(), StoreError> {
         Err(StoreError::NoFleet)
     }
+}
+
+/// Puts or removes what is said of a host's alerts.
+pub(super) fn shelve(census: &mut Census, what: HandOver) {
+    let shelf = match what.shelf {
+        Shelf::Told => &mut census.told,
+        Shelf::Queries => &mut census.queries,
+        Shelf::Alerts | Shelf::Outbox => &mut census.alerts,
+    };
+    match what.state {
+        Some(state) => drop(shelf.insert(what.id, Arc::new(state))),
+        None => drop(shelf.remove(&what.id)),
+    }
+    census.revision += 1;
 }
 
 /// Puts or removes a key of an outbox that is in memory.

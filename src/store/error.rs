@@ -11,6 +11,9 @@ pub enum StoreError {
     /// The office under which the write was made has ended.
     #[error("{what} is not written: this host does not count the votes any more")]
     Deposed { what: String },
+    /// Another host was there first under this host's name.
+    #[error("another host of the fleet is called {0}: until one of them is renamed this one only reads")]
+    SameName(String),
     /// The store does not answer, or has no quorum.
     #[error("the store is out of reach: {0}")]
     Unreachable(String),

@@ -13,10 +13,12 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::bundles::{fits, old_bundles};
-use super::embedded::put_into;
+use super::embedded::{put_into, shelve};
 use super::{Mine, Reach, Store, StoreError, Table};
 use crate::limits;
-use crate::switches::{Bundle, Census, Decision, HandOver, Place, Shares, StageWrite, Staged, Term, Write};
+use crate::switches::{
+    Bundle, Census, Decision, HandOver, Member, Place, Shares, Shelf, StageWrite, Staged, Term, Write,
+};
 use crate::time::Timestamp;
 
 /// What all hosts share. Cheap to clone.
@@ -41,11 +43,15 @@ struct State {
     /// The hosts with a lease that stand for election, by the revision at which they stood.
     standing: BTreeMap<u64, String>,
     hosts: BTreeMap<String, Host>,
+    /// Which of several hosts of one name has it, by name.
+    owners: BTreeMap<String, String>,
     writes: u64,
 }
 
 #[derive(Debug)]
 struct Host {
+    name: String,
+    instance: String,
     cut_off: bool,
     /// When the lease ends unless it is kept; `None` when it has ended.
     lease_until: Option<Timestamp>,
@@ -56,12 +62,14 @@ struct Host {
     reach: watch::Sender<Reach>,
     staged: watch::Sender<Arc<Staged>>,
     shares: watch::Sender<Arc<Shares>>,
+    rival: watch::Sender<Option<Member>>,
 }
 
 /// One host's view of a [`World`].
 #[derive(Clone, Debug)]
 pub struct Memory {
     world: World,
+    /// Its name; of another of that name, with its instance.
     host: String,
 }
 
@@ -82,6 +90,7 @@ impl World {
             bundles: BTreeMap::new(),
             standing: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            owners: BTreeMap::new(),
             writes: 0,
         };
         World { state: Arc::new(Mutex::new(state)) }
@@ -89,9 +98,20 @@ impl World {
 
     /// A host joins; one that is here already begins anew, as after a restart.
     pub fn host(&self, name: &str) -> Memory {
+        self.join(name, name, "")
+    }
+
+    /// Another host joins under a name that is somebody's already.
+    pub fn namesake(&self, name: &str, instance: &str) -> Memory {
+        self.join(&format!("{name} {instance}"), name, instance)
+    }
+
+    fn join(&self, id: &str, name: &str, instance: &str) -> Memory {
         let mut state = self.lock();
         let now = state.now;
         let host = Host {
+            name: name.to_owned(),
+            instance: if instance.is_empty() { "first".to_owned() } else { instance.to_owned() },
             cut_off: false,
             lease_until: None,
             said: Vec::new(),
@@ -101,12 +121,13 @@ impl World {
             reach: watch::Sender::new(Reach::Lost { since: now }),
             staged: watch::Sender::new(Arc::default()),
             shares: watch::Sender::new(Arc::default()),
+            rival: watch::Sender::default(),
         };
-        state.leave(name);
-        state.hosts.insert(name.to_owned(), host);
+        state.leave(id);
+        state.hosts.insert(id.to_owned(), host);
         state.settle();
         drop(state);
-        Memory { world: self.clone(), host: name.to_owned() }
+        Memory { world: self.clone(), host: id.to_owned() }
     }
 
     /// A host ends without a word: its lease runs out.
@@ -181,7 +202,8 @@ impl State {
             if host.lease_until.is_some_and(|until| host.cut_off && until <= now) {
                 host.lease_until = None;
                 ended.push(name.clone());
-            } else if !host.cut_off {
+            } else if !host.cut_off && self.owners.get(&host.name).is_none_or(|owner| owner == name) {
+                self.owners.insert(host.name.clone(), name.clone());
                 if host.lease_until.is_none() {
                     granted.push(name.clone());
                 }
@@ -195,29 +217,46 @@ impl State {
             let said = self.hosts.get(name).map(|host| host.said.clone()).unwrap_or_default();
             said.into_iter().for_each(|mine| self.say(name, mine));
         }
-        let counter = self.standing.values().next().cloned();
+        let counter = self.standing.values().next().and_then(|id| Some(self.hosts.get(id)?.name.clone()));
         if self.census.counter != counter {
             Arc::make_mut(&mut self.census).counter = counter;
         }
         self.tell();
+        if !ended.is_empty() {
+            // A name that is free now is somebody else's at once.
+            self.settle();
+        }
     }
 
     /// Everything that hangs on a host's lease is gone.
-    fn leave(&mut self, name: &str) {
+    fn leave(&mut self, id: &str) {
+        self.standing.retain(|_, host| host != id);
+        self.owners.retain(|_, owner| owner != id);
+        let Some(name) = self.hosts.get(id).map(|host| host.name.clone()) else { return };
+        if self.owners.contains_key(&name) {
+            return;
+        }
         let census = Arc::make_mut(&mut self.census);
-        let was = census.members.remove(name).is_some() | census.votes.remove(name).is_some();
-        self.standing.retain(|_, host| host != name);
+        let was = census.members.remove(&name).is_some() | census.votes.remove(&name).is_some();
         if was {
             self.revision += 1;
             census.revision = self.revision;
         }
     }
 
-    fn say(&mut self, host: &str, mine: Mine) {
+    fn say(&mut self, id: &str, mut mine: Mine) {
+        let Some(host) = self.hosts.get(id) else { return };
+        let (host, instance) = (host.name.clone(), host.instance.clone());
+        if self.owners.get(&host).is_none_or(|owner| owner != id) {
+            return;
+        }
+        if let Mine::Presence(member) = &mut mine {
+            (member.address, member.instance) = (format!("{host} {instance}"), instance);
+        }
         self.revision += 1;
         self.writes += 1;
         let census = Arc::make_mut(&mut self.census);
-        mine.put_into(census, host);
+        mine.put_into(census, &host);
         census.revision = self.revision;
     }
 
@@ -239,6 +278,13 @@ impl State {
                 }
                 continue;
             }
+            let rival = self.owners.get(&host.name).filter(|owner| *owner != name);
+            let rival = rival.and_then(|_| self.census.members.get(&host.name)).cloned();
+            host.rival.send_if_modified(|known| {
+                let news = *known != rival;
+                known.clone_from(&rival);
+                news
+            });
             send(&host.table, &self.table);
             send(&host.census, &self.census);
             send(&host.staged, &self.staged);
@@ -332,6 +378,9 @@ impl Memory {
     /// As [`Store::compare_and_put`].
     pub fn put(&self, write: &Write) -> Result<Arc<Table>, StoreError> {
         let mut state = self.reached()?;
+        if let Some(host) = state.hosts.get(&self.host).filter(|host| host.rival.borrow().is_some()) {
+            return Err(StoreError::SameName(host.name.clone()));
+        }
         state.put(write)?;
         state.tell();
         Ok(Arc::clone(&state.table))
@@ -381,6 +430,10 @@ impl Store for Memory {
         self.subscribe(|host| &host.reach)
     }
 
+    fn rival(&self) -> watch::Receiver<Option<Member>> {
+        self.subscribe(|host| &host.rival)
+    }
+
     fn put_mine(&self, mine: Mine) {
         let mut state = self.world.lock();
         let reached = state.reaches(&self.host);
@@ -388,6 +441,7 @@ impl Store for Memory {
         host.said.retain(|said| match (said, &mine) {
             (Mine::Presence(_), Mine::Presence(_)) => false,
             (Mine::Vote(before, _), Mine::Vote(rule, _)) => before != rule,
+            (Mine::Alerts(_), Mine::Alerts(_)) => false,
             _ => true,
         });
         host.said.push(mine.clone());
@@ -397,12 +451,25 @@ impl Store for Memory {
         }
     }
 
-    async fn hand_over(&self, what: HandOver) -> Result<(), StoreError> {
+    async fn hand_over(&self, what: Vec<HandOver>) -> Result<(), StoreError> {
         let mut state = self.reached()?;
-        if !state.standing.contains_key(&what.term.number) {
-            return Err(StoreError::Deposed { what: what.id });
+        if let Some(late) = what.iter().find(|what| !state.standing.contains_key(&what.term.number)) {
+            return Err(StoreError::Deposed { what: late.id.clone() });
         }
-        put_into(&mut state.outbox, what)
+        for what in what {
+            state.writes += 1;
+            if what.shelf == Shelf::Outbox {
+                put_into(&mut state.outbox, what)?;
+                continue;
+            }
+            state.revision += 1;
+            let revision = state.revision;
+            let census = Arc::make_mut(&mut state.census);
+            shelve(census, what);
+            census.revision = revision;
+        }
+        state.tell();
+        Ok(())
     }
 
     async fn outbox(&self) -> Result<BTreeMap<String, Value>, StoreError> {
@@ -445,7 +512,7 @@ impl Store for Memory {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract::{config_contract, contract, fleet_contract, vote, write};
+    use super::super::contract::{config_contract, contract, fleet_contract, same_name, vote, write};
     use super::*;
     use crate::model::SwitchName;
 
@@ -459,6 +526,17 @@ mod tests {
         contract(&world.host("h1")).await;
         config_contract(&world.host("h1"), &world.host("h2")).await;
         fleet_contract(&world.host("h1"), &world.host("h2"), async || {
+            world.kill("h1");
+            world.advance(Duration::from_secs(11));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn two_hosts_of_one_name_are_told_apart() {
+        let world = world();
+        let first = world.host("h1");
+        same_name(&first, &world.namesake("h1", "another"), async || {
             world.kill("h1");
             world.advance(Duration::from_secs(11));
         })

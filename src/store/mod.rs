@@ -31,7 +31,7 @@ pub use etcd::{Etcd, EtcdSettings};
 pub use memory::{Memory, World};
 pub use table::{Mine, Reach, Table};
 
-use crate::switches::{Bundle, Census, Decision, HandOver, Shares, StageWrite, Staged, Term, Write};
+use crate::switches::{Bundle, Census, Decision, HandOver, Member, Shares, StageWrite, Staged, Term, Write};
 
 /// A store of switches, as one host sees it.
 pub trait Store {
@@ -56,12 +56,16 @@ pub trait Store {
     /// Whether the table follows the store.
     fn reach(&self) -> watch::Receiver<Reach>;
 
+    /// Another host that has this one's name, while it does: it was there before. Until it is gone nothing of this host is
+    /// said, it does not count, and what it is asked to write is refused; it reads on.
+    fn rival(&self) -> watch::Receiver<Option<Member>>;
+
     /// Says something of this host. It is gone with the host; what was said last is kept here, and said again when the
     /// store is back, so this never waits.
     fn put_mine(&self, mine: Mine);
 
-    /// Puts or removes a key of the outbox, in the office that it names.
-    fn hand_over(&self, what: HandOver) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Puts or removes keys, all in one office: all or nothing, as far as one transaction takes them.
+    fn hand_over(&self, what: Vec<HandOver>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// What the outbox holds: what the host that counts has to see to, also what one before it left undone.
     fn outbox(&self) -> impl Future<Output = Result<BTreeMap<String, Value>, StoreError>> + Send;

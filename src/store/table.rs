@@ -1,6 +1,7 @@
 //! What a store holds, as its readers see it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::model::SwitchName;
 use crate::switches::{Census, Member, Place, Record, Tables, Vote};
@@ -86,6 +87,8 @@ pub enum Mine {
     Presence(Member),
     /// A rule's vote, by the rule's title; `None` takes it back.
     Vote(String, Option<Vote>),
+    /// Its alerts, for the fleet to tell. These alone outlive it: a host that vanished has ended nothing.
+    Alerts(Arc<serde_json::Value>),
 }
 
 impl Mine {
@@ -96,6 +99,7 @@ impl Mine {
             Mine::Vote(rule, Some(vote)) => {
                 census.votes.entry(host.to_owned()).or_default().insert(rule, vote);
             }
+            Mine::Alerts(report) => drop(census.alerts.insert(host.to_owned(), report)),
             Mine::Vote(rule, None) => {
                 if let Some(votes) = census.votes.get_mut(host) {
                     votes.remove(&rule);

@@ -40,4 +40,4 @@ pub use rollout::{Compare, Evidence, Rollout, RolloutMemory, RolloutRule, Rollou
 pub use scale::{ScaleCall, ScaleMemory, ScaleRule, ScaleSettings, ScaleVerdict};
 pub use state::{Actor, Agreement, Ask, Decision, Declaration, Mode, OnSilence, Pin, Record, Write};
 pub use value::{LimitUnit, RolloutState, SwitchKind, SwitchValue, read_share};
-pub use votes::{Census, ConfigRefused, FleetSettings, HandOver, Member, Place, RunsConfig, Tables, Term, Vote};
+pub use votes::{Census, ConfigRefused, FleetSettings, HandOver, Member, Place, RunsConfig, Shelf, Tables, Term, Vote};

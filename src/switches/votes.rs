@@ -1,6 +1,7 @@
 //! What hosts say of switches that speak for more than one of them, as the shared store holds it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,19 @@ pub struct Member {
     /// Requests a second that it is asked for, of limits that are shared out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub demand: BTreeMap<SwitchName, f64>,
+    /// Which daemon says this, the same over its restarts: two of one name are told apart. The store's session fills it in.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instance: String,
+    /// Where it is, for people; the store's session fills it in.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub address: String,
+}
+
+impl Member {
+    /// Whether another daemon than `instance` says this. One that does not know itself is nobody's rival.
+    pub fn is_another(&self, instance: &str) -> bool {
+        !self.instance.is_empty() && !instance.is_empty() && self.instance != instance
+    }
 }
 
 /// What a host runs of the fleet's configuration.
@@ -116,6 +130,12 @@ pub struct Census {
     pub votes: BTreeMap<String, BTreeMap<String, Vote>>,
     /// The host that counts.
     pub counter: Option<String>,
+    /// What each host reports of its alerts, as JSON; it outlives the host.
+    pub alerts: BTreeMap<String, Arc<serde_json::Value>>,
+    /// What the host that counts said of it, by host; every host has at least what is said of its own.
+    pub told: BTreeMap<String, Arc<serde_json::Value>>,
+    /// What central query APIs answered, by their names; every host has all.
+    pub queries: BTreeMap<String, Arc<serde_json::Value>>,
 }
 
 /// The time of office of the host that counts. A write under an office that has ended is refused by the store.
@@ -127,11 +147,25 @@ pub struct Term {
     pub number: u64,
 }
 
-/// One key of the outbox: what a side effect needs so that another host can go on with it. The store takes it only under
-/// the office it names; what depends on it (a scale call) is sent after it was taken, and not at all when it was refused.
+/// What a key that the host that counts writes is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shelf {
+    /// What a side effect needs so that another host can go on with it.
+    #[default]
+    Outbox,
+    /// What became of a host's alerts; the id is the host.
+    Told,
+    /// What a host reports of its alerts: taken away when the host is long gone.
+    Alerts,
+    /// What a central query API answered; the id is its name.
+    Queries,
+}
+
+/// One key that the host that counts writes. The store takes it only under the office it names; what depends on it (a
+/// scale call, a message for the fleet) is sent after it was taken, and not at all when it was refused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HandOver {
-    /// Below `outbox/`.
+    pub shelf: Shelf,
     pub id: String,
     /// `None`: nothing is left to do.
     pub state: Option<serde_json::Value>,

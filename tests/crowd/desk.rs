@@ -139,11 +139,10 @@ async fn carry(host: Arc<Host>, mut errands: mpsc::Receiver<Errand>, inbox: mpsc
                 drop(inbox.send(Event::StoreRefused(place, name)).await);
             }
         }
-        for what in errand.hand_over {
-            if let Err(error) = host.etcd.hand_over(what).await {
-                println!("{}", json!({"event": "not handed over", "host": host.name, "why": error.to_string()}));
-                break;
-            }
+        if !errand.hand_over.is_empty()
+            && let Err(error) = host.etcd.hand_over(errand.hand_over).await
+        {
+            println!("{}", json!({"event": "not handed over", "host": host.name, "why": error.to_string()}));
         }
     }
 }

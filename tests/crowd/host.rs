@@ -1,6 +1,6 @@
 //! One host of the crowd: a session of its own, and what it says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ impl Host {
             prefix: plan.prefix.clone(),
             host: name.clone(),
             lease: plan.lease,
+            instance: name.clone(),
+            address: String::new(),
             tls: TlsSettings::default(),
             user: None,
         };
@@ -151,8 +153,7 @@ async fn speak(host: Arc<Host>, seed: u64) {
         rules: BTreeSet::from([RULE.to_owned()]),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         at,
-        config: None,
-        demand: BTreeMap::new(),
+        ..Member::default()
     };
     let mut renewed = 0_u32;
     loop {

@@ -51,8 +51,10 @@ if command -v etcd > /dev/null; then
   run fleet.py --injections 20
   run etcd_access.py
   run fleet_config.py
+  run fleet_alerts.py
+  run query_api.py
   run crowd.py --fifty
 else
-  echo "-- fleet.py, etcd_access.py, fleet_config.py, crowd.py: skipped, there is no etcd"
+  echo "-- fleet.py, etcd_access.py, fleet_config.py, fleet_alerts.py, query_api.py, crowd.py: skipped, there is no etcd"
 fi
 exit "$failed"

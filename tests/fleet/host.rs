@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use brownout::engine::{ActionSettings, Command, Effects, Engine, Event, Restored, Settings};
+use brownout::alerts::{DeliveryId, GroupBy, IntegrationSpec, Notification, ReceiverSpec, Route};
+use brownout::engine::{ActionSettings, Command, DeliveryOutcome, Effects, Engine, Event, Restored, Settings};
 use brownout::model::{Batch, Labels, NAME, Source, SwitchName};
 use brownout::store::{Memory, Mine, Reach, Store as _, StoreError, Table, World};
 use brownout::switches::{
-    Census, Declaration, FleetSettings, Mode, OnSilence, PinRequest, Place, StageWord, StageWrite, Staged, SwitchKind,
-    Tables, Term,
+    Census, Decision, Declaration, FleetSettings, HandOver, Mode, OnSilence, PinRequest, Place, Shelf, StageWord,
+    StageWrite, Staged, SwitchKind, Tables, Term,
 };
 use brownout::time::Timestamp;
 use brownout::yaml::SourceFile;
@@ -28,9 +29,28 @@ pub fn switch() -> SwitchName {
 pub struct Plan {
     pub rules: String,
     pub on_silence: OnSilence,
+    pub alerts: alerts::Settings,
 }
 
 impl Plan {
+    /// One alert, on a route of scope `fleet`: told after 5 s, and then every 10.
+    pub fn of_alerts() -> Plan {
+        let rules = "groups: [{name: g, interval: 1s, rules: [{alert: Trouble, expr: 'trouble > 0'}]}]".to_owned();
+        let secs = |secs| Some(Duration::from_secs(secs));
+        let hook = IntegrationSpec { name: "webhook[0]".into(), send_resolved: true, max_alerts: 0, rate_limit: None };
+        let route = Route {
+            receiver: Some("r".into()),
+            group_by: Some(GroupBy::Labels(vec!["alertname".into()])),
+            group_wait: secs(5),
+            group_interval: secs(10),
+            fleet: Some(true),
+            ..Route::default()
+        };
+        let receivers = vec![ReceiverSpec { name: "r".into(), integrations: vec![hook] }];
+        let alerts = alerts::Settings { route, receivers, ..alerts::Settings::default() };
+        Plan { rules, on_silence: OnSilence::Hold, alerts }
+    }
+
     /// One rule for the switch, with this scope and quorum.
     pub fn of(scope_and_quorum: &str) -> Plan {
         let rules = format!(
@@ -50,7 +70,7 @@ groups:
     expr: wrong > 0
 "
         );
-        Plan { rules, on_silence: OnSilence::Hold }
+        Plan { rules, on_silence: OnSilence::Hold, alerts: alerts::Settings::default() }
     }
 }
 
@@ -74,6 +94,8 @@ pub struct Host {
     pub ran: BTreeSet<u64>,
     /// A revision whose rules are wrong.
     pub bad: u64,
+    /// Messages it has sent.
+    pub messages: Vec<(u64, Notification)>,
     /// Scale calls it has made.
     pub calls: Vec<String>,
     /// Under which offices it wrote what rules decided.
@@ -99,6 +121,9 @@ enum Word {
     Refused(Place, SwitchName),
     Outbox(BTreeMap<String, Value>),
     Staged(Arc<Staged>),
+    NotHandedOver(Vec<(Shelf, String)>),
+    Decisions(Vec<Decision>),
+    Delivered(DeliveryId, DeliveryOutcome),
 }
 
 impl Host {
@@ -118,6 +143,7 @@ impl Host {
             runs: 0,
             ran: BTreeSet::new(),
             bad: 0,
+            messages: Vec::new(),
             calls: Vec::new(),
             offices: Vec::new(),
         }
@@ -128,7 +154,7 @@ impl Host {
         Settings {
             series: series::Settings::default(),
             rules: rules::Settings { groups: groups.unwrap_or_else(|| panic!("{problems:?}")), ..Default::default() },
-            alerts: alerts::Settings::default(),
+            alerts: self.plan.alerts.clone(),
             actions: ActionSettings {
                 declarations: vec![Declaration {
                     name: switch(),
@@ -170,6 +196,8 @@ impl Host {
         self.perform(at, out);
         self.give(at, Event::RunsConfig { revision: self.runs, refused: None });
         self.hear(at, &mut |_| 0, true);
+        let past = self.view.as_ref().and_then(|view| ready(view.memory.decisions(100))).and_then(Result::ok);
+        self.inbox.extend(past.map(|past| (at, Word::Decisions(past))));
     }
 
     pub fn kill(&mut self, world: &World) {
@@ -246,6 +274,9 @@ impl Host {
                     Word::Refused(place, name) => Event::StoreRefused(place, name),
                     Word::Outbox(outbox) => Event::Outbox(outbox),
                     Word::Staged(staged) => Event::Staged(staged),
+                    Word::Decisions(past) => Event::Decisions(past),
+                    Word::NotHandedOver(ids) => Event::NotHandedOver(ids),
+                    Word::Delivered(id, outcome) => Event::Delivered(id, outcome),
                 },
             );
         }
@@ -326,6 +357,9 @@ impl Host {
         for (rule, vote) in out.votes {
             view.memory.put_mine(Mine::Vote(rule, vote));
         }
+        if let Some(report) = out.report {
+            view.memory.put_mine(Mine::Alerts(Arc::new(report)));
+        }
         if let Some(member) = out.presence {
             view.memory.put_mine(Mine::Presence(member));
         }
@@ -346,16 +380,41 @@ impl Host {
             // What is not taken is decided anew.
             drop(view.memory.stage(write));
         }
-        let deposed = out.hand_over.into_iter().any(|what| !matches!(ready(view.memory.hand_over(what)), Some(Ok(()))));
-        if !deposed {
-            self.calls.extend(out.calls.into_iter().map(|call| call.id));
+        let mut messages = out.notifications;
+        match self.hand_over(&out.hand_over) {
+            Ok(()) => {
+                self.calls.extend(out.calls.into_iter().map(|call| call.id));
+                messages.extend(out.grouped);
+            }
+            Err(StoreError::Deposed { .. }) => {}
+            Err(_) => {
+                let ids = out.hand_over.into_iter().map(|what| (what.shelf, what.id)).collect();
+                refused.push(Word::NotHandedOver(ids));
+                let retry = DeliveryOutcome::Retry { reason: "no store".into(), after: None };
+                refused.extend(out.grouped.into_iter().map(|message| Word::Delivered(message.id, retry.clone())));
+            }
+        }
+        for message in messages {
+            self.inbox.push((at + 100, Word::Delivered(message.id.clone(), DeliveryOutcome::Accepted)));
+            self.messages.push((at, message));
         }
         self.inbox.extend(refused.into_iter().map(|word| (at, word)));
+    }
+
+    fn hand_over(&self, what: &[HandOver]) -> Result<(), StoreError> {
+        let Some(view) = self.view.as_ref().filter(|_| !what.is_empty()) else { return Ok(()) };
+        ready(view.memory.hand_over(what.to_vec())).expect("it waits for nothing")
     }
 
     /// The level that this host's own rule wants.
     pub fn opinion(&self) -> Option<usize> {
         Some(self.engine.as_ref()?.switches().ladders().map(|(_, ladder)| ladder.memory().depth).max().unwrap_or(0))
+    }
+
+    /// The levels that its decisions led to, oldest first.
+    pub fn decisions(&self, at: u64) -> Vec<String> {
+        let picture = self.engine.as_ref().map(|engine| engine.picture(self.local(at)));
+        picture.map(|picture| picture.decisions.into_iter().map(|decision| decision.to).collect()).unwrap_or_default()
     }
 
     /// What applications on this host read.

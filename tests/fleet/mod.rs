@@ -5,6 +5,7 @@
 //! doubled and out of order, answers to writes are lost, clocks are wrong by minutes. What must hold is in `judge.rs`.
 //! `BROWNOUT_FLEET_SEEDS=10000` runs that many seeds.
 
+mod alerts;
 mod host;
 mod judge;
 mod scenarios;

@@ -87,4 +87,9 @@ fn the_next_host_that_counts_goes_on_and_decides_nothing_twice() {
     fleet.hosts.iter_mut().for_each(|host| host.trouble = 0.0);
     fleet.run(8);
     assert_eq!(fleet.level(), "full");
+    // One that starts now knows what was decided without it.
+    fleet.start(counter);
+    fleet.run(6);
+    assert_eq!(fleet.hosts[counter].decisions(fleet.at), ["cached", "full"]);
+    assert_eq!(fleet.hosts[49].decisions(fleet.at), ["cached", "full"]);
 }

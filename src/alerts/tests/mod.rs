@@ -2,6 +2,7 @@
 
 mod beyond;
 mod crash;
+mod fleet;
 mod outbox;
 mod timeline;
 mod world;

@@ -13,6 +13,7 @@ mod services;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use extras::{Digest, Flapping, Links, Reminders};
 pub use global::{AlertmanagerGlobal, Smtp};
@@ -42,6 +43,7 @@ pub struct Alertmanager {
     pub links: Option<Links>,
     pub silence_reminders: Option<Reminders>,
     pub digest: Option<Digest>,
+    pub tell_alone_after: Spanned<Duration>,
     pub allow_exec: bool,
     pub refused: Vec<Problem>,
 }
@@ -76,6 +78,15 @@ impl Decode for Alertmanager {
             let message = format!("there is no receiver `{}`", digest.receiver.value);
             fields.push(digest.receiver.place.error(message, Some("write the name of one of `receivers`".to_owned())));
         }
+        let tell_alone_after: Spanned<Duration> = fields.or(
+            "tell_alone_after",
+            "30s",
+            "not in Alertmanager: how long a host waits for the fleet to tell the alerts of routes with `scope: fleet`, after \
+             their time; then it tells them by itself",
+        );
+        if !(Duration::from_secs(5)..=Duration::from_secs(3600)).contains(&tell_alone_after.value) {
+            fields.push(tell_alone_after.place.error("`tell_alone_after` is from 5s to 1h", None));
+        }
         let allow_exec =
             fields.or("allow_exec", "false", "not in Alertmanager: whether `exec_configs` may start programs");
         let mut refused = Vec::new();
@@ -97,6 +108,7 @@ impl Decode for Alertmanager {
             links,
             silence_reminders,
             digest,
+            tell_alone_after,
             allow_exec,
             refused,
         })

@@ -55,6 +55,8 @@ pub struct Route {
     pub repeat_interval: Option<Spanned<Duration>>,
     pub resolve_wait: Option<Duration>,
     pub severity_ladder: Option<Vec<Spanned<String>>>,
+    /// `fleet`, or `host`.
+    pub fleet: Option<bool>,
     pub labels: LabelPairs,
     pub mute_time_intervals: Vec<Spanned<String>>,
     pub active_time_intervals: Vec<Spanned<String>>,
@@ -98,6 +100,11 @@ impl Decode for Route {
              higher severity; inherited, `[]` ends it",
         );
         check_ladder(&mut fields, severity_ladder.as_deref().unwrap_or_default());
+        let scope: Option<RouteScope> = fields.optional(
+            "scope",
+            "not in Alertmanager: `fleet`: the alerts of all hosts of a fleet are told together, by the host that counts; \
+             `host`: each host tells its own; inherited, at the root `host`",
+        );
         let labels: LabelPairs = fields.or("labels", "{}", "labels of the route itself, shown with its groups");
         let routes = fields.or("routes", "[]", "the children");
         let mut refused = Vec::new();
@@ -118,12 +125,22 @@ impl Decode for Route {
             repeat_interval,
             resolve_wait,
             severity_ladder,
+            fleet: scope.map(|scope| scope.0),
             labels,
             mute_time_intervals,
             active_time_intervals,
             routes,
             refused,
         })
+    }
+}
+
+/// Whether a route is told for the whole fleet.
+struct RouteScope(bool);
+
+impl Decode for RouteScope {
+    fn decode(at: &mut At<'_>) -> Option<RouteScope> {
+        at.one_of(&[("host", false), ("fleet", true)]).map(RouteScope)
     }
 }
 

@@ -78,6 +78,8 @@ pub fn settings(check: &mut Checker<'_>, external_url: &str, section: Option<&Al
             .as_ref()
             .map(|digest| DigestSettings { receiver: digest.receiver.value.clone(), every: digest.every.value }),
         forward: false,
+        tell_alone_after: section.tell_alone_after.value,
+        ..Settings::default()
     };
     let templates = templates(check, &section.templates);
     Told { alerts, receivers, templates }
@@ -99,6 +101,7 @@ fn route(check: &mut Checker<'_>, node: &written::Route) -> Route {
         repeat_interval: node.repeat_interval.as_ref().map(|span| span.value),
         resolve_wait: node.resolve_wait,
         severity_ladder: node.severity_ladder.as_deref().map(names),
+        fleet: node.fleet,
         labels: node.labels.0.iter().cloned().collect(),
         mute_time_intervals: names(&node.mute_time_intervals),
         active_time_intervals: names(&node.active_time_intervals),

@@ -8,6 +8,7 @@ pub mod edges;
 pub mod forward;
 pub mod logs;
 pub mod probes;
+pub mod query_api;
 pub mod remote_write;
 pub mod rules;
 pub mod scrape;

@@ -68,6 +68,8 @@ fn fleet(check: &mut Checker<'_>, external_labels: &Labels, etcd: &Etcd) -> Flee
         endpoints: endpoints.iter().map(|url| url.trim_end_matches('/').to_owned()).collect(),
         prefix: etcd.prefix.value.clone(),
         host: named(&etcd.host).unwrap_or_default(),
+        instance: String::new(),
+        address: String::new(),
         lease,
         tls,
         user,

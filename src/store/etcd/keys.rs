@@ -19,6 +19,12 @@ pub(super) enum Key {
     /// How limits are shared out.
     Shares,
     Bundle(u64),
+    /// What a host reports of its alerts.
+    Alerts(String),
+    /// What became of them.
+    Told(String),
+    /// What a central query API answered.
+    Query(String),
 }
 
 /// The keys of one fleet.
@@ -77,6 +83,18 @@ impl Keys {
         format!("{}bundles/{revision:010}", self.prefix)
     }
 
+    pub(super) fn alerts(&self, host: &str) -> String {
+        format!("{}alerts/{}", self.prefix, escaped(host))
+    }
+
+    pub(super) fn query(&self, name: &str) -> String {
+        format!("{}queries/{}", self.prefix, escaped(name))
+    }
+
+    pub(super) fn told(&self, host: &str) -> String {
+        format!("{}alerts-told/{}", self.prefix, escaped(host))
+    }
+
     pub(super) fn decision(&self, place: &Place, name: &SwitchName, revision: u64) -> Option<String> {
         Some(format!("{}decisions/{}/{}/{revision:020}", self.prefix, of_place(place)?, escaped(name.as_str())))
     }
@@ -92,6 +110,9 @@ impl Keys {
             }
             ["members", host] => Some(Key::Member(plain(host)?)),
             ["votes", host, rule] => Some(Key::Vote { host: plain(host)?, rule: plain(rule)? }),
+            ["alerts", host] => Some(Key::Alerts(plain(host)?)),
+            ["alerts-told", host] => Some(Key::Told(plain(host)?)),
+            ["queries", name] => Some(Key::Query(plain(name)?)),
             ["outbox", id] => Some(Key::Outbox(plain(id)?)),
             ["config", "stage"] => Some(Key::Stage),
             ["config", "shares"] => Some(Key::Shares),
@@ -165,6 +186,8 @@ mod tests {
         assert_eq!(keys.read(vote.as_bytes()), Some(Key::Vote { host: "../h".into(), rule: "g/r é".into() }));
         assert_eq!(keys.read(keys.counter("a").as_bytes()), Some(Key::Counter("a".into())));
         assert_eq!(keys.read(keys.member("a").as_bytes()), Some(Key::Member("a".into())));
+        assert_eq!(keys.read(keys.alerts("a/b").as_bytes()), Some(Key::Alerts("a/b".into())));
+        assert_eq!(keys.read(keys.told("a").as_bytes()), Some(Key::Told("a".into())));
         assert_eq!(keys.read(b"/brownout/shop/decisions/fleet/recs/1"), None);
         assert_eq!(keys.read(b"/brownout/shopping/members/a"), None);
         assert_eq!(keys.read(b"/brownout/shop/members/%f"), None);

@@ -10,11 +10,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::api::{self, Compare, Op};
+use super::api::{self, Compare, Op, Range};
 use super::session::Inner;
 use crate::limits;
 use crate::store::{Mine, StoreError};
-use crate::switches::Term;
+use crate::switches::{Member, Term};
 use crate::telemetry::Metric;
 use crate::time::Stopwatch;
 
@@ -28,6 +28,8 @@ pub(super) struct Hold {
     wanted: BTreeMap<String, Vec<u8>>,
     /// As the store has it.
     written: BTreeMap<String, Vec<u8>>,
+    /// The revision at which our name was last ours or nobody's; `None`: that is to be looked at.
+    claim: Option<u64>,
     /// 0: none.
     pub(super) lease: u64,
     /// Since it was last kept.
@@ -40,11 +42,16 @@ impl Inner {
     /// Takes what the host says; the lease's task brings it to the store.
     pub(super) fn put_mine(&self, mine: Mine) {
         let (key, value) = match mine {
-            Mine::Presence(member) => (self.keys.member(&self.settings.host), serde_json::to_vec(&member).ok()),
+            Mine::Presence(member) => {
+                let (instance, address) = (self.settings.instance.clone(), self.settings.address.clone());
+                let member = Member { instance, address, ..member };
+                (self.keys.member(&self.settings.host), serde_json::to_vec(&member).ok())
+            }
             Mine::Vote(rule, vote) => {
                 let value = vote.and_then(|vote| serde_json::to_vec(&vote).ok());
                 (self.keys.vote(&self.settings.host, &rule), value)
             }
+            Mine::Alerts(report) => (self.keys.alerts(&self.settings.host), serde_json::to_vec(&*report).ok()),
         };
         let mut hold = self.hold();
         match value {
@@ -83,6 +90,9 @@ impl Inner {
 
     /// One look at everything; gives how long nothing has to be done.
     async fn lease_round(&self, pause: Duration) -> Result<Duration, StoreError> {
+        if !self.claim().await? {
+            return Ok(pause);
+        }
         let (lease, age) = {
             let hold = self.hold();
             (hold.lease, hold.kept.as_ref().map_or(Duration::MAX, Stopwatch::elapsed))
@@ -91,6 +101,9 @@ impl Inner {
             self.grant().await?;
         } else if age >= pause {
             self.keep(lease).await?;
+        }
+        if self.hold().lease == 0 {
+            return Ok(Duration::ZERO);
         }
         self.say().await?;
         let standing = self.stand().await?;
@@ -103,16 +116,63 @@ impl Inner {
         let seconds = self.settings.lease.as_secs().max(1);
         let answer = self.client.call(api::LEASE_GRANT, &api::lease_grant(seconds)).await?;
         let (id, _) = api::read_lease(&answer).ok_or_else(unreadable)?;
-        // A process before this one may have left votes and an office under a lease that is not over yet.
-        let host = &self.settings.host;
-        let left = [Op::DeleteAll(self.keys.votes(host)), Op::Delete(self.keys.counter(host))];
-        self.client.call(api::TXN, &api::txn(&[], &left, &[])).await?;
         let mut hold = self.hold();
         hold.lease = id;
         hold.kept = Some(begun);
         hold.written.clear();
         tracing::debug!(lease = id, "the shared store granted a lease");
         Ok(())
+    }
+
+    /// Whether our name is ours: nobody's, or said by this daemon, perhaps before a restart. While it is another's, that one
+    /// is left alone, and nothing of ours is in the store.
+    async fn claim(&self) -> Result<bool, StoreError> {
+        let (lease, claimed) = {
+            let hold = self.hold();
+            (hold.lease, hold.claim.is_some())
+        };
+        if claimed {
+            return Ok(true);
+        }
+        let host = &self.settings.host;
+        let key = self.keys.member(host);
+        let answer = self.client.call(api::RANGE, &Range::key(&key).message()).await?;
+        let there = api::read_range(&answer).ok_or_else(unreadable)?.kvs.into_iter().next();
+        let said = there.as_ref().and_then(|kv| serde_json::from_slice::<Member>(&kv.value).ok());
+        let ours = there.as_ref().is_some_and(|kv| kv.lease == lease);
+        if let Some(rival) = said.filter(|said| !ours && said.is_another(&self.settings.instance)) {
+            self.give_way(rival).await;
+            return Ok(false);
+        }
+        if there.is_some() && !ours {
+            // A process before this one has left votes and an office under a lease that is not over yet.
+            let left = [Op::DeleteAll(self.keys.votes(host)), Op::Delete(self.keys.counter(host))];
+            self.client.call(api::TXN, &api::txn(&[], &left, &[])).await?;
+        }
+        let mut hold = self.hold();
+        hold.claim = Some(there.map_or(0, |kv| kv.modified));
+        if !ours {
+            hold.written.remove(&key);
+        }
+        drop(hold);
+        if self.rival.send_replace(None).is_some() {
+            tracing::info!(host, "the other host of this name is gone: this one takes its place");
+        }
+        Ok(true)
+    }
+
+    /// Another host has our name: whatever we said goes.
+    async fn give_way(&self, rival: Member) {
+        self.revoke().await;
+        let mut hold = self.hold();
+        (hold.lease, hold.kept) = (0, None);
+        hold.written.clear();
+        drop(hold);
+        self.rival.send_if_modified(|known| {
+            let news = known.as_ref() != Some(&rival);
+            *known = Some(rival);
+            news
+        });
     }
 
     async fn keep(&self, lease: u64) -> Result<(), StoreError> {
@@ -124,13 +184,14 @@ impl Inner {
             return Ok(());
         }
         self.lease_lost();
-        self.grant().await
+        self.said.notify_one();
+        Ok(())
     }
 
     /// The store does not have our lease any more: nothing that hung on it is there.
     fn lease_lost(&self) {
         let mut hold = self.hold();
-        hold.lease = 0;
+        (hold.lease, hold.claim) = (0, None);
         hold.kept = None;
         hold.written.clear();
         drop(hold);
@@ -142,26 +203,39 @@ impl Inner {
     /// Brings what the store has of this host in line with what it wants to have said.
     async fn say(&self) -> Result<(), StoreError> {
         loop {
-            let (lease, changes) = self.changes();
-            if changes.is_empty() {
-                return Ok(());
-            }
+            let (lease, claim, changes) = self.changes();
+            let Some(claim) = claim.filter(|_| !changes.is_empty()) else { return Ok(()) };
+            let presence = self.keys.member(&self.settings.host);
+            let guard = Compare::Modified(presence.clone(), claim);
+            // What this host's alerts are outlives it.
+            let alerts = self.keys.alerts(&self.settings.host);
+            let lease_of = |key: &String| if *key == alerts { 0 } else { lease };
             let op = |(key, value): &Change| match value {
-                Some(value) => Op::Put { key: key.clone(), value: value.clone(), lease },
+                Some(value) => Op::Put { key: key.clone(), value: value.clone(), lease: lease_of(key) },
                 None => Op::Delete(key.clone()),
             };
             let ops: Vec<Op> = changes.iter().map(op).collect();
-            match self.client.call(api::TXN, &api::txn(&[], &ops, &[])).await {
-                Ok(_) => {}
+            let answer = match self.client.call(api::TXN, &api::txn(&[guard], &ops, &[])).await {
+                Ok(answer) => answer,
                 Err(StoreError::Refused(why)) if why.contains("lease not found") => {
                     self.lease_lost();
-                    self.grant().await?;
-                    continue;
+                    self.said.notify_one();
+                    return Ok(());
                 }
                 Err(error) => return Err(error),
-            }
+            };
+            let done = api::read_txn(&answer).ok_or_else(unreadable)?;
             let mut hold = self.hold();
+            if !done.succeeded {
+                // Somebody else says that they have our name, or an answer was lost.
+                hold.claim = None;
+                self.said.notify_one();
+                return Ok(());
+            }
             if hold.lease == lease {
+                if changes.iter().any(|(key, _)| *key == presence) {
+                    hold.claim = Some(done.header.revision);
+                }
                 for (key, value) in changes {
                     match value {
                         Some(value) => drop(hold.written.insert(key, value)),
@@ -173,18 +247,22 @@ impl Inner {
     }
 
     /// What the store does not have as it should be, as much as one transaction takes.
-    fn changes(&self) -> (u64, Vec<Change>) {
+    fn changes(&self) -> (u64, Option<u64>, Vec<Change>) {
         let hold = self.hold();
         // Votes go before presence, so that a host that is back is not counted as one without an opinion.
         let new = hold.wanted.iter().rev().filter(|(key, value)| hold.written.get(*key) != Some(*value));
         let new = new.map(|(key, value)| (key.clone(), Some(value.clone())));
         let old = hold.written.keys().filter(|key| !hold.wanted.contains_key(*key)).map(|key| (key.clone(), None));
-        (hold.lease, new.chain(old).take(limits::STORE_TXN).collect())
+        (hold.lease, hold.claim, new.chain(old).take(limits::STORE_TXN).collect())
     }
 
     /// Stands for election while too few others do; gives how long there is nothing to do about it.
     async fn stand(&self) -> Result<Duration, StoreError> {
-        let lease = self.hold().lease;
+        let (lease, claim) = {
+            let hold = self.hold();
+            (hold.lease, hold.claim)
+        };
+        let Some(claim) = claim else { return Ok(Duration::MAX) };
         let key = self.keys.counter(&self.settings.host);
         let (wanted, others) = {
             let mirror = self.mirror();
@@ -208,7 +286,8 @@ impl Inner {
         }
         self.hold().room = None;
         let put = Op::Put { key: key.clone(), value: self.settings.host.clone().into_bytes(), lease };
-        let message = api::txn(&[Compare::Created(key, 0)], &[put], &[]);
+        let ours = Compare::Modified(self.keys.member(&self.settings.host), claim);
+        let message = api::txn(&[Compare::Created(key, 0), ours], &[put], &[]);
         self.client.call(api::TXN, &message).await?;
         Ok(Duration::MAX)
     }

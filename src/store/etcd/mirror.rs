@@ -21,8 +21,10 @@ pub(super) struct Listed {
     pub counters: Vec<KeyValue>,
     /// The stage and the shares.
     pub config: Vec<KeyValue>,
-    /// Presence and votes, when they were asked for.
+    /// Presence, votes and reports of alerts, when they were asked for.
     pub census: Option<Vec<KeyValue>>,
+    /// What was said of this host's alerts, and what query APIs answered.
+    pub told: Vec<KeyValue>,
 }
 
 /// What a list or events changed.
@@ -100,9 +102,10 @@ impl Mirror {
 
     /// Forgets presence and votes: they are not followed any more.
     pub(super) fn forget_census(&mut self) -> bool {
-        let counter = self.census.counter.take();
-        let had = !self.census.members.is_empty() || !self.census.votes.is_empty();
-        self.census = Census { counter, revision: self.census.revision, ..Census::default() };
+        let before = std::mem::take(&mut self.census);
+        let had = !before.members.is_empty() || !before.votes.is_empty() || !before.alerts.is_empty();
+        let Census { counter, revision, told, queries, .. } = before;
+        self.census = Census { counter, revision, told, queries, ..Census::default() };
         had
     }
 
@@ -156,14 +159,21 @@ impl Mirror {
         self.list_counters(&listed.counters, &mut news);
         self.list_config(&listed.config, went_back, &mut news);
         if let Some(kvs) = listed.census {
-            let mut census = Census { counter: self.census.counter.clone(), ..Census::default() };
+            let Census { counter, told, queries, .. } = self.census.clone();
+            let mut census = Census { counter, told, queries, ..Census::default() };
             for kv in &kvs {
                 self.said(&mut census, kv, &mut news);
             }
             census.revision = self.listed;
-            news.census |= census.members != self.census.members || census.votes != self.census.votes;
+            let before = &self.census;
+            news.census |=
+                census.members != before.members || census.votes != before.votes || census.alerts != before.alerts;
             self.census = census;
         }
+        let mut told = Census::default();
+        listed.told.iter().for_each(|kv| self.said(&mut told, kv, &mut news));
+        news.census |= told.told != self.census.told || told.queries != self.census.queries;
+        (self.census.told, self.census.queries) = (told.told, told.queries);
         news
     }
 
@@ -264,6 +274,18 @@ impl Mirror {
                 Ok(vote) => drop(census.votes.entry(host).or_default().insert(rule, vote)),
                 Err(error) => news.problems.push(format!("vote of {host} for {rule}: {error}")),
             },
+            Some(Key::Alerts(host)) => match serde_json::from_slice(&kv.value) {
+                Ok(report) => drop(census.alerts.insert(host, Arc::new(report))),
+                Err(error) => news.problems.push(format!("alerts of {host}: {error}")),
+            },
+            Some(Key::Query(name)) => match serde_json::from_slice(&kv.value) {
+                Ok(answer) => drop(census.queries.insert(name, Arc::new(answer))),
+                Err(error) => news.problems.push(format!("answer of {name}: {error}")),
+            },
+            Some(Key::Told(host)) => match serde_json::from_slice(&kv.value) {
+                Ok(told) => drop(census.told.insert(host, Arc::new(told))),
+                Err(error) => news.problems.push(format!("what was told of {host}: {error}")),
+            },
             _ => {}
         }
     }
@@ -297,6 +319,18 @@ impl Mirror {
                 Some(Key::Shares) if event.gone => {}
                 Some(Key::Shares) => self.heard_shares(kv, &mut news),
                 Some(Key::Bundle(_) | Key::Outbox(_)) => {}
+                Some(Key::Alerts(host)) if event.gone => {
+                    self.census.alerts.remove(&host);
+                    news.census = true;
+                }
+                Some(Key::Query(name)) if event.gone => {
+                    self.census.queries.remove(&name);
+                    news.census = true;
+                }
+                Some(Key::Told(host)) if event.gone => {
+                    self.census.told.remove(&host);
+                    news.census = true;
+                }
                 Some(Key::Member(host)) if event.gone => {
                     self.census.members.remove(&host);
                     news.census = true;

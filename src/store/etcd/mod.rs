@@ -8,6 +8,9 @@
 //! | `switches/fleet/NAME`, `switches/zone/ZONE/NAME` | a record | none |
 //! | `members/HOST`, `votes/HOST/RULE` | presence, votes | the host's |
 //! | `counter/HOST` | who stands for election; the oldest key is elected | the host's |
+//! | `alerts/HOST` | what a host reports of its alerts | none: a host that vanished has ended nothing |
+//! | `alerts-told/HOST` | what became of them | none |
+//! | `queries/NAME` | what a central query API answered | none |
 //! | `outbox/ID` | what the elected host has to see to | none |
 //! | `config/stage`, `config/shares` | which revision of the configuration is for whom; how limits are shared out | none |
 //! | `bundles/REVISION` | a revision of the configuration | none; the oldest are removed |
@@ -44,7 +47,7 @@ use tokio::sync::watch;
 use self::session::Inner;
 use super::{Mine, Reach, Store, StoreError, Table};
 use crate::net::{SecretSource, TlsSettings};
-use crate::switches::{Bundle, Census, Decision, HandOver, Shares, StageWrite, Staged, Term, Write};
+use crate::switches::{Bundle, Census, Decision, HandOver, Member, Shares, StageWrite, Staged, Term, Write};
 use crate::telemetry::Telemetry;
 use crate::time::Clock;
 
@@ -57,6 +60,10 @@ pub struct EtcdSettings {
     pub prefix: String,
     /// This host's name, which no other host of the fleet has.
     pub host: String,
+    /// Which daemon this is, the same over its restarts; empty: it is nobody's rival.
+    pub instance: String,
+    /// Where this host is, for people.
+    pub address: String,
     /// How long this host may be out of reach before it counts as gone.
     pub lease: Duration,
     pub tls: TlsSettings,
@@ -93,6 +100,11 @@ impl Etcd {
         self.inner.keep_key(key, value).await
     }
 
+    /// Between half of a time and one and a half of it, another one for each host.
+    pub fn jitter(&self, about: std::time::Duration) -> std::time::Duration {
+        about.mul_f64(0.5 + self.inner.lot())
+    }
+
     /// Ends the session without a word, as a crash would.
     #[cfg(test)]
     pub(super) fn end(&self) {
@@ -125,11 +137,15 @@ impl Store for Etcd {
         self.inner.reach.subscribe()
     }
 
+    fn rival(&self) -> watch::Receiver<Option<Member>> {
+        self.inner.rival.subscribe()
+    }
+
     fn put_mine(&self, mine: Mine) {
         self.inner.put_mine(mine);
     }
 
-    async fn hand_over(&self, what: HandOver) -> Result<(), StoreError> {
+    async fn hand_over(&self, what: Vec<HandOver>) -> Result<(), StoreError> {
         self.inner.hand_over(what).await
     }
 

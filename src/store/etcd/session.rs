@@ -24,7 +24,7 @@ use crate::limits;
 use crate::net::grpc::framed;
 use crate::rng::Rng;
 use crate::store::{Reach, StoreError, Table};
-use crate::switches::{Census, Shares, Staged, Term};
+use crate::switches::{Census, Member, Shares, Staged, Term};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::{Clock, Stopwatch};
 
@@ -54,6 +54,8 @@ pub(super) struct Inner {
     pub(super) reach: watch::Sender<Reach>,
     pub(super) staged: watch::Sender<Arc<Staged>>,
     pub(super) shares: watch::Sender<Arc<Shares>>,
+    /// Another host of this one's name.
+    pub(super) rival: watch::Sender<Option<Member>>,
     /// Why the store cannot be used; empty when it can.
     pub(super) trouble: watch::Sender<String>,
     /// What was told since the store was in reach: its members have each their own words.
@@ -107,6 +109,7 @@ impl Inner {
             reach: watch::Sender::new(Reach::Lost { since: now }),
             staged: watch::Sender::new(Arc::default()),
             shares: watch::Sender::new(Arc::default()),
+            rival: watch::Sender::default(),
             trouble: watch::Sender::default(),
             told: Mutex::default(),
             rng: Mutex::new(Rng::seeded(seed)),
@@ -245,12 +248,17 @@ impl Inner {
         let from = if with_census { self.relist(reason, true).await?.0 } else { from };
         let first = api::watch_prefix(&self.keys.all("switches"), from, 1);
         let (stream, endpoint) = self.client.stream(api::WATCH, &first).await?;
-        let mut others = vec![("counter", 2), ("config", 3)];
+        let mut others = vec![
+            (self.keys.all("counter"), 2),
+            (self.keys.all("config"), 3),
+            (self.keys.told(&self.settings.host), 7),
+            (self.keys.all("queries"), 8),
+        ];
         if with_census {
-            others.extend([("members", 4), ("votes", 5)]);
+            others.extend([("members", 4), ("votes", 5), ("alerts", 6)].map(|(kind, id)| (self.keys.all(kind), id)));
         }
-        for (kind, id) in others {
-            let message = api::watch_prefix(&self.keys.all(kind), from, id);
+        for (prefix, id) in others {
+            let message = api::watch_prefix(&prefix, from, id);
             drop(stream.0.send(framed(&message.0)).await);
         }
         self.connected();
@@ -345,9 +353,11 @@ impl Inner {
             Op::Range(Range::prefix(&self.keys.all("counter"))),
             Op::Range(Range::prefix(&self.keys.all("config"))),
             Op::Range(Range { count_only: !with_census, ..members }),
+            Op::Range(Range::key(&self.keys.told(&self.settings.host))),
+            Op::Range(Range::prefix(&self.keys.all("queries"))),
         ];
         if with_census {
-            ops.push(Op::Range(Range::prefix(&self.keys.all("votes"))));
+            ops.extend(["votes", "alerts"].map(|kind| Op::Range(Range::prefix(&self.keys.all(kind)))));
         }
         let answer = self.client.call(api::TXN, &api::txn(&[], &ops, &[])).await?;
         let done = api::read_txn(&answer).ok_or_else(unreadable)?;
@@ -357,14 +367,14 @@ impl Inner {
         else {
             return Err(unreadable());
         };
-        let votes = answers.next().map(|votes| votes.kvs).unwrap_or_default();
+        let told = answers.by_ref().take(2).flat_map(|told| told.kvs).collect();
         let crowd = members.count;
         self.count_crowd(crowd);
-        let census = with_census.then(|| members.kvs.into_iter().chain(votes).collect());
+        let census = with_census.then(|| members.kvs.into_iter().chain(answers.flat_map(|more| more.kvs)).collect());
         let (switches, counters, config) = (switches.kvs, counters.kvs, config.kvs);
         let news = {
             let mut mirror = self.mirror();
-            let mut news = mirror.list(Listed { header: done.header, switches, counters, config, census });
+            let mut news = mirror.list(Listed { header: done.header, switches, counters, config, census, told });
             if !with_census {
                 news.census |= mirror.forget_census();
             }
@@ -414,7 +424,11 @@ impl Inner {
     }
 
     fn show_census(&self) {
-        let census = self.mirror().census.clone();
+        let mut census = self.mirror().census.clone();
+        if self.rival.borrow().is_some() {
+            // It is said of the other.
+            census.told.clear();
+        }
         self.census.send_replace(Arc::new(census));
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::super::contract::{config_contract, contract, fleet_contract, until, vote, write};
+use super::super::contract::{config_contract, contract, fleet_contract, same_name, until, vote, write};
 use super::*;
 use crate::model::SwitchName;
 use crate::net::Secret;
@@ -70,11 +70,17 @@ impl Server {
     }
 
     fn open(&self, host: &str, cache: Option<PathBuf>) -> Etcd {
+        self.open_as(host, "first", cache)
+    }
+
+    fn open_as(&self, host: &str, instance: &str, cache: Option<PathBuf>) -> Etcd {
         let settings = EtcdSettings {
             // The first endpoint is nobody's: every call has to find the other one.
             endpoints: vec!["http://127.0.0.1:1".to_owned(), format!("http://127.0.0.1:{}", self.client)],
             prefix: "/brownout/test".to_owned(),
             host: host.to_owned(),
+            instance: instance.to_owned(),
+            address: "10.0.0.1:9797".to_owned(),
             lease: Duration::from_secs(2),
             tls: TlsSettings::default(),
             user: None,
@@ -110,6 +116,24 @@ async fn a_session_with_real_etcd_keeps_the_contract() {
     config_contract(&one, &two).await;
     fleet_contract(&one, &two, async || one.end()).await;
     two.leave().await;
+}
+
+#[tokio::test]
+async fn two_hosts_of_one_name_are_told_apart_on_real_etcd() {
+    let Some(server) = Server::start("name") else { return };
+    let first = server.session("h1").await;
+    let second = server.open_as("h1", "second", None);
+    same_name(&first, &second, async || first.end()).await;
+    // A restart is the same one: it does not wait for its own lease.
+    second.end();
+    let again = server.open_as("h1", "second", None);
+    again.put_mine(Mine::Vote("g/r".to_owned(), Some(vote("g/r", "cached"))));
+    until(&mut again.census(), "its vote", |census| {
+        census.votes.get("h1").is_some_and(|votes| votes["g/r"].level == "cached")
+    })
+    .await;
+    assert!(again.rival().borrow().is_none());
+    again.leave().await;
 }
 
 #[tokio::test]
@@ -231,6 +255,8 @@ impl Server {
             endpoints: vec![format!("https://127.0.0.1:{}", self.client)],
             prefix: "/brownout/test".to_owned(),
             host: "h1".to_owned(),
+            instance: String::new(),
+            address: String::new(),
             lease: Duration::from_secs(2),
             tls,
             user: user.map(|(name, word)| (name.to_owned(), SecretSource::Inline(Secret::new(word)))),

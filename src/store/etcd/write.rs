@@ -13,7 +13,7 @@ use super::session::Inner;
 use crate::limits;
 use crate::model::SwitchName;
 use crate::store::{Reach, StoreError, Table};
-use crate::switches::{Decision, HandOver, Place, Record, Write};
+use crate::switches::{Decision, HandOver, Place, Record, Shelf, Write};
 
 /// What became of one try to write.
 enum Tried {
@@ -32,6 +32,9 @@ impl Inner {
         if let Reach::Lost { .. } = *self.reach.borrow() {
             // Not tried: whoever writes must not wait for deadlines, and nothing is to arrive late.
             return Err(StoreError::Unreachable(self.trouble.borrow().clone()));
+        }
+        if self.rival.borrow().is_some() {
+            return Err(StoreError::SameName(self.settings.host.clone()));
         }
         let mut read = false;
         for _ in 0..3 {
@@ -164,20 +167,39 @@ impl Inner {
         Ok(decisions)
     }
 
-    pub(super) async fn hand_over(&self, what: HandOver) -> Result<(), StoreError> {
-        let key = self.keys.outbox(&what.id);
-        let op = match &what.state {
-            Some(state) => Op::Put { key, value: state.to_string().into_bytes(), lease: 0 },
-            None => Op::Delete(key),
+    pub(super) async fn hand_over(&self, mut what: Vec<HandOver>) -> Result<(), StoreError> {
+        while !what.is_empty() {
+            let rest = what.split_off(fits(&what));
+            self.hand_over_some(&what).await?;
+            what = rest;
+        }
+        Ok(())
+    }
+
+    async fn hand_over_some(&self, what: &[HandOver]) -> Result<(), StoreError> {
+        let Some(first) = what.first() else { return Ok(()) };
+        let op = |what: &HandOver| {
+            let key = match what.shelf {
+                Shelf::Outbox => self.keys.outbox(&what.id),
+                Shelf::Told => self.keys.told(&what.id),
+                Shelf::Alerts => self.keys.alerts(&what.id),
+                Shelf::Queries => self.keys.query(&what.id),
+            };
+            match &what.state {
+                Some(state) => Op::Put { key, value: state.to_string().into_bytes(), lease: 0 },
+                None => Op::Delete(key),
+            }
         };
-        let office = Compare::Created(what.term.key.clone(), what.term.number);
+        let office = Compare::Created(first.term.key.clone(), first.term.number);
         let count = Range { count_only: true, ..Range::prefix(&self.keys.all("outbox")) };
-        let answer = self.client.call(api::TXN, &api::txn(&[office], &[op, Op::Range(count)], &[])).await?;
+        let mut ops: Vec<Op> = what.iter().map(op).collect();
+        ops.push(Op::Range(count));
+        let answer = self.client.call(api::TXN, &api::txn(&[office], &ops, &[])).await?;
         let done = api::read_txn(&answer).ok_or_else(unreadable)?;
         if !done.succeeded {
-            return Err(StoreError::Deposed { what: what.id });
+            return Err(StoreError::Deposed { what: first.id.clone() });
         }
-        if done.answers.get(1).is_some_and(|outbox| outbox.count > limits::STORE_OUTBOX as u64) {
+        if done.answers.last().is_some_and(|outbox| outbox.count > limits::STORE_OUTBOX as u64) {
             self.prune("outbox", limits::STORE_OUTBOX).await?;
         }
         Ok(())
@@ -233,6 +255,16 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// How many of these one transaction takes: one at least.
+fn fits(what: &[HandOver]) -> usize {
+    let mut bytes = 0;
+    let fit = what.iter().take(limits::STORE_TXN - 1).take_while(|what| {
+        bytes += what.state.as_ref().map_or(0, |state| state.to_string().len());
+        bytes <= limits::STORE_TXN_BYTES
+    });
+    fit.count().max(1)
 }
 
 fn record_of(kv: &KeyValue) -> Option<Record> {

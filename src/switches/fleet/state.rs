@@ -114,6 +114,8 @@ pub struct Fleet {
     /// How many hosts there are, as it was kept last.
     kept: Option<Before>,
     handed_over: Vec<(String, Value)>,
+    /// Decisions from before the start, as the store has them.
+    past: Vec<Decision>,
 }
 
 impl Fleet {
@@ -166,6 +168,7 @@ impl Fleet {
             changes: BTreeMap::new(),
             kept: None,
             handed_over: Vec::new(),
+            past: Vec::new(),
         }
     }
 
@@ -479,9 +482,14 @@ impl Fleet {
         &self.told
     }
 
-    /// The latest decisions of the fleet and its zones, oldest first within each.
+    /// The latest decisions of the fleet and its zones, oldest first within each; one may be there twice.
     pub fn decisions(&self) -> impl Iterator<Item = &Decision> {
-        self.desks.values().flat_map(|desk| desk.decisions())
+        self.desks.values().flat_map(|desk| desk.decisions()).chain(&self.past)
+    }
+
+    /// What was decided before this daemon was started.
+    pub fn remember(&mut self, past: Vec<Decision>) {
+        self.past = past;
     }
 
     /// How many of them since the start.

@@ -51,7 +51,8 @@ impl Fleet {
         if known.is_none() {
             let FleetSettings { zone, version, .. } = self.settings.clone();
             let config = Some(self.runs.state.clone());
-            let member = Member { zone, since: self.since, rules, version, at: now, config, demand };
+            let (instance, address) = (String::new(), String::new());
+            let member = Member { zone, since: self.since, rules, version, at: now, config, demand, instance, address };
             self.presence = Some(member.clone());
             out.presence = Some(member);
         }
