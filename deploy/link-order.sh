@@ -8,7 +8,8 @@ target=${CARGO_TARGET_DIR:-target}/order
 seen=$(mktemp -d)
 trap 'rm -rf "$seen"' EXIT
 
-[ -n "${BROWNOUT_UNSTRIPPED:-}" ] || CARGO_PROFILE_RELEASE_STRIP=none cargo build --release --target-dir "$target"
+# The profile stays as it is: names of functions depend on it.
+[ -n "${BROWNOUT_UNSTRIPPED:-}" ] || cargo rustc --release --bin brownout --target-dir "$target" -- -C strip=none
 binary=$(realpath "${BROWNOUT_UNSTRIPPED:-$target/release/brownout}")
 cat > "$seen/brownout" <<EOF
 #!/bin/sh
