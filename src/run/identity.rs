@@ -31,10 +31,13 @@ pub(super) fn instance(folder: &Path) -> String {
     format!("{id}-{}", boot.trim().split('-').next().unwrap_or_default())
 }
 
-/// Where this host is: the page's address if it is configured, else the one from which the store is reached.
-pub(super) fn address(checked: &Checked, endpoints: &[String]) -> String {
-    if !checked.serve.external_url.is_empty() {
-        return checked.serve.external_url.clone();
+/// Where this host is: the page's address if it means something on other hosts, else the one from which the store is
+/// reached, with the port that is listened on.
+pub(super) fn address(checked: &Checked, port: u16, endpoints: &[String]) -> String {
+    let page = &checked.serve.external_url;
+    let is_local = ["://127.", "://localhost:", "://[::1]"].iter().any(|local| page.contains(local));
+    if !page.is_empty() && !is_local {
+        return page.clone();
     }
     // A datagram socket is connected without a word being sent.
     let own = endpoints.iter().find_map(|endpoint| {
@@ -45,8 +48,6 @@ pub(super) fn address(checked: &Checked, endpoints: &[String]) -> String {
         socket.connect(to).ok()?;
         Some(socket.local_addr().ok()?.ip().to_string())
     });
-    let port = checked.serve.listen.to_string();
-    let port = port.rsplit(':').next().unwrap_or_default().to_owned();
     format!("{}:{port}", own.unwrap_or_else(net::host_name))
 }
 

@@ -99,9 +99,10 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let address = args.listen.clone().unwrap_or_else(|| checked.serve.listen.to_string());
     let opened = Journal::open(&folder)?;
     let (checked, central) = central::at_start(args.config.as_deref(), &folder, *checked);
-    let store = open_store(&checked, &folder, clock, &telemetry)?;
     let listener = TcpListener::bind(&address).await;
     let listener = listener.map_err(|error| ServeError::Listen { address: address.clone(), error })?;
+    let port = listener.local_addr().map(|address| address.port()).unwrap_or_default();
+    let store = open_store(&checked, &folder, port, clock, &telemetry)?;
     announce(&checked, &folder, &listener, args.config.as_deref());
     let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text, central };
     daemon.run(&checked).await
@@ -123,11 +124,17 @@ impl Opening {
 }
 
 /// Opens the store that the configuration names. A fleet's is not waited for.
-fn open_store(checked: &Checked, folder: &Path, clock: Clock, telemetry: &Telemetry) -> Result<Opening, StoreError> {
+fn open_store(
+    checked: &Checked,
+    folder: &Path,
+    port: u16,
+    clock: Clock,
+    telemetry: &Telemetry,
+) -> Result<Opening, StoreError> {
     let Some(fleet) = &checked.store else {
         return Embedded::open(&folder.join("switches"), &net::host_name()).map(Opening::Own);
     };
-    let (instance, address) = (identity::instance(folder), identity::address(checked, &fleet.etcd.endpoints));
+    let (instance, address) = (identity::instance(folder), identity::address(checked, port, &fleet.etcd.endpoints));
     let settings = EtcdSettings { host: fleet_host(fleet), instance, address, ..fleet.etcd.clone() };
     tracing::info!(endpoints = ?settings.endpoints, host = settings.host, zone = fleet.zone, "switches are kept in etcd");
     let cache = folder.join("switches").join("fleet.json");

@@ -49,9 +49,10 @@ groups:
 
 class Host:
     def __init__(self, cluster, number, signals, hooks, name=None):
-        self.number, self.name, self.ways = number, name or f"h{number}", cluster.way_in()
-        endpoints = ", ".join(f'"http://127.0.0.1:{way.port}"' for way in self.ways)
-        config = CONFIG.format(endpoints=endpoints, number=number, name=self.name, signals=signals.port, hooks=hooks.port, wait=GROUP_WAIT,
+        self.number, self.name = number, name or f"h{number}"
+        place, self.ways, endpoints = cluster.way_in(number)
+        endpoints = ", ".join(f'"{endpoint}"' for endpoint in endpoints)
+        config = CONFIG.format(endpoints=endpoints, number=number, name=self.name, signals=signals.listen(place), hooks=hooks.port, wait=GROUP_WAIT,
                                interval=GROUP_INTERVAL, alone=ALONE, lease=LEASE)
         self.agent = peers.Agent(config, RULES)
 

@@ -109,7 +109,7 @@ def main():
     prometheus = Prometheus(loads)
     agents = {}
     for number in range(1, AGENTS + 1):
-        endpoints = ", ".join(f'"http://127.0.0.1:{way.port}"' for way in cluster.way_in())
+        endpoints = ", ".join(f'"{endpoint}"' for endpoint in cluster.way_in(number)[2])
         agents[f"h{number}"] = peers.Agent(CONFIG.format(endpoints=endpoints, number=number, prometheus=prometheus.port, lease=LEASE), RULES)
     everybody = lambda good: all(good(agent) for agent in agents.values())
     wait_for("the series everywhere", lambda: everybody(lambda agent: value(agent) == 2.0), timeout=60, pause=0.3)
