@@ -4,13 +4,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-target/e2e-venv/bin/python}
-target=${CARGO_TARGET_DIR:-target}/order
 seen=$(mktemp -d)
 trap 'rm -rf "$seen"' EXIT
 
-# The profile stays as it is: names of functions depend on it.
-[ -n "${BROWNOUT_UNSTRIPPED:-}" ] || cargo rustc --release --bin brownout --target-dir "$target" -- -C strip=none
-binary=$(realpath "${BROWNOUT_UNSTRIPPED:-$target/release/brownout}")
+# The very build that is to be ordered: in another one the names of functions would differ.
+cargo build --release --bin brownout
+binary=$(realpath "${CARGO_TARGET_DIR:-target}/release/brownout")
 cat > "$seen/brownout" <<EOF
 #!/bin/sh
 exec valgrind --tool=callgrind --demangle=no --callgrind-out-file=$seen/calls.%p $binary "\$@"
