@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::EtcdSettings;
-use super::api::{self, Op, Range};
+use super::api::{self, Op, Range, Ranged};
 use super::cache;
 use super::client::{Client, Stream};
 use super::keys::Keys;
@@ -32,6 +32,9 @@ use crate::time::{Clock, Stopwatch};
 
 /// In a large fleet the votes are shown to the one who counts no more often than this.
 const CENSUS_PAUSE: Duration = Duration::from_millis(50);
+
+/// In a fleet of more hosts only so many of their lists a minute count them; the others go by what they knew.
+const COUNTED_BY: u64 = 1_000;
 
 /// How the reasons begin that are etcd's own answer.
 const REFUSES: &str = "the store refuses";
@@ -375,22 +378,27 @@ impl Inner {
             Op::Range(Range::prefix(&self.keys.all("switches"))),
             Op::Range(Range::prefix(&self.keys.all("counter"))),
             Op::Range(Range::prefix(&self.keys.all("config"))),
-            Op::Range(Range { count_only: !with_census, ..members }),
         ];
+        // etcd walks over all keys that it counts: where there are thousands, few lists do that.
+        let known = self.client.crowd().filter(|crowd| !with_census && self.lot() * *crowd as f64 >= COUNTED_BY as f64);
+        if known.is_none() {
+            ops.push(Op::Range(Range { count_only: !with_census, ..members }));
+        }
         if with_census {
             ops.push(Op::Range(Range::prefix(&self.keys.all("votes"))));
         }
         let answer = self.client.call(api::TXN, &api::txn(&[], &ops, &[])).await?;
         let done = api::read_txn(&answer).ok_or_else(unreadable)?;
         let mut answers = done.answers.into_iter();
-        let (Some(switches), Some(counters), Some(config), Some(members)) =
-            (answers.next(), answers.next(), answers.next(), answers.next())
-        else {
+        let (Some(switches), Some(counters), Some(config)) = (answers.next(), answers.next(), answers.next()) else {
             return Err(unreadable());
         };
+        let members = if known.is_none() { answers.next().ok_or_else(unreadable)? } else { Ranged::default() };
         let votes = answers.next().map(|votes| votes.kvs).unwrap_or_default();
-        let crowd = members.count;
-        self.client.of_fleet(crowd);
+        let crowd = known.unwrap_or(members.count);
+        if known.is_none() {
+            self.client.of_fleet(crowd);
+        }
         let census = with_census.then(|| members.kvs.into_iter().chain(votes).collect());
         let (switches, counters, config) = (switches.kvs, counters.kvs, config.kvs);
         let news = {
