@@ -3,7 +3,8 @@
 //! Errors that another endpoint may not have: no connection, no answer in time, `UNAVAILABLE` (no leader, a leader that
 //! changed, a member that stops), and a full queue. Where no answer came in time in a large fleet, or before it is known
 //! how large it is, the next try has twice the time: a store that is slow because everybody asks gets slower when everybody
-//! asks again. A write whose time is over takes its connection with it: it must not arrive when the network is back. A token that is not valid any more is renewed once a call. All other
+//! asks again. Of thousands of hosts each gives it more time at once. A write whose time is over takes its connection with
+//! it: it must not arrive when the network is back. A token that is not valid any more is renewed once a call. All other
 //! errors are etcd's answer and are given back in words that name the setting to look at.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -325,13 +326,38 @@ fn elsewhere(error: &CallError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::TlsSettings;
 
     #[test]
     fn signs_of_life_are_rarer_from_two_thousand_hosts_on_and_at_most_five_times() {
-        for (crowd, expected) in
-            [(0, 1), (1, 1), (1_999, 1), (2_000, 2), (4_999, 4), (5_000, 5), (10_000, 5), (u64::MAX, 5)]
-        {
+        let table = [(0, 1), (1, 1), (1_999, 1), (2_000, 2), (4_999, 4), (5_000, 5), (10_000, 5), (u64::MAX, 5)];
+        for (crowd, expected) in table {
             assert_eq!(spread_of(crowd), expected, "{crowd} hosts");
         }
+    }
+
+    #[test]
+    fn a_fleet_stays_as_large_as_it_was_while_a_slow_store_shows_fewer() {
+        let settings = EtcdSettings {
+            endpoints: vec!["http://127.0.0.1:1".to_owned()],
+            prefix: "/b".to_owned(),
+            host: "h1".to_owned(),
+            lease: Duration::from_secs(10),
+            tls: TlsSettings::default(),
+            user: None,
+        };
+        let client = Client::new(settings, 0, Telemetry::new());
+        let seen = |client: &Client| (client.crowd(), client.spread(), client.patience());
+        // Nothing is known: an answer is not waited for long, and the connection is made as for a large fleet.
+        assert_eq!(seen(&client), (None, 5, limits::STORE_TRY));
+        for (shown, crowd, spread, patience) in
+            [(10, 10, 1, 1_500), (3_000, 3_000, 3, 4_500), (40, 3_000, 3, 4_500), (10_000, 10_000, 5, 6_000)]
+        {
+            client.of_fleet(shown);
+            assert_eq!(seen(&client), (Some(crowd), spread, Duration::from_millis(patience)), "{shown} are shown");
+        }
+        // One of the few that stand for election.
+        client.stand(true);
+        assert_eq!(seen(&client), (Some(10_000), 1, limits::STORE_TRY));
     }
 }
