@@ -256,6 +256,14 @@ pub const STORE_TRY_LARGE: Duration = Duration::from_secs(6);
 pub const STORE_HEARTBEAT: Duration = Duration::from_secs(2);
 /// A watch that has been silent for so long is opened at another endpoint.
 pub const STORE_SILENCE: Duration = Duration::from_secs(5);
+/// In a fleet of twice, three times so many hosts and so on, signs of life are two, three times as rare.
+pub const STORE_SPREAD: u64 = 1_000;
+/// How many times as rare at the most.
+pub const STORE_SPREAD_MOST: u32 = 5;
+/// For so long a fleet counts as large as it was: hosts that a slow store does not show come back.
+pub const STORE_CROWD_LASTS: Duration = Duration::from_secs(600);
+/// So many times as long at the most is the lease of a host that does not stand for election.
+pub const STORE_LEASE_MOST: u32 = 3;
 /// How often the whole table is read again, whatever the watch says.
 pub const STORE_RELIST: Duration = Duration::from_secs(60);
 /// The longest pause between two tries to reach the store.
@@ -274,6 +282,8 @@ pub const STORE_TXN_BYTES: usize = 1 << 20;
 pub const STORE_TXN: usize = 100;
 /// Hosts that stand for election at one time: the others wait until one of them is gone.
 pub const STORE_CANDIDATES: usize = 5;
+/// In a small fleet a host waits at most so long before it stands, when others do, but too few.
+pub const STORE_STAND_FEW: Duration = Duration::from_secs(2);
 /// In a large fleet a host waits at most so long before it stands, when nobody does.
 pub const STORE_STAND_ALONE: Duration = Duration::from_secs(5);
 /// The same when others stand, but too few.

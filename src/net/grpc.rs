@@ -88,7 +88,8 @@ impl std::fmt::Debug for Outgoing {
 
 impl Channel {
     /// Connects to `http://host:port`, or with TLS to `https://host:port`. `name` is the name that the certificate must
-    /// have instead of the host's.
+    /// have instead of the host's. So many times as rarely as else (`spread`) the connection is pinged, for a server that
+    /// has very many.
     ///
     /// # Errors
     /// When no address answers, or TLS fails.
@@ -97,6 +98,7 @@ impl Channel {
         tls: Option<Arc<rustls::ClientConfig>>,
         name: Option<&str>,
         resolver: &Resolver,
+        spread: u32,
     ) -> Result<Channel, CallError> {
         let broken = |why: String| CallError::Broken(format!("{base}: {why}"));
         let uri: Uri = base.parse().map_err(|_| broken("this is no address".to_owned()))?;
@@ -114,21 +116,21 @@ impl Channel {
         drop(stream.set_nodelay(true));
         // When it is closed, the system does not go on trying to deliver what is left.
         drop(stream.set_zero_linger());
-        let Some(config) = tls else { return Channel::over(stream, base).await };
+        let Some(config) = tls else { return Channel::over(stream, base, spread).await };
         let name = name.unwrap_or_else(|| host.trim_start_matches('[').trim_end_matches(']')).to_owned();
         let name = ServerName::try_from(name).map_err(|_| broken("this is no name for TLS".to_owned()))?;
         match TlsConnector::from(config).connect(name, stream).await {
-            Ok(stream) => Channel::over(stream, base).await,
+            Ok(stream) => Channel::over(stream, base, spread).await,
             Err(error) => Err(tls_error(base, &error)),
         }
     }
 
-    async fn over<S>(stream: S, base: &str) -> Result<Channel, CallError>
+    async fn over<S>(stream: S, base: &str, spread: u32) -> Result<Channel, CallError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PONG);
+        builder.timer(TokioTimer::new()).keep_alive_interval(PING * spread).keep_alive_timeout(PONG * spread);
         builder.keep_alive_while_idle(true).max_header_list_size(64 << 10);
         builder.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
         let (sender, connection) =
@@ -410,7 +412,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         drop(listener);
-        let error = Channel::connect(&base, None, None, &Resolver::new()).await.expect_err("nobody is there");
+        let error = Channel::connect(&base, None, None, &Resolver::new(), 1).await.expect_err("nobody is there");
         assert!(matches!(&error, CallError::Broken(why) if why.starts_with(&base)), "{error}");
     }
 }

@@ -4,9 +4,11 @@
                             long after the deciding vote the last host has it; the host that counts is killed
   crowd.py --fifty          fifty hosts that judge their own signals: one that is sick, fifteen, forty that vanish, a bad rule for all
 
-Sessions, leases, presence, votes and the counting are the daemon's (`tests/crowd`); the hosts are in one process.
+Sessions, leases, presence, votes and the counting are the daemon's (`tests/crowd`); the hosts are in one process, or in a few
+that leave the processors to etcd (`--processes`, `--nice`).
 
-usage: crowd.py [--hosts 100,1000,10000] [--rounds N] [--rest SECONDS] [--lease SECONDS] [--fifty]
+usage: crowd.py [--hosts 100,1000,10000] [--rounds N] [--rest SECONDS] [--lease SECONDS] [--processes N] [--nice N]
+                [--over SECONDS] [--within MILLISECONDS] [--etcd "FLAG FLAG"] [--fifty]
 """
 import argparse
 import json
@@ -19,6 +21,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 
 import peers
 from etcd import Cluster
@@ -45,10 +48,11 @@ def raise_files():
 class Crowd:
     """A process of hosts: orders go in, answers and events come out."""
 
-    def __init__(self, cluster, names="h", lease=10, engines="elected", rules=None):
+    def __init__(self, cluster, names="h", lease=10, engines="elected", rules=None, nice=0):
         endpoints = ",".join(member.endpoint for member in cluster.members)
         command = [binary(), "--endpoints", endpoints, "--names", names, "--lease", str(lease), "--engines", engines, *(["--rules", rules] if rules else [])]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        preexec_fn=lambda: os.nice(nice))
         self.events, self.answers = [], queue.Queue()
         threading.Thread(target=self.read, daemon=True).start()
 
@@ -86,12 +90,68 @@ class Crowd:
         self.process.wait(60)
 
 
+class Crowds(Crowd):
+    """Several processes of hosts that are one crowd."""
+
+    def __init__(self, parts):
+        self.parts = parts
+        self.processes = [part.process for part in parts]
+
+    @property
+    def events(self):
+        return [event for part in self.parts for event in list(part.events)]
+
+    def all(self, orders, timeout):
+        answers = [None] * len(orders)
+
+        def one(index, words):
+            try:
+                answers[index] = self.parts[index].order(*words, timeout=timeout)
+            except (RuntimeError, queue.Empty) as error:
+                answers[index] = error
+        threads = [threading.Thread(target=one, args=item) for item in enumerate(orders)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def order(self, *words, timeout=120):
+        many = len(self.parts)
+        share = lambda count: [count * (part + 1) // many - count * part // many for part in range(many)]
+        if words[0] == "open":
+            answers = self.all([("open", part, words[2]) for part in share(words[1])], timeout)
+            return {"hosts": sum(answer["hosts"] for answer in answers)}
+        if words[0] == "sick":
+            assert words[1] == 0, "only all of them"
+            answers = self.all([("sick", 0, part, *words[3:]) for part in share(words[2])], timeout)
+            return {"begun": min(answer["begun"] for answer in answers), "said": sorted(at for answer in answers for at in answer["said"])}
+        answers = self.all([words] * many, timeout)
+        if words[0] == "seen":
+            return {"seen": [at for answer in answers for at in answer["seen"]]}
+        if words[0] != "status":
+            return {}
+        total = {"now": answers[0]["now"], "present": max((answer["present"] or 0 for answer in answers)), "elected": sum((answer["elected"] for answer in answers), [])}
+        total |= {name: sum(answer[name] for answer in answers) for name in ("hosts", "connected")}
+        for name in ("levels", "counted"):
+            keys = {key for answer in answers for key in answer[name]}
+            total[name] = {key: sum(answer[name].get(key, 0) for answer in answers) for key in keys}
+        return total
+
+    def kill(self):
+        for part in self.parts:
+            part.kill()
+
+
 class Meter:
     """What processes use between two looks: share of one processor, and resident megabytes."""
 
     def __init__(self, cluster, *crowds):
         self.etcd = [member.process.pid for member in cluster.members]
-        self.crowds = [crowd.process.pid for crowd in crowds]
+        self.crowds = [process.pid for crowd in crowds for process in getattr(crowd, "processes", None) or [crowd.process]]
         self.look()
 
     def ticks(self, pid):
@@ -107,6 +167,22 @@ class Meter:
         return share(self.etcd), share(self.crowds), "/".join(f"{megabytes:.0f}" for megabytes in resident)
 
 
+def inside(cluster):
+    """What etcd says of itself: how often a leader was lost, what was applied slowly, and how long its disks took (mean, milliseconds)."""
+    wanted = ("etcd_server_leader_changes_seen_total", "etcd_server_slow_apply_total", "etcd_server_proposals_failed_total", "etcd_disk_wal_fsync_duration_seconds_sum",
+              "etcd_disk_wal_fsync_duration_seconds_count", "etcd_network_client_grpc_received_bytes_total", "etcd_network_client_grpc_sent_bytes_total", "go_goroutines")
+    total = dict.fromkeys(wanted, 0.0)
+    for member in cluster.members:
+        if member.running():
+            for line in urllib.request.urlopen(member.endpoint + "/metrics", timeout=20).read().decode().splitlines():
+                name, _, value = line.partition(" ")
+                if name in total:
+                    total[name] += float(value)
+    leaders, slow, failed, seconds, syncs, received, sent, tasks = total.values()
+    return (f"{leaders:.0f} changes of the leader seen by the members, {slow:.0f} slow applies, {failed:.0f} failed proposals, "
+            f"a disk took {1000 * seconds / max(syncs, 1):.1f} ms in the mean, {received / 1e6:.0f} MB came and {sent / 1e6:.0f} MB went, {tasks:.0f} goroutines")
+
+
 def settled(crowd, count, others=0, timeout=180):
     def whole():
         status = crowd.status()
@@ -118,11 +194,11 @@ def decisions(cluster):
     return len(cluster.ctl("get", "--prefix", "/crowd/decisions/", "--keys-only").split())
 
 
-def storm(checks, cluster, crowd, count, meter):
+def storm(checks, cluster, crowd, count, meter, within):
     """All hosts vote within a second; gives the times after the deciding vote, in milliseconds: decided, median and last watcher."""
     before, retries = decisions(cluster), crowd.status()["counted"].get("brownout_store_retries_total", 0)
     meter.look()
-    said = crowd.order("sick", 0, count, 2, 1000)
+    said = crowd.order("sick", 0, count, 2, within)
     deciding = said["said"][math.ceil(count / 2) - 1]
     begun = said["begun"]
     everybody = lambda: crowd.status()["levels"].get("off") == count
@@ -194,21 +270,33 @@ def member_dies(checks, cluster, crowd, count, meter):
     wait_for("the member", cluster.healthy, timeout=30, pause=0.3)
 
 
+def progress(crowd, cluster, began, over):
+    """Says now and then how far the hosts are that come over minutes."""
+    while time.monotonic() - began + 25 < over:
+        time.sleep(20)
+        used = Meter(cluster, crowd)
+        time.sleep(2)
+        etcd, own, megabytes = used.used()
+        print(f"    after {time.monotonic() - began:.0f} s etcd uses {etcd:.0f} % of a processor, {megabytes} MB, the hosts {own:.0f} %", flush=True)
+
+
 def size(checks, count, arguments):
-    cluster = Cluster(direct=True)
+    cluster = Cluster(direct=True, more=arguments.etcd.split())
     first = Crowd(cluster, "first", arguments.lease)
     first.order("open", 1, 1)
     settled(first, 1)
     wait_for("an office", first.elected, timeout=20)
-    crowd = Crowd(cluster, "h", arguments.lease)
+    crowd = Crowds([Crowd(cluster, f"h{part}-", arguments.lease, nice=arguments.nice) for part in range(arguments.processes)])
     meter = Meter(cluster, crowd)
     began = time.monotonic()
-    crowd.order("open", count, max(1000, 4 * count), timeout=300)
+    over = arguments.over * 1000 if arguments.over else max(1000, 4 * count)
+    threading.Thread(target=progress, args=(crowd, cluster, began, over / 1000), daemon=True).start()
+    crowd.order("open", count, over, timeout=over / 1000 + 300)
     # Only who counts knows all hosts of a large fleet.
     wait_for("all to be connected", lambda: crowd.status()["connected"] == count, timeout=180, pause=0.5)
     wait_for("all to be present", lambda: (first.status()["present"] or 0) == count + 1, timeout=180, pause=0.5)
     etcd, own, megabytes = meter.used()
-    print(f"{count} hosts: all there after {time.monotonic() - began:.0f} s (etcd {etcd:.0f} % of a processor, {megabytes} MB, the hosts {own:.0f} %)", flush=True)
+    print(f"{count} hosts: all there after {time.monotonic() - began:.0f} s, having come over {over / 1000:.0f} (etcd {etcd:.0f} % of a processor, {megabytes} MB, the hosts {own:.0f} %)", flush=True)
     time.sleep(5)
     meter.look()
     before = crowd.status()["counted"]
@@ -218,13 +306,15 @@ def size(checks, count, arguments):
     grown = {name.removeprefix("brownout_store_").removesuffix("_total"): round(value - before.get(name, 0)) for name, value in after.items()}
     print(f"    at rest for {arguments.rest} s: etcd {etcd:.0f} % of a processor, {megabytes} MB; the hosts {own:.0f} %; {grown}", flush=True)
     checks.check(f"{count} hosts at rest: nobody loses a lease", grown.get("leases_lost", 0) == 0, grown)
+    print(f"    etcd: {inside(cluster)}", flush=True)
     counter_dies(checks, cluster, first, crowd, count, meter)
     meter = Meter(cluster, crowd)
     took = []
     for _ in range(arguments.rounds):
-        took.append(storm(checks, cluster, crowd, count, meter))
+        took.append(storm(checks, cluster, crowd, count, meter, arguments.within))
         well(crowd, count)
         time.sleep(2)
+    print(f"    etcd: {inside(cluster)}", flush=True)
     took = [times for times in took if times]
     if took:
         worst = [max(times) for times in zip(*took)]
@@ -318,6 +408,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rest", type=int, default=60)
     parser.add_argument("--lease", type=int, default=10)
+    parser.add_argument("--processes", type=int, default=1, help="the hosts are in so many processes")
+    parser.add_argument("--nice", type=int, default=0, help="of the hosts' processes, beside etcd's")
+    parser.add_argument("--over", type=int, default=0, help="the hosts come over so many seconds; 0: 250 a second")
+    parser.add_argument("--within", type=int, default=1000, help="all vote within so many milliseconds")
+    parser.add_argument("--etcd", default="", help="more flags for etcd")
     parser.add_argument("--fifty", action="store_true")
     arguments = parser.parse_args()
     raise_files()

@@ -121,7 +121,7 @@ class Member:
         command = ["etcd", "--name", self.name, "--data-dir", str(self.folder),
                    "--listen-peer-urls", f"http://{self.place.address}:{self.peer}", "--initial-advertise-peer-urls", self.advertised,
                    "--listen-client-urls", self.endpoint, "--advertise-client-urls", self.endpoint,
-                   "--initial-cluster", peers, "--initial-cluster-state", state, "--auto-compaction-retention", "5m", *self.cluster.tls]
+                   "--initial-cluster", peers, "--initial-cluster-state", state, "--auto-compaction-retention", "5m", *self.cluster.tls, *self.cluster.more]
         self.log = open(self.cluster.folder / f"{self.name}.log", "ab")
         with self.place:
             self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
@@ -142,12 +142,12 @@ class Member:
 
 
 class Cluster:
-    """`tls` are etcd's own flags for clients; `ctl` those of etcdctl. `direct`: nothing stands between the members."""
+    """`tls` are etcd's own flags for clients; `ctl` those of etcdctl; `more` any others. `direct`: nothing stands between the members."""
 
-    def __init__(self, size=3, tls=(), ctl=(), network=None, direct=False):
+    def __init__(self, size=3, tls=(), ctl=(), network=None, direct=False, more=()):
         self.network, self.direct, self.proxies = network, direct, Proxies()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="brownout-etcd-"))
-        self.tls, self.flags = list(tls), list(ctl)
+        self.tls, self.flags, self.more = list(tls), list(ctl), list(more)
         self.members = []
         for number in range(size):
             self.members.append(Member(self, f"m{number + 1}"))

@@ -3,10 +3,11 @@
 //! Errors that another endpoint may not have: no connection, no answer in time, `UNAVAILABLE` (no leader, a leader that
 //! changed, a member that stops), and a full queue. Where no answer came in time in a large fleet, or before it is known
 //! how large it is, the next try has twice the time: a store that is slow because everybody asks gets slower when everybody
-//! asks again. A write whose time is over takes its connection with it: it must not arrive when the network is back. A token that is not valid any more is renewed once a call. All other
+//! asks again. Of thousands of hosts each gives it more time at once. A write whose time is over takes its connection with
+//! it: it must not arrive when the network is back. A token that is not valid any more is renewed once a call. All other
 //! errors are etcd's answer and are given back in words that name the setting to look at.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,7 +39,12 @@ pub(super) struct Client {
     current: AtomicUsize,
     /// Tries in a row that had no answer in time.
     slow: AtomicU32,
-    large: AtomicBool,
+    /// How many hosts there are, or were not long ago; until that is known, very many.
+    crowd: AtomicU64,
+    /// When there were so many.
+    counted: Mutex<Option<Stopwatch>>,
+    /// This host stands for election: it is one of a few.
+    stands: AtomicBool,
     token: Mutex<Token>,
     resolver: Resolver,
     telemetry: Telemetry,
@@ -78,20 +84,56 @@ impl Client {
         let channels = settings.endpoints.iter().map(|_| tokio::sync::Mutex::default()).collect::<Vec<_>>();
         let current = AtomicUsize::new(start % channels.len().max(1));
         let (token, resolver) = (Mutex::default(), Resolver::new());
-        // Until it is known how large the fleet is, it may be.
-        let (slow, large) = (AtomicU32::new(0), AtomicBool::new(true));
-        Client { settings, channels, current, slow, large, token, resolver, telemetry }
+        let (slow, crowd) = (AtomicU32::new(0), AtomicU64::new(u64::MAX));
+        let (counted, stands) = (Mutex::default(), AtomicBool::new(false));
+        Client { settings, channels, current, slow, crowd, counted, stands, token, resolver, telemetry }
     }
 
-    /// Says whether the fleet is a large one.
-    pub(super) fn of_large_fleet(&self, large: bool) {
-        self.large.store(large, Ordering::Relaxed);
+    /// Says how many hosts there are. Hosts that are not there because the store is slow come back: where there were more,
+    /// there are more for some time.
+    pub(super) fn of_fleet(&self, crowd: u64) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = self.crowd().is_some_and(|known| known > crowd);
+        let fresh = counted.as_ref().is_some_and(|counted| counted.elapsed() < limits::STORE_CROWD_LASTS);
+        if !(more && fresh) {
+            self.crowd.store(crowd, Ordering::Relaxed);
+            *counted = Some(Stopwatch::start());
+        }
+    }
+
+    /// Says whether this host stands for election.
+    pub(super) fn stand(&self, stands: bool) {
+        self.stands.store(stands, Ordering::Relaxed);
+    }
+
+    pub(super) fn stands(&self) -> bool {
+        self.stands.load(Ordering::Relaxed)
+    }
+
+    /// How many hosts there are, or were not long ago, when that is known.
+    pub(super) fn crowd(&self) -> Option<u64> {
+        Some(self.crowd.load(Ordering::Relaxed)).filter(|crowd| *crowd < u64::MAX)
+    }
+
+    /// By how much signs of life are rarer than in a small fleet. Who stands for election gives them as in a small one.
+    pub(super) fn spread(&self) -> u32 {
+        if self.stands() { 1 } else { spread_of(self.crowd.load(Ordering::Relaxed)) }
+    }
+
+    /// Ends a connection that gives no sign of life any more; calls on it go to the next endpoint.
+    pub(super) async fn abandon(&self, index: usize) {
+        if let Some(channel) = self.channels[index].lock().await.take() {
+            channel.abandon();
+        }
     }
 
     /// How long the next try may take.
     fn patience(&self) -> Duration {
-        let longer = if self.large.load(Ordering::Relaxed) { self.slow.load(Ordering::Relaxed).min(4) } else { 0 };
-        (limits::STORE_TRY * 2_u32.pow(longer)).min(limits::STORE_TRY_LARGE)
+        let crowd = self.crowd();
+        let large = crowd.is_none_or(|crowd| crowd > limits::STORE_CENSUS_FOR_ALL);
+        let longer = if large { 2_u32.pow(self.slow.load(Ordering::Relaxed).min(4)) } else { 1 };
+        let spread = crowd.map_or(1, |_| self.spread());
+        (limits::STORE_TRY * longer.max(spread)).min(limits::STORE_TRY_LARGE)
     }
 
     /// Goes on with the next endpoint: this one has fallen silent.
@@ -146,10 +188,8 @@ impl Client {
                 }
                 Err(_) => {
                     self.slow.fetch_add(1, Ordering::Relaxed);
-                    if kind == Kind::Write
-                        && let Some(channel) = self.channels[index].lock().await.take()
-                    {
-                        channel.abandon();
+                    if kind == Kind::Write {
+                        self.abandon(index).await;
                     }
                     CallError::Broken(format!("{}: no answer in time", self.settings.endpoints[index]))
                 }
@@ -201,7 +241,7 @@ impl Client {
             None
         };
         let name = self.settings.tls.server_name.as_deref();
-        let channel = Channel::connect(base, config, name, &self.resolver).await?;
+        let channel = Channel::connect(base, config, name, &self.resolver, self.spread()).await?;
         *place = Some(channel.clone());
         Ok(channel)
     }
@@ -270,10 +310,56 @@ impl Client {
     }
 }
 
+/// By how much signs of life are rarer in a fleet of so many hosts: not at all below 2,000, five times from 5,000 on.
+fn spread_of(crowd: u64) -> u32 {
+    u32::try_from(crowd / limits::STORE_SPREAD).unwrap_or(u32::MAX).clamp(1, limits::STORE_SPREAD_MOST)
+}
+
 /// Whether another endpoint may do better.
 fn elsewhere(error: &CallError) -> bool {
     match error {
         CallError::Broken(_) | CallError::Certificate(_) => true,
         CallError::Status { code, .. } => matches!(*code, UNAVAILABLE | RESOURCE_EXHAUSTED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::TlsSettings;
+
+    #[test]
+    fn signs_of_life_are_rarer_from_two_thousand_hosts_on_and_at_most_five_times() {
+        let table = [(0, 1), (1, 1), (1_999, 1), (2_000, 2), (4_999, 4), (5_000, 5), (10_000, 5), (u64::MAX, 5)];
+        for (crowd, expected) in table {
+            assert_eq!(spread_of(crowd), expected, "{crowd} hosts");
+        }
+    }
+
+    #[test]
+    fn a_fleet_stays_as_large_as_it_was_while_a_slow_store_shows_fewer() {
+        let settings = EtcdSettings {
+            endpoints: vec!["http://127.0.0.1:1".to_owned()],
+            prefix: "/b".to_owned(),
+            instance: String::new(),
+            address: String::new(),
+            host: "h1".to_owned(),
+            lease: Duration::from_secs(10),
+            tls: TlsSettings::default(),
+            user: None,
+        };
+        let client = Client::new(settings, 0, Telemetry::new());
+        let seen = |client: &Client| (client.crowd(), client.spread(), client.patience());
+        // Nothing is known: an answer is not waited for long, and the connection is made as for a large fleet.
+        assert_eq!(seen(&client), (None, 5, limits::STORE_TRY));
+        for (shown, crowd, spread, patience) in
+            [(10, 10, 1, 1_500), (3_000, 3_000, 3, 4_500), (40, 3_000, 3, 4_500), (10_000, 10_000, 5, 6_000)]
+        {
+            client.of_fleet(shown);
+            assert_eq!(seen(&client), (Some(crowd), spread, Duration::from_millis(patience)), "{shown} are shown");
+        }
+        // One of the few that stand for election.
+        client.stand(true);
+        assert_eq!(seen(&client), (Some(10_000), 1, limits::STORE_TRY));
     }
 }

@@ -4,8 +4,12 @@
 //! there is a lease. A lease that has ended is granted anew and everything is said again. The lease is kept at a third of its
 //! time; when it could not be kept for its whole time, an office that hangs on it is over, whatever the store still has.
 //!
-//! In a large fleet thousands of hosts see at one moment that too few stand. Each draws a lot how long it waits, so that
-//! a few come first and the others see them.
+//! Where there are thousands of hosts, the lease of one that does not stand for election is up to three times as long: so
+//! much longer the vote and the presence of a host count that vanished without a word. Whoever stands takes a short one
+//! first, so that an office is never vacant for longer than in a small fleet.
+//!
+//! In a large fleet a host learns from its list, once a minute, who stands; some host always just has one. Where too few
+//! do, it draws a lot how long it waits, and looks again before it stands: a few come first, and the others see them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,6 +36,8 @@ pub(super) struct Hold {
     claim: Option<u64>,
     /// 0: none.
     pub(super) lease: u64,
+    /// How long it lasts.
+    pub(super) lasts: Duration,
     /// Since it was last kept.
     kept: Option<Stopwatch>,
     /// Since when there has been room to stand, and the lot that was drawn then.
@@ -64,10 +70,9 @@ impl Inner {
 
     /// Keeps the lease and what hangs on it, for as long as the session lasts.
     pub(super) async fn keep_lease(&self) {
-        let pause = self.settings.lease / 3;
         let mut failures = 0_u32;
         loop {
-            let outcome = self.lease_round(pause).await;
+            let outcome = self.lease_round().await;
             self.decide_office();
             let wait = match outcome {
                 Ok(wait) => {
@@ -89,14 +94,18 @@ impl Inner {
     }
 
     /// One look at everything; gives how long nothing has to be done.
-    async fn lease_round(&self, pause: Duration) -> Result<Duration, StoreError> {
+    async fn lease_round(&self) -> Result<Duration, StoreError> {
         if !self.claim().await? {
-            return Ok(pause);
+            return Ok(self.settings.lease / 3);
         }
-        let (lease, age) = {
+        let (lease, age, pause) = {
             let hold = self.hold();
-            (hold.lease, hold.kept.as_ref().map_or(Duration::MAX, Stopwatch::elapsed))
+            (hold.lease, hold.kept.as_ref().map_or(Duration::MAX, Stopwatch::elapsed), hold.lasts / 3)
         };
+        if lease == 0 && self.client.crowd().is_none() {
+            // The first list says how long the lease is to be; being in reach wakes us.
+            return Ok(limits::STORE_TRY);
+        }
         if lease == 0 {
             self.grant().await?;
         } else if age >= pause {
@@ -106,21 +115,54 @@ impl Inner {
             return Ok(Duration::ZERO);
         }
         self.say().await?;
+        // It came when the fleet was small.
+        let lasts = self.hold().lasts;
+        if !self.client.stands() && self.long() >= 2 * lasts {
+            self.change(self.long()).await?;
+        }
         let standing = self.stand().await?;
-        let age = self.hold().kept.as_ref().map_or(Duration::ZERO, Stopwatch::elapsed);
+        let (age, pause) = {
+            let hold = self.hold();
+            (hold.kept.as_ref().map_or(Duration::ZERO, Stopwatch::elapsed), hold.lasts / 3)
+        };
         Ok(pause.saturating_sub(age).min(standing).max(Duration::from_millis(10)))
     }
 
     async fn grant(&self) -> Result<(), StoreError> {
+        let lasts = self.long();
         let begun = Stopwatch::start();
-        let seconds = self.settings.lease.as_secs().max(1);
-        let answer = self.client.call(api::LEASE_GRANT, &api::lease_grant(seconds)).await?;
-        let (id, _) = api::read_lease(&answer).ok_or_else(unreadable)?;
-        let mut hold = self.hold();
-        hold.lease = id;
-        hold.kept = Some(begun);
-        hold.written.clear();
+        let id = self.granted(lasts).await?;
+        self.hold_under(id, lasts, begun);
         tracing::debug!(lease = id, "the shared store granted a lease");
+        Ok(())
+    }
+
+    async fn granted(&self, lasts: Duration) -> Result<u64, StoreError> {
+        let answer = self.client.call(api::LEASE_GRANT, &api::lease_grant(lasts.as_secs().max(1))).await?;
+        api::read_lease(&answer).map(|(id, _)| id).ok_or_else(unreadable)
+    }
+
+    fn hold_under(&self, lease: u64, lasts: Duration, since: Stopwatch) {
+        let mut hold = self.hold();
+        (hold.lease, hold.lasts, hold.kept) = (lease, lasts, Some(since));
+        hold.written.clear();
+        self.client.stand(false);
+    }
+
+    /// How long the lease is to be of a host that does not stand.
+    fn long(&self) -> Duration {
+        self.settings.lease * self.client.spread().min(limits::STORE_LEASE_MOST)
+    }
+
+    /// Goes over to a lease of another length; what hung on the one before is never gone.
+    async fn change(&self, lasts: Duration) -> Result<(), StoreError> {
+        let old = self.hold().lease;
+        let begun = Stopwatch::start();
+        let id = self.granted(lasts).await?;
+        self.hold_under(id, lasts, begun);
+        self.say().await?;
+        // Nothing hangs on it any more; if this fails it ends by itself.
+        drop(self.client.call(api::LEASE_REVOKE, &api::lease(old)).await);
         Ok(())
     }
 
@@ -194,6 +236,7 @@ impl Inner {
         (hold.lease, hold.claim) = (0, None);
         hold.kept = None;
         hold.written.clear();
+        self.client.stand(false);
         drop(hold);
         self.decide_office();
         self.telemetry.count(Metric::StoreLeasesLost, &[]);
@@ -264,14 +307,10 @@ impl Inner {
         };
         let Some(claim) = claim else { return Ok(Duration::MAX) };
         let key = self.keys.counter(&self.settings.host);
-        let (wanted, others) = {
-            let mirror = self.mirror();
-            let ours = mirror.candidates().get(&self.settings.host);
-            let others = mirror.candidates().values().filter(|other| other.host != self.settings.host).count();
-            (ours.is_none_or(|ours| ours.lease != lease) && others < limits::STORE_CANDIDATES, others)
-        };
+        let others = self.others_that_stand();
+        let ours = self.mirror().candidates().get(&self.settings.host).is_some_and(|ours| ours.lease == lease);
         // Before the first list it is not known who stands.
-        if !wanted || lease == 0 || !self.reach.borrow().is_connected() {
+        if ours || others >= limits::STORE_CANDIDATES || lease == 0 || !self.reach.borrow().is_connected() {
             self.hold().room = None;
             return Ok(Duration::MAX);
         }
@@ -285,11 +324,33 @@ impl Inner {
             return Ok(left);
         }
         self.hold().room = None;
+        // What is known of the others may be a minute old.
+        if !self.follows_election() && self.others_now().await? >= limits::STORE_CANDIDATES {
+            return Ok(Duration::MAX);
+        }
+        if self.hold().lasts > self.settings.lease {
+            self.change(self.settings.lease).await?;
+        }
+        let lease = self.hold().lease;
         let put = Op::Put { key: key.clone(), value: self.settings.host.clone().into_bytes(), lease };
         let ours = Compare::Modified(self.keys.member(&self.settings.host), claim);
         let message = api::txn(&[Compare::Created(key, 0), ours], &[put], &[]);
         self.client.call(api::TXN, &message).await?;
+        self.client.stand(true);
+        self.recount.notify_one();
         Ok(Duration::MAX)
+    }
+
+    async fn others_now(&self) -> Result<usize, StoreError> {
+        let range = api::Range { keys_only: true, ..api::Range::prefix(&self.keys.all("counter")) };
+        let answer = self.client.call(api::RANGE, &range.message()).await?;
+        let standing = api::read_range(&answer).ok_or_else(unreadable)?.kvs;
+        let ours = self.keys.counter(&self.settings.host);
+        Ok(standing.iter().filter(|kv| kv.key != ours.as_bytes()).count())
+    }
+
+    fn others_that_stand(&self) -> usize {
+        self.mirror().candidates().values().filter(|other| other.host != self.settings.host).count()
     }
 
     /// Whether this host is the one that counts, as far as it can know.
@@ -331,7 +392,8 @@ impl Inner {
 /// early, however many draw: of 10,000 the first after a quarter of a second, and 40 a second after that.
 fn before_standing(crowd: u64, others: usize, lot: f64) -> Duration {
     if crowd <= limits::STORE_CENSUS_FOR_ALL {
-        return Duration::ZERO;
+        // Who counts is wanted at once; who would be next is not.
+        return if others == 0 { Duration::ZERO } else { limits::STORE_STAND_FEW.mul_f64(lot) };
     }
     let most = if others == 0 { limits::STORE_STAND_ALONE } else { limits::STORE_STAND };
     most.mul_f64(lot.cbrt())
@@ -358,5 +420,6 @@ mod tests {
             assert!(soon <= early, "{crowd} hosts, {others} others: {soon} at once");
         }
         assert_eq!(before_standing(100, 0, 0.9), Duration::ZERO);
+        assert_eq!(before_standing(100, 1, 0.5), limits::STORE_STAND_FEW / 2);
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Following: read everything at one revision, watch from the next one, ask the watch for a sign of life every two seconds.
 //! A watch that is silent for five seconds, breaks, or is cancelled is opened again at once, at another endpoint; the
-//! table counts as stale only when that fails, too.
+//! table counts as stale only when that fails, too. What was silent is not used again for anything: its connection is ended.
+//! Where there are thousands of hosts these times are longer, up to five times: their signs of life would be most of what
+//! the store has to do.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::EtcdSettings;
-use super::api::{self, Op, Range};
+use super::api::{self, Op, Range, Ranged};
 use super::cache;
 use super::client::{Client, Stream};
 use super::keys::Keys;
@@ -30,6 +32,9 @@ use crate::time::{Clock, Stopwatch};
 
 /// In a large fleet the votes are shown to the one who counts no more often than this.
 const CENSUS_PAUSE: Duration = Duration::from_millis(50);
+
+/// In a fleet of more hosts only so many of their lists a minute count them; the others go by what they knew.
+const COUNTED_BY: u64 = 1_000;
 
 /// How the reasons begin that are etcd's own answer.
 const REFUSES: &str = "the store refuses";
@@ -61,20 +66,29 @@ pub(super) struct Inner {
     /// What was told since the store was in reach: its members have each their own words.
     told: Mutex<BTreeSet<String>>,
     rng: Mutex<Rng>,
-    /// How many hosts there were when everything was read last.
-    crowd: AtomicU64,
     tasks: Mutex<Vec<AbortHandle>>,
     pub(super) writes: AtomicU64,
 }
 
+/// What is followed beside switches and configuration.
+#[derive(Clone, Copy, PartialEq)]
+struct Follows {
+    /// Presence and votes.
+    census: bool,
+    /// Who stands for election.
+    election: bool,
+}
+
 /// Why a watch ended.
 enum Ended {
-    /// It fell silent, broke off, or lost its leader.
+    /// It broke off, or lost its leader.
     Lost(String),
+    /// It gave no sign of life.
+    Silent,
     /// What it wanted to go on from is gone.
     Compacted,
-    /// Votes are wanted that were not, or the other way round.
-    Census,
+    /// Votes or the election are to be followed that were not, or the other way round.
+    Wanted,
 }
 
 impl Inner {
@@ -113,7 +127,6 @@ impl Inner {
             trouble: watch::Sender::default(),
             told: Mutex::default(),
             rng: Mutex::new(Rng::seeded(seed)),
-            crowd: AtomicU64::new(0),
             tasks: Mutex::default(),
             writes: Default::default(),
         })
@@ -154,16 +167,11 @@ impl Inner {
 
     /// How many hosts there are, as far as this one knows.
     pub(super) fn crowd(&self) -> u64 {
-        self.crowd.load(Ordering::Relaxed)
+        self.client.crowd().unwrap_or(0)
     }
 
     fn is_large(&self) -> bool {
         self.crowd() > limits::STORE_CENSUS_FOR_ALL
-    }
-
-    fn count_crowd(&self, crowd: u64) {
-        self.crowd.store(crowd, Ordering::Relaxed);
-        self.client.of_large_fleet(self.is_large());
     }
 
     /// Tells an error once, not with every try.
@@ -217,9 +225,10 @@ impl Inner {
         let mut reason = "begin";
         loop {
             match self.follow_once(reason).await {
-                Ok(Ended::Census) => reason = "census",
+                Ok(Ended::Wanted) => reason = "census",
                 Ok(Ended::Compacted) => reason = "compacted",
-                Ok(Ended::Lost(why)) => {
+                Ok(ended @ (Ended::Lost(_) | Ended::Silent)) => {
+                    let why = if let Ended::Lost(why) = ended { why } else { "it fell silent".to_owned() };
                     tracing::warn!(why, "the watch of the shared store ended; it is opened again");
                     reason = "begin";
                     // Where a member was lost, thousands come to the others.
@@ -241,20 +250,18 @@ impl Inner {
     }
 
     async fn follow_once(&self, reason: &'static str) -> Result<Ended, StoreError> {
-        let with_census = self.wants_census();
-        let (from, crowd) = self.relist(reason, with_census).await?;
-        let with_census = with_census || crowd <= limits::STORE_CENSUS_FOR_ALL;
+        let (from, crowd) = self.relist(reason, self.counts()).await?;
+        let follows = self.wanted(crowd);
         // The crowd is known now; in a small one the votes are wanted, too.
-        let from = if with_census { self.relist(reason, true).await?.0 } else { from };
+        let from = if follows.census { self.relist(reason, true).await?.0 } else { from };
         let first = api::watch_prefix(&self.keys.all("switches"), from, 1);
         let (stream, endpoint) = self.client.stream(api::WATCH, &first).await?;
-        let mut others = vec![
-            (self.keys.all("counter"), 2),
-            (self.keys.all("config"), 3),
-            (self.keys.told(&self.settings.host), 7),
-            (self.keys.all("queries"), 8),
-        ];
-        if with_census {
+        let mut others =
+            vec![(self.keys.all("config"), 2), (self.keys.told(&self.settings.host), 7), (self.keys.all("queries"), 8)];
+        if follows.election {
+            others.push((self.keys.all("counter"), 3));
+        }
+        if follows.census {
             others.extend([("members", 4), ("votes", 5), ("alerts", 6)].map(|(kind, id)| (self.keys.all(kind), id)));
         }
         for (prefix, id) in others {
@@ -262,21 +269,40 @@ impl Inner {
             drop(stream.0.send(framed(&message.0)).await);
         }
         self.connected();
-        let ended = self.listen(stream, with_census).await;
-        if matches!(ended, Ended::Lost(_)) {
+        let ended = self.listen(stream, follows).await;
+        if matches!(ended, Ended::Lost(_) | Ended::Silent) {
             self.client.move_on(endpoint);
+        }
+        if matches!(ended, Ended::Silent) {
+            self.client.abandon(endpoint).await;
         }
         Ok(ended)
     }
 
-    fn wants_census(&self) -> bool {
+    /// Whether this host is the one that counts.
+    fn counts(&self) -> bool {
         self.term.borrow().is_some()
     }
 
+    /// What to follow in a fleet of so many hosts. In a large one a change of those who stand would be thousands of
+    /// messages: only they follow it.
+    fn wanted(&self, crowd: u64) -> Follows {
+        let census = crowd <= limits::STORE_CENSUS_FOR_ALL || self.counts();
+        Follows { census, election: census || self.client.stands() }
+    }
+
+    /// Whether who stands is known at every moment; else it is as of the last list.
+    pub(super) fn follows_election(&self) -> bool {
+        self.wanted(self.crowd()).election
+    }
+
     /// Takes what a watch says until it ends.
-    async fn listen(&self, (sender, mut messages): Stream, with_census: bool) -> Ended {
+    async fn listen(&self, (sender, mut messages): Stream, follows: Follows) -> Ended {
         let mut heard = Stopwatch::start();
-        let mut beat = tokio::time::interval(limits::STORE_HEARTBEAT);
+        // Whoever counts must not be deaf for long, and is one.
+        let rarer = || if follows.census { 1 } else { self.client.spread() };
+        let mut spread = rarer();
+        let mut beat = tokio::time::interval(limits::STORE_HEARTBEAT * spread);
         // Hosts that began at one moment do not all read everything at one moment.
         let first_relist = limits::STORE_RELIST.mul_f64(0.5 + self.lot());
         let mut relist = tokio::time::interval_at(soon(first_relist), limits::STORE_RELIST);
@@ -307,8 +333,8 @@ impl Inner {
                     if self.take(&news) && show.is_none() {
                         show = Some(soon(self.census_pause()));
                     }
-                    if with_census && crowd > limits::STORE_CENSUS_FOR_ALL && !self.wants_census() {
-                        return Ended::Census;
+                    if follows.census && !self.wanted(crowd).census {
+                        return Ended::Wanted;
                     }
                 }
                 () = at(show) => {
@@ -316,24 +342,28 @@ impl Inner {
                     self.show_census();
                 }
                 _ = beat.tick() => {
-                    if heard.elapsed() > limits::STORE_SILENCE {
-                        return Ended::Lost("it fell silent".to_owned());
+                    if heard.elapsed() > limits::STORE_SILENCE * spread {
+                        return Ended::Silent;
                     }
                     // A full queue means that the one before was not sent yet.
                     drop(sender.try_send(framed(&api::watch_progress().0)));
                 }
-                _ = relist.tick() => match self.relist("minute", with_census).await {
+                _ = relist.tick() => match self.relist("minute", follows.census).await {
                     Ok((_, crowd)) => {
-                        let wanted = self.wants_census() || crowd <= limits::STORE_CENSUS_FOR_ALL;
-                        if wanted != with_census {
-                            return Ended::Census;
+                        if self.wanted(crowd) != follows {
+                            return Ended::Wanted;
+                        }
+                        if spread != rarer() {
+                            spread = rarer();
+                            beat = tokio::time::interval(limits::STORE_HEARTBEAT * spread);
                         }
                     }
                     Err(error) => return Ended::Lost(error.to_string()),
                 },
                 () = self.recount.notified() => {
-                    if self.wants_census() && !with_census {
-                        return Ended::Census;
+                    let wanted = self.wanted(self.crowd());
+                    if (wanted.census && !follows.census) || (wanted.election && !follows.election) {
+                        return Ended::Wanted;
                     }
                 }
             }
@@ -352,24 +382,29 @@ impl Inner {
             Op::Range(Range::prefix(&self.keys.all("switches"))),
             Op::Range(Range::prefix(&self.keys.all("counter"))),
             Op::Range(Range::prefix(&self.keys.all("config"))),
-            Op::Range(Range { count_only: !with_census, ..members }),
             Op::Range(Range::key(&self.keys.told(&self.settings.host))),
             Op::Range(Range::prefix(&self.keys.all("queries"))),
         ];
+        // etcd walks over all keys that it counts: where there are thousands, few lists do that.
+        let known = self.client.crowd().filter(|crowd| !with_census && self.lot() * *crowd as f64 >= COUNTED_BY as f64);
+        if known.is_none() {
+            ops.push(Op::Range(Range { count_only: !with_census, ..members }));
+        }
         if with_census {
             ops.extend(["votes", "alerts"].map(|kind| Op::Range(Range::prefix(&self.keys.all(kind)))));
         }
         let answer = self.client.call(api::TXN, &api::txn(&[], &ops, &[])).await?;
         let done = api::read_txn(&answer).ok_or_else(unreadable)?;
         let mut answers = done.answers.into_iter();
-        let (Some(switches), Some(counters), Some(config), Some(members)) =
-            (answers.next(), answers.next(), answers.next(), answers.next())
-        else {
+        let (Some(switches), Some(counters), Some(config)) = (answers.next(), answers.next(), answers.next()) else {
             return Err(unreadable());
         };
         let told = answers.by_ref().take(2).flat_map(|told| told.kvs).collect();
-        let crowd = members.count;
-        self.count_crowd(crowd);
+        let members = if known.is_none() { answers.next().ok_or_else(unreadable)? } else { Ranged::default() };
+        let crowd = known.unwrap_or(members.count);
+        if known.is_none() {
+            self.client.of_fleet(crowd);
+        }
         let census = with_census.then(|| members.kvs.into_iter().chain(answers.flat_map(|more| more.kvs)).collect());
         let (switches, counters, config) = (switches.kvs, counters.kvs, config.kvs);
         let news = {

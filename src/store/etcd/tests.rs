@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::contract::{config_contract, contract, fleet_contract, same_name, until, vote, write};
 use super::*;
+use crate::limits;
 use crate::model::SwitchName;
 use crate::net::Secret;
 use crate::store::Mine;
@@ -187,6 +188,46 @@ async fn a_key_for_others_is_kept_by_the_host_that_counts_alone() {
     assert!(!two.keep_key(key, b"[1]").await.expect("taken"), "the key outlived who wrote it");
     assert!(two.keep_key(key, b"[2]").await.expect("taken"));
     two.leave().await;
+}
+
+#[tokio::test]
+async fn a_host_among_thousands_has_a_long_lease_and_takes_a_short_one_when_it_stands() {
+    let Some(server) = Server::start("thousands") else { return };
+    let seed = server.session("seed").await;
+    // From now on it only asks.
+    seed.end();
+    let keys = &seed.inner.keys;
+    let put = |key: String, value: &str| api::Op::Put { key, value: value.as_bytes().to_vec(), lease: 0 };
+    let members: Vec<api::Op> = (0..3_000).map(|host| put(keys.member(&format!("m{host}")), "{}")).collect();
+    // Nobody stands.
+    let gone = [api::Op::DeleteAll(keys.all("counter"))];
+    for ops in members.chunks(limits::STORE_TXN).chain([gone.as_slice()]) {
+        seed.inner.client.call(api::TXN, &api::txn(&[], ops, &[])).await.expect("taken");
+    }
+    let host = server.open("h1", None);
+    host.put_mine(Mine::Vote("g/r".to_owned(), Some(vote("g/r", "off"))));
+    let under = async || {
+        let vote = api::Op::Range(api::Range::prefix(&keys.votes("h1")));
+        let answer = seed.inner.client.call(api::TXN, &api::txn(&[], &[vote], &[])).await.expect("read");
+        let read = api::read_txn(&answer).expect("an answer").answers.remove(0);
+        read.kvs.first().map(|kv| kv.lease)
+    };
+    let held = |host: &Etcd| {
+        let hold = host.inner.hold();
+        (hold.lease, hold.lasts)
+    };
+    let first = loop {
+        if let Some(lease) = under().await {
+            break lease;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(held(&host), (first, 3 * host.inner.settings.lease));
+    until(&mut host.term(), "the office", Option::is_some).await;
+    let second = under().await.expect("the vote was never gone");
+    assert_ne!(second, first);
+    assert_eq!(held(&host), (second, host.inner.settings.lease));
+    host.leave().await;
 }
 
 /// An authority, a certificate of etcd and one of a client by it, and what is not by it.
