@@ -82,7 +82,8 @@ impl Server {
             host: host.to_owned(),
             instance: instance.to_owned(),
             address: "10.0.0.1:9797".to_owned(),
-            lease: Duration::from_secs(2),
+            // Longer than a busy machine keeps a session waiting.
+            lease: Duration::from_secs(4),
             tls: TlsSettings::default(),
             user: None,
         };
