@@ -271,10 +271,14 @@ impl Engine {
         }
         // Too few samples say nothing.
         let samples = judgement.conditions.iter().find(|condition| condition.part == Part::Samples);
-        let enough = samples.is_none_or(|condition| self.switches.has_samples(&rule, condition.value));
-        let judged = |condition: &rules::Condition| {
-            let truth = if enough { dials::truth(&condition.truth) } else { switches::Truth::Unknown };
-            Judged { truth, value: condition.value }
+        let too_few = samples.filter(|condition| !self.switches.has_samples(&rule, condition.value));
+        let too_few = too_few.map(|condition| match condition.truth {
+            Truth::NotYet => switches::Truth::NotYet,
+            _ => switches::Truth::Unknown,
+        });
+        let judged = |condition: &rules::Condition| Judged {
+            truth: too_few.unwrap_or_else(|| dials::truth(&condition.truth)),
+            value: condition.value,
         };
         let mut said = LadderJudged::default();
         for condition in &judgement.conditions {

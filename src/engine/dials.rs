@@ -170,6 +170,7 @@ pub(super) fn evidence(conditions: &[Condition]) -> Evidence {
     let mut evidence = Evidence::default();
     for condition in conditions {
         let value = condition.value.filter(|_| condition.truth == Truth::True);
+        evidence.not_yet |= condition.truth == Truth::NotYet;
         match condition.part {
             Part::Abort => (evidence.abort, evidence.abort_value) = (Some(truth(&condition.truth)), value),
             Part::Advance => evidence.advance = Some(truth(&condition.truth)),
@@ -186,6 +187,7 @@ pub(super) fn truth(truth: &Truth) -> switches::Truth {
     match truth {
         Truth::True => switches::Truth::True,
         Truth::False => switches::Truth::False,
+        Truth::NotYet => switches::Truth::NotYet,
         Truth::NoData | Truth::Failed(_) => switches::Truth::Unknown,
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Active {
     series: Series,
 }
 
-/// How long a restored alert that its rule does not return is kept.
+/// How long after a restart an alert is kept that its rule does not return, or a condition is not taken for false.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Held {
     /// The restart.
@@ -39,6 +39,27 @@ pub(crate) struct Held {
     pub until: Timestamp,
     /// When its inputs were first seen to be newer than the restart.
     pub fresh_at: Option<Timestamp>,
+}
+
+impl Held {
+    /// Whether it still holds at an evaluation. `fresh` says whether the inputs have been heard of since a time; other
+    /// rules then have `settle` for what they make of them.
+    pub fn holds(&mut self, at: Timestamp, settle: Duration, fresh: impl FnOnce(Timestamp) -> bool) -> bool {
+        if at >= self.until {
+            return false;
+        }
+        if !fresh(self.since) {
+            self.fresh_at = None;
+            return true;
+        }
+        at.since(*self.fresh_at.get_or_insert(at)) < settle
+    }
+
+    /// The system's clock was set.
+    pub fn clock_stepped(&mut self, by_millis: i64) {
+        (self.since, self.until) = (self.since.shifted(by_millis), self.until.shifted(by_millis));
+        self.fresh_at = self.fresh_at.map(|at| at.shifted(by_millis));
+    }
 }
 
 /// The names of the series that show an alert, made once.
@@ -172,8 +193,7 @@ impl Active {
         }
         self.active_at = self.active_at.shifted(by_millis);
         if let Some(held) = &mut self.held {
-            held.since = held.since.shifted(by_millis);
-            held.until = held.until.shifted(by_millis);
+            held.clock_stepped(by_millis);
             held.fresh_at = held.fresh_at.map(|at| at.shifted(by_millis));
         }
         self.changed = true;

@@ -275,15 +275,7 @@ impl Active {
     /// Whether a restored alert still waits to be returned or for its inputs.
     fn is_held(&mut self, at: Timestamp, context: &AlertContext<'_>) -> bool {
         let Some(held) = &mut self.held else { return false };
-        if at >= held.until {
-            return false;
-        }
-        if !context.witness.fresh(&self.labels, held.since) {
-            held.fresh_at = None;
-            return true;
-        }
-        let fresh_at = *held.fresh_at.get_or_insert(at);
-        at.since(fresh_at) < context.settle
+        held.holds(at, context.settle, |since| context.witness.fresh(&self.labels, since))
     }
 }
 

@@ -146,6 +146,8 @@ pub enum Truth {
     False,
     /// The result is empty because an input is missing: see [`super::Rules`].
     NoData,
+    /// The result is empty, but a restart may be why: not all inputs have been heard of since.
+    NotYet,
     /// The evaluation failed, with this message.
     Failed(String),
 }
@@ -156,7 +158,7 @@ impl Truth {
         match self {
             Truth::True => "true",
             Truth::False => "false",
-            Truth::NoData => "no data",
+            Truth::NoData | Truth::NotYet => "no data",
             Truth::Failed(_) => "failed",
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::action::{ActionRule, Asked};
+use super::action::{ActionRule, Asked, Bench};
 use super::alerting::{AlertContext, AlertRule};
 use super::evaluate::{Evaluate, Reading};
 use super::evaluations::{Evaluation, Ring};
@@ -15,7 +15,7 @@ use super::outcome::{AlertState, Judgement, Outcome};
 use super::recording::RecordRule;
 use super::ruler::{Counters, Meter, Shared};
 use super::spec::{AlertSpec, GroupSpec, RuleSpec};
-use super::witness::StoreWitness;
+use super::witness::{StoreWitness, Witness};
 use crate::model::{Labels, LabelsMap, stale_nan};
 use crate::promql::{self, SampleValue};
 use crate::series::{Appended, Store, View};
@@ -57,7 +57,7 @@ pub(crate) struct Rule {
     /// The last evaluations.
     pub ring: Ring,
     pub missing: Missing,
-    /// After a restart, while alerts are held: what its inputs are made of.
+    /// After a restart, while alerts or conditions are held: what its inputs are made of.
     pub upstream: Option<Box<Upstream>>,
 }
 
@@ -138,7 +138,7 @@ impl Rule {
             (Body::Action(new), Body::Action(mut old)) => {
                 for part in &mut new.parts {
                     let same = old.parts.iter_mut().find(|before| before.part == part.part);
-                    part.last = same.and_then(|before| before.last.take());
+                    (part.last, part.held) = same.map_or((None, None), |same| (same.last.take(), same.held.take()));
                 }
             }
             _ => {}
@@ -217,7 +217,19 @@ impl Rule {
                 Ok(samples.into_iter().map(|(labels, value)| (labels, SampleValue::Float(value))).collect())
             }
             Body::Action(rule) => {
-                let (conditions, failure) = rule.judge(&self.asked, evaluator, view, asked_at);
+                let upstream = self.upstream.as_deref();
+                let fresh = |asked: &Asked, since| {
+                    let upstream = upstream.map_or(&[][..], |upstream| &upstream.inputs);
+                    let own = &|_: &str| false;
+                    let witness = StoreWitness { view, inputs: &asked.inputs, upstream, at: asked_at, own };
+                    witness.fresh(&Labels::empty(), since)
+                };
+                let settle = upstream.map_or(Duration::ZERO, |upstream| upstream.settle);
+                let bench = Bench { evaluator, view, at: asked_at, fresh: &fresh, settle };
+                let (conditions, failure) = rule.judge(&self.asked, &bench);
+                if self.upstream.is_some() && !rule.is_held() {
+                    self.upstream = None;
+                }
                 let readings = conditions.iter().filter_map(|condition| {
                     let value = SampleValue::Float(condition.value?);
                     Some(Reading { labels: condition.labels.clone(), value })
@@ -289,8 +301,13 @@ impl Rule {
             Body::Record(_) => {}
             Body::Alert(rule) => rule.active.values_mut().for_each(|alert| alert.clock_stepped(by_millis)),
             Body::Action(rule) => {
-                for (_, since) in rule.parts.iter_mut().filter_map(|part| part.last.as_mut()) {
-                    *since = since.shifted(by_millis);
+                for part in &mut rule.parts {
+                    if let Some((_, since)) = &mut part.last {
+                        *since = since.shifted(by_millis);
+                    }
+                    if let Some(held) = &mut part.held {
+                        held.clock_stepped(by_millis);
+                    }
                 }
             }
         }

@@ -405,7 +405,8 @@ impl Rules {
     /// asks for, and the recording rules in between have had an interval to follow; or, where an input does not come
     /// back, until `now` + the longest range in the rule's expression (at most the outage tolerance) or 2 intervals of
     /// its group, whichever is longer, + [`limits::RESTORE_GRACE`]. A resolve that was not told is told at the rule's
-    /// next evaluation, however long ago it was.
+    /// next evaluation, however long ago it was. A condition of an action rule that is empty is
+    /// [`Truth::NotYet`](super::Truth::NotYet) as long as an alert would be held.
     pub fn restore(
         &mut self,
         items: impl Iterator<Item = (String, serde_json::Value)>,
@@ -415,6 +416,10 @@ impl Rules {
         let numbers: HashMap<RuleId, (usize, usize)> =
             self.places.iter().map(|place| (self.groups[place.0].rules[place.1].id.clone(), *place)).collect();
         let forget_pending = now.since(last_alive) > self.shared.outage_tolerance;
+        let mut items = items.peekable();
+        if items.peek().is_some() {
+            self.hold_actions(now);
+        }
         for (key, value) in items.filter(|(key, _)| key.starts_with(durable::KEY_PREFIX)) {
             let restored = durable::read(value).and_then(|(id, alert)| Some((*numbers.get(&id)?, alert)));
             match restored {
@@ -426,18 +431,40 @@ impl Rules {
         }
     }
 
-    fn restore_one(&mut self, (group, rule): (usize, usize), mut alert: Active, now: Timestamp) {
-        let number = self.places.iter().position(|place| *place == (group, rule));
-        let upstream = number.map(|number| self.upstream(number));
-        let group = &mut self.groups[group];
-        let rule = &mut group.rules[rule];
-        let range = rule.asked.iter().map(|asked| asked.inputs.longest_range()).max().unwrap_or_default();
-        let wait = range.min(self.shared.outage_tolerance).max(2 * group.interval) + limits::RESTORE_GRACE;
+    fn restore_one(&mut self, place: (usize, usize), mut alert: Active, now: Timestamp) {
+        let number = self.places.iter().position(|known| *known == place);
+        let upstream = number.and_then(|number| self.upstream(number));
+        alert.held = Some(self.held(place, now));
+        let rule = &mut self.groups[place.0].rules[place.1];
         if let Body::Alert(alerts) = &mut rule.body {
-            alert.held = Some(Held { since: now, until: now + wait, fresh_at: None });
             alerts.active.insert(alert.labels.clone(), alert);
-            rule.upstream = upstream.filter(|upstream| !upstream.inputs.is_empty()).map(Box::new);
+            rule.upstream = upstream;
         }
+    }
+
+    /// What a condition of an action rule does not find says nothing until its inputs have been heard of, as with alerts.
+    fn hold_actions(&mut self, now: Timestamp) {
+        for number in 0..self.places.len() {
+            let (group, rule) = self.places[number];
+            if !matches!(self.groups[group].rules[rule].body, Body::Action(_)) {
+                continue;
+            }
+            let (held, upstream) = (self.held((group, rule), now), self.upstream(number));
+            let rule = &mut self.groups[group].rules[rule];
+            if let Body::Action(action) = &mut rule.body {
+                action.hold(held);
+                rule.upstream = upstream;
+            }
+        }
+    }
+
+    /// How long after a restart a rule waits for its inputs.
+    fn held(&self, (group, rule): (usize, usize), now: Timestamp) -> Held {
+        let group = &self.groups[group];
+        let asked = &group.rules[rule].asked;
+        let range = asked.iter().map(|asked| asked.inputs.longest_range()).max().unwrap_or_default();
+        let wait = range.min(self.shared.outage_tolerance).max(2 * group.interval) + limits::RESTORE_GRACE;
+        Held { since: now, until: now + wait, fresh_at: None }
     }
 
     /// Takes the series over by which alerts were shown before a restart, so that those of alerts that are no more are
@@ -472,7 +499,7 @@ impl Rules {
     }
 
     /// What the recording rules read that a rule depends on.
-    fn upstream(&self, number: usize) -> Upstream {
+    fn upstream(&self, number: usize) -> Option<Box<Upstream>> {
         let mut upstream = Upstream { inputs: Vec::new(), settle: Duration::ZERO };
         for writer in self.index.writers(number) {
             let rule = self.rule(writer);
@@ -481,7 +508,7 @@ impl Rules {
                 upstream.settle = upstream.settle.max(self.groups[self.places[writer].0].interval);
             }
         }
-        upstream
+        (!upstream.inputs.is_empty()).then(|| Box::new(upstream))
     }
 
     /// What the store must keep for these rules.

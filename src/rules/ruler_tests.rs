@@ -492,6 +492,45 @@ fn restored_alerts_wait_for_their_inputs() {
 }
 
 #[test]
+fn after_a_restart_a_condition_is_not_false_before_its_inputs_came_back() {
+    let rule = "{degrade: s, levels: [{level: low, when: 'a > 1'}, {level: off, when: 'gone > 1'}], \
+                recover: {when: 'rate(c[1m]) < 1'}}";
+    let mut before = World::new(&yaml(&[rule]));
+    let mut after = World::at(&yaml(&[rule]), before.now + Duration::from_secs(5));
+    before.append("a", 0.5);
+    let alive = ("something".to_owned(), serde_json::Value::Null);
+    after.rules.restore([alive].into_iter(), before.now, after.now);
+    let began = after.now;
+    for name in ["a", "gone", "c"] {
+        after.answer(name, Ok(&[]));
+    }
+    after.step();
+    assert_eq!(after.conditions(), [Truth::NotYet, Truth::NotYet, Truth::NotYet]);
+    after.append("a", 0.5);
+    after.append("c", 0.5);
+    after.step();
+    assert_eq!(after.conditions(), [Truth::False, Truth::NotYet, Truth::NotYet], "the range of c is not full yet");
+    after.answer("c", Ok(&[("x", 1.0)]));
+    after.step();
+    after.answer("c", Ok(&[]));
+    after.step();
+    assert_eq!(after.conditions(), [Truth::False, Truth::NotYet, Truth::NoData], "c was seen once");
+    while after.conditions()[1] == Truth::NotYet {
+        after.step();
+    }
+    // The longest range of the rule, and the grace.
+    assert_eq!(after.now.since(began).as_secs(), 60 + crate::limits::RESTORE_GRACE.as_secs());
+    assert_eq!(after.conditions()[1], Truth::NoData);
+    let mut first = World::new(&yaml(&[rule]));
+    first.rules.restore([].into_iter(), first.now, first.now);
+    for name in ["a", "gone", "c"] {
+        first.answer(name, Ok(&[]));
+    }
+    first.step();
+    assert_eq!(first.conditions()[0], Truth::NoData, "nothing was lost at a first start");
+}
+
+#[test]
 fn after_a_long_pause_pending_alerts_are_dropped_and_firing_ones_stay() {
     let text = yaml(&["{alert: A, expr: a, for: 10s}", "{alert: B, expr: b}"]);
     let mut world = World::new(&text);

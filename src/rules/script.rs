@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::evaluate::{Evaluate, Reading};
-use super::{Outcome, Rules, Settings, parse_file};
+use super::{Outcome, Rules, Settings, Truth, parse_file};
 use crate::model::{Labels, NAME};
 use crate::promql::{Expr, Kind, SampleValue};
 use crate::series::{Point, Store, View};
@@ -151,9 +151,14 @@ impl World {
 
     /// The truths of the conditions that were judged.
     pub fn truths(&self) -> Vec<&'static str> {
+        self.conditions().iter().map(Truth::as_str).collect()
+    }
+
+    /// What the conditions of action rules said in the last step.
+    pub fn conditions(&self) -> Vec<Truth> {
         let truths = |outcome: &Outcome| match outcome {
             Outcome::Alert(_) => Vec::new(),
-            Outcome::Judged(judgement) => judgement.conditions.iter().map(|c| c.truth.as_str()).collect(),
+            Outcome::Judged(judgement) => judgement.conditions.iter().map(|c| c.truth.clone()).collect(),
         };
         self.out.iter().flat_map(truths).collect()
     }

@@ -255,7 +255,7 @@ impl Switches {
         let (before, quiet_needed) = (arm.ladder.memory().clone(), arm.ladder.quiet_needed());
         let step = arm.ladder.judge(now, Said { levels: &truths, clears: &clears, recover: said(&recover) });
         let others = judged.clears.iter().flatten().chain(&recover).map(|judged| judged.truth);
-        let blind = truths.iter().copied().chain(others).all(|truth| truth == Truth::Unknown);
+        let blind = truths.iter().copied().chain(others).all(|truth| !truth.is_known());
         arm.silent_since = if blind { arm.silent_since.or(Some(now)) } else { None };
         arm.values = levels.iter().map(|judged| judged.value).collect();
         let restored = step.is_none() && arm.after_silence(now, declaration.on_silence);

@@ -8,7 +8,8 @@
 //!    present level is false), and that no condition of the present level or a deeper one is true. A level's own
 //!    `clear.when` and `clear.for` stand in place of `recover.when` and `recover.for` for the step up from that level.
 //! 3. Otherwise hold. A condition without data, or one that failed, is neither true nor quiet: its own clock starts
-//!    again, and the ladder does not move up.
+//!    again, and the ladder does not move up. One that is not known yet after a restart lets every clock go on, and lets
+//!    the ladder move no more than one without data does.
 //!
 //! When a climb is undone within the quiet time of the level that is fallen to plus `min_hold` (the same trouble is
 //! back), the next quiet time is twice as long, up to eight times; a full recovery that lasts as long as the longest
@@ -62,6 +63,15 @@ pub enum Truth {
     False,
     /// Its series are gone, or it failed.
     Unknown,
+    /// After a restart its series have not been heard of again.
+    NotYet,
+}
+
+impl Truth {
+    /// Whether it says something.
+    pub fn is_known(self) -> bool {
+        matches!(self, Truth::True | Truth::False)
+    }
 }
 
 /// What all conditions of a rule say now.
@@ -170,20 +180,28 @@ impl Ladder {
     /// Takes one judgement.
     pub fn judge(&mut self, now: Timestamp, said: Said<'_>) -> Option<Move> {
         for (since, truth) in self.memory.true_since.iter_mut().zip(said.levels) {
-            *since = if *truth == Truth::True { since.or(Some(now)) } else { None };
+            *since = match truth {
+                Truth::True => since.or(Some(now)),
+                Truth::NotYet => *since,
+                Truth::False | Truth::Unknown => None,
+            };
         }
-        if let Some((to, level)) = self.deepest_held(now).filter(|(to, _)| *to > self.memory.depth) {
+        if let Some((to, level)) = self.deepest_held(now, said).filter(|(to, _)| *to > self.memory.depth) {
             self.fell(now, to);
             self.moved_to(now, to);
             return Some(Move::Down { to, level });
         }
-        let quiet = self.is_quiet(said);
-        self.memory.quiet_since = if quiet { self.memory.quiet_since.or(Some(now)) } else { None };
+        let quiet = self.quiet(said);
+        self.memory.quiet_since = match quiet {
+            Truth::True => self.memory.quiet_since.or(Some(now)),
+            Truth::NotYet => self.memory.quiet_since,
+            Truth::False | Truth::Unknown => None,
+        };
         if self.memory.depth == 0 {
             self.forgive(now);
             return None;
         }
-        if self.next_climb().is_none_or(|at| at > now) {
+        if quiet != Truth::True || self.next_climb().is_none_or(|at| at > now) {
             return None;
         }
         let to = self.rung_above();
@@ -199,28 +217,31 @@ impl Ladder {
     }
 
     /// The deepest level whose condition has been true for its `for`, with its index in the rule.
-    fn deepest_held(&self, now: Timestamp) -> Option<(usize, usize)> {
-        self.settings
-            .levels
-            .iter()
-            .zip(&self.memory.true_since)
-            .enumerate()
-            .filter(|(_, (level, since))| since.is_some_and(|since| now.since(since) >= level.hold))
-            .map(|(index, (level, _))| (level.depth, index))
+    fn deepest_held(&self, now: Timestamp, said: Said<'_>) -> Option<(usize, usize)> {
+        let levels = self.settings.levels.iter().zip(said.levels).zip(&self.memory.true_since).enumerate();
+        levels
+            .filter(|(_, ((_, truth), _))| **truth == Truth::True)
+            .filter(|(_, ((level, _), since))| since.is_some_and(|since| now.since(since) >= level.hold))
+            .map(|(index, ((level, _), _))| (level.depth, index))
             .max()
     }
 
-    fn is_quiet(&self, said: Said<'_>) -> bool {
+    /// Whether it is quiet; [`Truth::NotYet`] when nothing speaks against it but what is not known yet.
+    fn quiet(&self, said: Said<'_>) -> Truth {
         let with_truth = || self.settings.levels.iter().zip(said.levels);
         let here_or_deeper = || with_truth().filter(|(level, _)| level.depth >= self.memory.depth);
-        let none = |bad: fn(Truth) -> bool| !here_or_deeper().any(|(_, truth)| bad(*truth));
+        let any = |sought: Truth| here_or_deeper().any(|(_, truth)| *truth == sought);
+        if any(Truth::True) {
+            return Truth::False;
+        }
         let here = self.settings.levels.iter().position(|level| level.depth == self.memory.depth);
         let own = here.filter(|at| self.settings.levels[*at].clear.has_when);
         let own = own.map(|at| said.clears.get(at).copied().unwrap_or(Truth::Unknown));
-        match own.or(self.settings.has_recover.then_some(said.recover)) {
-            Some(clear) => clear == Truth::True && none(|truth| truth == Truth::True),
-            None => none(|truth| truth != Truth::False),
-        }
+        let clear = own.or(self.settings.has_recover.then_some(said.recover));
+        clear.unwrap_or_else(|| {
+            let unsure = [Truth::Unknown, Truth::NotYet].into_iter().find(|truth| any(*truth));
+            unsure.unwrap_or(Truth::True)
+        })
     }
 
     /// The next milder depth that this rule knows; healthy when there is none.
@@ -252,6 +273,7 @@ mod tests {
     const T: Truth = Truth::True;
     const F: Truth = Truth::False;
     const U: Truth = Truth::Unknown;
+    const N: Truth = Truth::NotYet;
 
     fn secs(s: u64) -> Duration {
         Duration::from_secs(s)
@@ -394,6 +416,31 @@ mod tests {
         assert_eq!(ladder.quiet_needed(), secs(120));
         assert_eq!(moves(&mut ladder, 80, 400, [F, F], T), [(200, 0)]);
         assert_eq!(ladder.quiet_needed(), secs(60));
+    }
+
+    #[test]
+    fn what_is_not_known_yet_after_a_restart_stops_no_clock_and_moves_nothing() {
+        let mut ladder = Ladder::new(settings(true), at(0));
+        assert_eq!(moves(&mut ladder, 0, 3, [T, F], F), []);
+        assert_eq!(moves(&mut ladder, 3, 20, [N, N], N), [], "nobody says now that it is true");
+        assert_eq!(moves(&mut ladder, 20, 21, [T, F], F), [(20, 1)], "it was true before the restart too");
+        moves(&mut ladder, 21, 60, [F, F], T);
+        assert_eq!(moves(&mut ladder, 60, 90, [N, N], N), [], "nobody says now that it is quiet");
+        assert_eq!(moves(&mut ladder, 90, 91, [F, F], T), [(90, 0)]);
+        // Without a condition of its own for the way back, all that speaks against it must be known.
+        let mut plain = Ladder::new(settings(false), at(0));
+        moves(&mut plain, 0, 10, [T, F], U);
+        moves(&mut plain, 10, 60, [F, F], U);
+        assert_eq!(moves(&mut plain, 60, 90, [F, N], U), []);
+        assert_eq!(moves(&mut plain, 90, 91, [F, F], U), [(90, 0)]);
+        // What is known counts at once.
+        for (levels, recover) in [([N, N], F), ([T, N], N), ([N, N], U)] {
+            let mut ladder = Ladder::new(settings(true), at(0));
+            moves(&mut ladder, 0, 10, [T, F], F);
+            moves(&mut ladder, 10, 60, [F, F], T);
+            moves(&mut ladder, 60, 61, levels, recover);
+            assert_eq!(moves(&mut ladder, 61, 122, [F, F], T), [(121, 0)], "{levels:?} {recover:?}");
+        }
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct Evidence {
     pub new: Option<f64>,
     pub control: Option<f64>,
     pub samples: Option<f64>,
+    /// A restart may be why something is not there.
+    pub not_yet: bool,
 }
 
 /// What survives a restart.
@@ -208,7 +210,9 @@ impl Rollout {
         }
         let verdict = self.verdict(&evidence);
         let since = |before: Option<Timestamp>, now_so: bool| if now_so { before.or(Some(now)) } else { None };
-        self.memory.failing_since = since(self.memory.failing_since, matches!(verdict, Verdict::Failing(_)));
+        if !(evidence.not_yet && verdict == Verdict::Silent) {
+            self.memory.failing_since = since(self.memory.failing_since, matches!(verdict, Verdict::Failing(_)));
+        }
         self.memory.silent_since = since(self.memory.silent_since, verdict == Verdict::Silent);
         if let Verdict::Failing(why) = &verdict
             && self.memory.failing_since.is_some_and(|since| now.since(since) >= self.rule.abort_for)
@@ -238,7 +242,8 @@ impl Rollout {
             let value = evidence.abort_value.map(|value| format!(" (value {value})")).unwrap_or_default();
             return Verdict::Failing(format!("{}{value}", self.rule.abort_when.as_deref().unwrap_or("abort_when")));
         }
-        let mut verdict = if evidence.abort == Some(Truth::Unknown) { Verdict::Silent } else { Verdict::Well };
+        let silent = evidence.abort.is_some_and(|truth| !truth.is_known());
+        let mut verdict = if silent { Verdict::Silent } else { Verdict::Well };
         if let Some(compare) = self.rule.compare {
             match (evidence.new, evidence.control, evidence.samples) {
                 (_, _, Some(samples)) if samples < compare.min_samples => {
@@ -263,7 +268,7 @@ impl Rollout {
                 let text = self.rule.advance_when.clone().unwrap_or_default();
                 Some(self.pause(now, format!("inconclusive: at the end of the step this was not true: {text}")))
             }
-            Some(Truth::Unknown) => {
+            Some(Truth::Unknown | Truth::NotYet) => {
                 self.memory.silent_since = self.memory.silent_since.or(Some(now));
                 None
             }
@@ -373,6 +378,7 @@ mod tests {
         new: None,
         control: None,
         samples: None,
+        not_yet: false,
     };
 
     /// One judgement a second; what the value became, at which second.
@@ -424,6 +430,17 @@ mod tests {
         assert_eq!(run(&mut r, 11, 500, WELL), []);
         assert!(r.say(at(500), RolloutWord::Resume, "ann").is_ok());
         assert_eq!(r.value().text(), "1%");
+    }
+
+    #[test]
+    fn a_failure_goes_on_over_a_restart_whose_inputs_are_not_back_yet() {
+        let mut r = rollout(|_| {});
+        let failing = Evidence { abort: Some(Truth::True), ..WELL };
+        assert_eq!(run(&mut r, 0, 13, WELL).len(), 1);
+        assert_eq!(run(&mut r, 13, 16, failing), []);
+        let not_yet = Evidence { abort: Some(Truth::NotYet), not_yet: true, ..WELL };
+        assert_eq!(run(&mut r, 16, 25, not_yet), [], "what is not known brings nothing back");
+        assert_eq!(run(&mut r, 25, 26, failing), [state(25, "0%", RolloutState::RolledBack)]);
     }
 
     #[test]
