@@ -48,7 +48,7 @@ pub(super) fn json(fleet: &FleetPicture) -> Value {
     json!({
         "last": last,
         "stable": stable,
-        "candidate": candidate.as_ref().map(self::candidate),
+        "candidate": candidate.as_ref().map(|candidate| self::candidate(&fleet.config.stage, candidate)),
         "locked": locked.as_ref().map(|locked| {
             json!({ "revision": locked.revision, "at": locked.at.to_rfc3339(), "why": locked.why })
         }),
@@ -68,7 +68,7 @@ pub(super) fn json(fleet: &FleetPicture) -> Value {
     })
 }
 
-fn candidate(candidate: &Candidate) -> Value {
+fn candidate(stage: &Stage, candidate: &Candidate) -> Value {
     let baked = candidate.baking.map(|baking| baking.since + std::time::Duration::from_secs(candidate.bake_seconds));
     json!({
         "revision": candidate.revision,
@@ -79,6 +79,7 @@ fn candidate(candidate: &Candidate) -> Value {
         "bake_seconds": candidate.bake_seconds,
         "alerts": candidate.alerts,
         "since": candidate.since.map(Timestamp::to_rfc3339),
+        "taken_by": stage.taken_by().map(Timestamp::to_rfc3339),
         "baking_since": candidate.baking.map(|baking| baking.since.to_rfc3339()),
         "baking_hosts": candidate.baking.map(|baking| baking.hosts),
         "baked_at": baked.map(Timestamp::to_rfc3339),

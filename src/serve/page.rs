@@ -23,6 +23,7 @@ pub(super) fn routes() -> Router<Shared> {
             "/switches.js",
             get(async || asset("text/javascript; charset=utf-8", include_str!("assets/switches.js"))),
         )
+        .route("/fleet.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/fleet.js"))))
         .route("/icon.svg", get(async || asset("image/svg+xml", include_str!("assets/icon.svg"))))
         .route("/api/v1/status/overview", get(overview))
 }

@@ -6,18 +6,23 @@
   a bad revision (a self-alert fires on the host that runs it): rolled back, locked, and the others never ran it; one alert for the fleet
   a revision that one host's own files do not go together with: that host says so, and it is rolled back
   etcd away, an agent killed and started again: it still runs the revision
+  the page, in Chromium where there is one: what it shows of a rollout and of a rollback, and a person who acts there
   a limit for the whole fleet: two agents asked 9:1 have about that share of it, and together never more than all of it
 
-usage: fleet_config.py
+usage: fleet_config.py [--pictures FOLDER]
 """
 import argparse
+import base64
+import os
 import pathlib
+import shutil
 import subprocess
 import threading
 import time
 import urllib.error
 import urllib.request
 
+import page
 import peers
 from etcd import Cluster
 from peers import Checks, wait_for
@@ -224,6 +229,119 @@ def away(checks, fleet):
     checks.check("the return changes nothing", fleet.running() == [1] * len(fleet.agents), fleet.running())
 
 
+def history(checks, fleet):
+    code, said = fleet.cli("config", "history")
+    checks.check("the history says what happened", code == 0 and said.count("rolled back") == 2, said)
+
+
+class Page:
+    """The page of one agent, for a person who acts there."""
+
+    CARD = "document.querySelector('[data-config=card]')"
+
+    def __init__(self, checks, agent, folder):
+        self.checks, self.agent, self.folder, self.browser = checks, agent, folder, page.Browser()
+
+    def pictures(self, name):
+        """At a desk's and a phone's width, light and dark; leaves a desk's light page open."""
+        for width, dark in ((390, True), (390, False), (1280, True), (1280, False)):
+            self.browser.show(self.agent.url + "/", width, dark, f"Boolean({self.CARD})")
+            time.sleep(0.3)
+            if self.folder:
+                self.browser.picture(self.folder / f"{name}-{width}-{'dark' if dark else 'light'}.png")
+            wide = self.browser.value("document.documentElement.scrollWidth - innerWidth")
+            self.checks.check(f"{name}: nothing is wider than the screen ({width} px, {'dark' if dark else 'light'})", wide <= 0, f"{wide} px")
+
+    def text(self):
+        return self.browser.value(self.CARD + ".innerText") or ""
+
+    def shows(self, what, *words):
+        try:
+            wait_for(what, lambda: all(word in self.text() for word in words), timeout=8, pause=0.2)
+            self.checks.check(what, True)
+        except AssertionError:
+            self.checks.check(what, False, (words, self.text()))
+
+    def says(self, word, **fields):
+        """Clicks a word, fills in the dialog and says it; gives what the dialog then complains about, or None when it is closed."""
+        wait_for(f"button {word}", lambda: self.browser.value(f"Boolean(document.querySelector('[data-key=\"config {word}\"]'))"), timeout=8)
+        self.browser.value(f"document.querySelector('[data-key=\"config {word}\"]').click()")
+        for name, value in fields.items():
+            self.browser.value(f"document.getElementById('word-{name}').value = '{value}'")
+        self.browser.value("document.getElementById('word-do').click()")
+        answer = lambda: self.browser.value("document.getElementById('word').open ? document.getElementById('word-problem').textContent : 'closed'")
+        said = wait_for(f"answer to {word}", answer, timeout=10)
+        return None if said == "closed" else said
+
+    def dialog(self, word, width):
+        """A picture of a word's dialog, and of everything that can be opened."""
+        self.browser.show(self.agent.url + "/", width, width < 600, f"Boolean({self.CARD})")
+        self.browser.value("document.querySelectorAll('#fleet details').forEach((details) => { details.open = true; })")
+        time.sleep(2.5)
+        if self.folder:
+            self.browser.picture(self.folder / f"opened-{width}.png")
+        self.browser.value(f"document.querySelector('[data-key=\"config {word}\"]').click()")
+        data = self.browser.call("Page.captureScreenshot", format="png")["data"]
+        if self.folder:
+            (self.folder / f"{word}-{width}.png").write_bytes(base64.b64decode(data))
+        self.cancel()
+
+    def cancel(self):
+        self.browser.value("document.getElementById('word-cancel').click()")
+
+
+def on_the_page(checks, fleet, folder=None):
+    if not (os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")):
+        print("    no Chromium here: the page is left out", flush=True)
+        return
+    stable = fleet.stage()["stable"]
+    code, said = fleet.push(GOOD.format(generation=10), "--share", "25%,50%", "--bake", "10m", "--why", "new thresholds")
+    revision = fleet.stage()["last"]
+    wait_for("one host that bakes it", lambda: (fleet.stage()["candidate"] or {}).get("baked_at"), timeout=30, pause=0.2)
+    wait_for("its metric", lambda: fleet.running().count(revision) == 1, timeout=10, pause=0.2)
+    first = fleet.running().index(revision) + 1
+    # Looked at on a host that neither counts nor runs it.
+    other = next(number for number in range(1, len(fleet.agents) + 1) if number not in (first, fleet.counting()))
+    seen = Page(checks, fleet.agents[other - 1], folder)
+    try:
+        acted(checks, fleet, seen, stable, revision, first)
+        checks.check("the console is empty", not seen.browser.problems, seen.browser.problems[:5])
+    finally:
+        seen.browser.end()
+
+
+def acted(checks, fleet, seen, stable, revision, first):
+    seen.pictures("rollout")
+    seen.shows("the page shows what is stable, what is on its way, to whom and for how long", f"revision {stable} is stable", f"revision {revision} on its way", "new thresholds",
+               "Step 1 of 2: 25 % of the hosts", f"(h{first})", "bakes for another 9m", f"revision {revision}: h{first}", f"revision {stable}: h", "Last rollback")
+    asks = seen.says("rollback")
+    checks.check("a rollback needs a reason", asks and "why" in asks and fleet.stage()["candidate"], asks)
+    seen.cancel()
+    said = seen.says("promote", by="dana")
+    wait_for("everybody to run it", lambda: fleet.running() == [revision] * len(fleet.agents), timeout=20, pause=0.2)
+    checks.check("a person gives it to everybody by the page", said is None and fleet.stage()["stable"] == revision and fleet.stage()["history"][-1]["by"] == "dana", (said, fleet.stage()))
+    seen.shows("and the page shows it", f"revision {revision} is stable", "all run it")
+    fleet.push(BAD.format(generation=11), "--share", "25%", "--bake", "30s")
+    wait_for("the rollback", lambda: fleet.stage()["locked"], timeout=60, pause=0.2)
+    seen.pictures("locked")
+    seen.shows("the page shows what was rolled back and why", f"revision {revision + 1} was rolled back", "BrownoutSharedIsWrong fires on h", "Nothing is pushed until")
+    said = seen.says("acknowledge", by="dana")
+    checks.check("a person unlocks by the page", said is None and fleet.stage()["locked"] is None, (said, fleet.stage()["locked"]))
+    said = seen.says("rollback", to=stable, reason="checkout looks odd", by="dana")
+    wait_for("everybody to go back", lambda: fleet.running() == [stable] * len(fleet.agents), timeout=20, pause=0.2)
+    checks.check("a person goes back by the page", said is None and fleet.stage()["stable"] == stable, (said, fleet.stage()))
+    seen.shows("and the page says who and why", f"Last rollback: revision {revision}", "dana: checkout looks odd")
+    seen.pictures("after")
+    for width in (390, 1280):
+        seen.dialog("rollback", width)
+    # A request that a page of another site makes.
+    request = urllib.request.Request(seen.agent.url + "/api/v1/fleet/config/promote", method="POST", data=b"{}", headers={"origin": "http://evil.example"})
+    try:
+        checks.check("another site's page says nothing", False, urllib.request.urlopen(request, timeout=5).status)
+    except urllib.error.HTTPError as error:
+        checks.check("another site's page says nothing", error.code == 403, error.code)
+
+
 class Load(threading.Thread):
     """Asks an agent for a limit, so many times a second."""
 
@@ -286,15 +404,19 @@ def shared_limit(checks, fleet):
 
 
 def main():
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pictures", type=pathlib.Path, help="where pictures of the page go, for a person to look at")
+    folder = parser.parse_args().pictures
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
     checks = Checks()
     fleet = Fleet(4)
     connected = lambda: all(metric(agent, "brownout_store_connected") == 1.0 for agent in fleet.agents)
     wait_for("everybody in reach", connected, timeout=30, pause=0.2)
-    for part in (good, bad, refused, away, shared_limit):
+    for part in (good, bad, refused, away, history):
         part(checks, fleet)
-    code, said = fleet.cli("config", "history")
-    checks.check("the history says what happened", code == 0 and said.count("rolled back") == 2, said)
+    on_the_page(checks, fleet, folder)
+    shared_limit(checks, fleet)
     for agent in fleet.agents:
         agent.stop()
     fleet.cluster.close()

@@ -166,13 +166,15 @@ class Browser:
     def value(self, expression):
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
-    def show(self, url, width, dark):
+    FILLED = "document.querySelectorAll('#sources tr').length > 1 && document.querySelectorAll('#charts svg').length > 0"
+
+    def show(self, url, width, dark, filled=FILLED):
         """Opens the page; it is there when its first values are."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900 if width > 600 else 844, deviceScaleFactor=1 if width > 600 else 2, mobile=width <= 600)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Page.navigate", url=url)
-        peers.wait_for("filled page", lambda: self.value("document.querySelectorAll('#sources tr').length > 1 && document.querySelectorAll('#charts svg').length > 0"), 15)
+        peers.wait_for("filled page", lambda: self.value(filled), 15)
 
     def picture(self, path):
         data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
@@ -223,7 +225,7 @@ def look(checks, browser, agent, folder):
                 checks.check("the page shows everything", not missing, (missing, text))
                 checks.check("hostile text is shown as text", HOSTILE[:40] in text and "taken" not in browser.value("document.title"), text)
                 scripts = browser.value("document.scripts.length + document.querySelectorAll('main img').length")
-                checks.check("hostile text did not become markup", scripts == 2, scripts)
+                checks.check("hostile text did not become markup", scripts == 3, scripts)
                 drawn(checks, browser)
             wide = browser.value("document.documentElement.scrollWidth - innerWidth")
             checks.check(f"nothing is wider than the screen ({which})", wide <= 0, f"{wide} px")

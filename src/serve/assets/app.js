@@ -73,14 +73,14 @@ function header(state) {
   put("banner", ...notes);
 }
 
-async function change(method, name, body) {
-  const answer = await fetch(`/api/v1/switches/${encodeURIComponent(name)}/pin${method === "DELETE" ? "?by=page" : ""}`, {
-    method, headers: { "content-type": "application/json", "x-brownout-request": "1" }, body: body && JSON.stringify(body),
-  });
+// Says something to the daemon; gives what is wrong with it, or nothing.
+async function say(method, path, body) {
+  const answer = await fetch(path, { method, headers: { "content-type": "application/json", "x-brownout-request": "1" }, body: body && JSON.stringify(body) });
   const problem = answer.ok ? "" : (await answer.json().catch(() => ({ error: `the daemon answered ${answer.status}` }))).error;
   refresh();
   return problem;
 }
+const change = (method, name, body) => say(method, `/api/v1/switches/${encodeURIComponent(name)}/pin${method === "DELETE" ? "?by=page" : ""}`, body);
 
 // What the dialog is about: a switch's name and a level.
 let pinning = null;
@@ -137,34 +137,6 @@ function decisions(state) {
         el("time", { class: "soft end", datetime: d.at, title: d.at }, `${ago(state.now, d.at)} ago`)),
       el("div", { class: "soft clamp", title: d.reason }, `${who}: ${d.reason}`));
   }) : [el("li", { class: "soft" }, "Nothing has been decided yet.")]));
-}
-
-function fleet(state) {
-  const fleet = state.fleet;
-  $("fleet-section").hidden = !fleet;
-  if (!fleet) return;
-  const there = fleet.hosts.filter((host) => !host.gone_since);
-  const head = el("div", { class: "row" }, el("span", { class: "name" }, `${there.length} hosts`),
-    fleet.counter ? el("span", { class: "soft" }, `${fleet.counter} counts`) : el("span", { class: "tag bad" }, "nobody counts"),
-    fleet.stale_since ? el("span", { class: "tag bad end" }, `store out of reach for ${ago(state.now, fleet.stale_since)}`) : null);
-  const clock = fleet.own_clock_ahead_seconds === null ? null : el("div", { class: "tag warn" }, `this host's clock is ${number(fleet.own_clock_ahead_seconds)} s ahead of most others'`);
-  const rows = fleet.rules.map((rule) => {
-    const led = Object.entries(rule.asks).map(([place, level]) => rule.scope === "fleet" ? level : `${place}: ${level}`).join(", ");
-    return el("div", { class: "rule" }, el("div", { class: "row" }, el("span", { class: "name" }, rule.rule),
-      el("span", { class: "soft" }, `${rule.votes} votes, ${rule.needed} of ${number(rule.known)} needed`),
-      el("span", { class: `tag end ${led ? "bad" : "good"}` }, led || "healthy")));
-  });
-  // In a large fleet only those that stand out are named one by one.
-  const notable = fleet.hosts.filter((host) => host.gone_since || host.clock_ahead_seconds !== null || host.votes.length);
-  const shown = (fleet.hosts.length > 30 ? notable : fleet.hosts).slice(0, 100);
-  const hosts = shown.map((host) => {
-    const votes = host.votes.map((vote) => `${vote.switch}: ${vote.level}`).join(", ");
-    const tag = host.gone_since ? el("span", { class: "tag bad end" }, `vanished ${ago(state.now, host.gone_since)} ago`)
-      : host.clock_ahead_seconds !== null ? el("span", { class: "tag warn end" }, `clock ${number(host.clock_ahead_seconds)} s ahead`)
-      : votes ? el("span", { class: "tag bad end" }, votes) : el("span", { class: "tag good end" }, "well");
-    return el("div", { class: "rule" }, el("div", { class: "row" }, el("span", { class: "name" }, host.name), el("span", { class: "soft" }, host.zone), tag));
-  });
-  put("fleet", el("div", { class: "item" }, head, clock, ...rows), el("details", {}, el("summary", { class: "soft", "data-key": "fleet hosts" }, `${shown.length} of ${fleet.hosts.length} hosts`), ...hosts));
 }
 
 function rules(state) {
@@ -265,6 +237,7 @@ function keep(draw) {
 
 let round = 0, latest = null;
 watchScrolling(() => latest);
+listenToWords();
 async function refresh() {
   try {
     const state = latest = await ask("/api/v1/status/overview");

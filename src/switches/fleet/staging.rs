@@ -44,6 +44,14 @@ impl Watched {
     }
 }
 
+impl Stage {
+    /// When all hosts of the step have to run the candidate; `None` when they do, or no step has begun.
+    pub fn taken_by(&self) -> Option<Timestamp> {
+        let candidate = self.candidate.as_ref().filter(|candidate| candidate.baking.is_none())?;
+        Some(candidate.since? + SPREAD + self.spread())
+    }
+}
+
 /// The next stage, if there is one now. `by` is the host that counts.
 pub(super) fn advance(
     stage: &Stage,
