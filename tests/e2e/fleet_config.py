@@ -30,7 +30,9 @@ from peers import Checks, wait_for
 CONFIG = """
 system: {{enabled: false}}
 rule_files: [rules.yaml]
-switches: {{door: {{limit: {{unit: requests/s, min: 0, share_out: demand}}}}}}
+switches:
+  door: {{limit: {{unit: requests/s, min: 0, share_out: demand}}}}
+  seats: {{limit: {{unit: in_flight, min: 0, share_out: demand}}}}
 store:
   etcd: {{endpoints: [{endpoints}], prefix: /fleet, host: h{number}, zone: z{zone}, lease: 5s}}
 """
@@ -183,13 +185,13 @@ def refused(checks, fleet):
     agent = fleet.agents[first - 1]
     path = agent.folder / "brownout.yaml"
     text = path.read_text()
-    path.write_text(text.replace("switches: {", 'switches: {recs: {feature: ["on", none]}, '))
+    path.write_text(text.replace("switches:\n", 'switches:\n  recs: {feature: ["on", none]}\n'))
     answer = reload(agent)
     path.write_text(text)
     kept = "the old configuration stays in use" in answer and fleet.running() == [1] * len(fleet.agents)
     checks.check("a host whose own files do not go together with it keeps what it has", kept, answer)
     # Now the same the other way round: the revision brings what does not fit.
-    path.write_text(text.replace("switches: {", "switches: {search: {feature: [\"on\", none]}, "))
+    path.write_text(text.replace("switches:\n", 'switches:\n  search: {feature: ["on", none]}\n'))
     reload(agent)
     rules = GOOD.format(generation=3) + """
       - degrade: search
@@ -368,7 +370,7 @@ def shared_limit(checks, fleet):
     total, rates = 40.0, [90, 10]
     answer = fleet.agents[0].post("/api/v1/switches/door/pin", {"level": str(total), "for": "1h", "reason": "test", "by": "test"})
     checks.check("a limit for the whole fleet is set", answer.get("status") == "success", answer)
-    parts = lambda: [metric(agent, "brownout_fleet_limit_share") or 0.0 for agent in fleet.agents]
+    parts = lambda: [metric(agent, 'brownout_fleet_limit_share{switch="door"}') or 0.0 for agent in fleet.agents]
     wait_for("equal parts", lambda: all(abs(part - 0.25) < 0.01 for part in parts()), timeout=30, pause=0.2)
     checks.check("while nobody asks parts are equal", True)
     loads = [Load(agent, rate) for agent, rate in zip(fleet.agents, rates)]
@@ -391,16 +393,32 @@ def shared_limit(checks, fleet):
     # The metrics are read one after the other, so a change may be seen half.
     checks.check(f"the parts were never more than the total (most {worst:.3f}, read one after the other)", worst < 1.02, worst)
     checks.check("what is let in follows", abs(allowed[0] - total * found[0]) < 3 and sum(allowed) <= total * 1.03, allowed)
-    picture = fleet.agents[3].get("/api/v1/fleet")["data"]["limits"][0]
+    picture = fleet.agents[3].get("/api/v1/fleet")["data"]["limits"]
+    picture = next(limit for limit in picture if limit["switch"] == "door")
     checks.check("any host shows each host's part", len(picture["hosts"]) == len(fleet.agents) and picture["total"] == total, picture)
     lost = fleet.ways[0]
     for way in lost:
         way.cut()
     agent = fleet.agents[0]
-    wait_for("the host that is cut off to have at most an equal part", lambda: metric(agent, "brownout_fleet_limit_share") <= 0.25, timeout=30, pause=0.2)
+    wait_for("the host that is cut off to have at most an equal part", lambda: metric(agent, 'brownout_fleet_limit_share{switch="door"}') <= 0.25, timeout=30, pause=0.2)
     checks.check("a host that is cut off has at most an equal part", True)
     for way in lost:
         way.heal()
+
+
+def whole_numbers(checks, fleet):
+    """Of requests in flight each host has a whole number, and together they have all."""
+    parts = lambda: [float(agent.get("/api/v1/switches/seats")["data"]["level"]) for agent in fleet.agents]
+    for total in (10, 7, 3):
+        fleet.agents[1].post("/api/v1/switches/seats/pin", {"level": str(total), "for": "1h", "reason": "test", "by": "test"})
+        most, end = 0.0, time.monotonic() + 12
+        while time.monotonic() < end and sum(parts()) != total:
+            time.sleep(0.2)
+        for _ in range(20):
+            found = parts()
+            most = max(most, sum(found))
+            time.sleep(0.1)
+        checks.check(f"{total} requests in flight are {found} on four hosts", sum(found) == total == most and all(part == int(part) for part in found), (found, most))
 
 
 def main():
@@ -416,6 +434,7 @@ def main():
     for part in (good, bad, refused, away, history):
         part(checks, fleet)
     on_the_page(checks, fleet, folder)
+    whole_numbers(checks, fleet)
     shared_limit(checks, fleet)
     for agent in fleet.agents:
         agent.stop()

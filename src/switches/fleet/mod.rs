@@ -42,6 +42,7 @@ mod tally;
 mod tests;
 mod told;
 mod voting;
+mod whole;
 
 pub use parts::{LimitPicture, Shares};
 pub use picture::{ConfigPicture, FleetPicture, HostPicture, RulePicture, VotePicture};

@@ -8,6 +8,9 @@
 //! so every host has at least a tenth ([`FLOOR`]) of an equal part, and what a host does not ask for is there for those that
 //! ask for more, in proportion. While nobody asks, parts are equal.
 //!
+//! **Whole numbers.** Of a limit of requests in flight parts are whole, and together the total (`whole.rs`). In a fleet so
+//! large that its hosts are not told of each other each of them rounds down by itself.
+//!
 //! **Never more than the total.** A part that shrinks does so at once; one that grows waits ([`SETTLE`]) until the others have
 //! heard of it, too, and shrunk. So while words of the store arrive within that time, the parts are no more than the total,
 //! also while hosts come and go. A host that is cut off keeps its part until the others may count it as gone, and
@@ -23,9 +26,10 @@ use serde::{Deserialize, Serialize};
 
 use super::super::arbiter::Switches;
 use super::super::state::{Declaration, Record};
-use super::super::value::{SwitchKind, SwitchValue};
-use super::super::votes::Member;
+use super::super::value::{LimitUnit, SwitchKind, SwitchValue};
+use super::super::votes::{Member, Place};
 use super::state::{Asked, Fleet, SHARES_KEY};
+use super::whole::whole;
 use crate::limits;
 use crate::model::SwitchName;
 use crate::time::Timestamp;
@@ -131,15 +135,14 @@ pub(super) struct Sight {
 }
 
 impl Parts {
-    /// The share of a total that this host lets in now.
-    pub fn share(&mut self, now: Timestamp, name: &SwitchName, shares: &Shares, demand: f64, sight: Sight) -> f64 {
-        let equal = 1.0 / shares.hosts.max(1) as f64;
+    /// The share of a total that this host lets in now, out of the one that it could have, and an equal one.
+    pub fn share(&mut self, now: Timestamp, name: &SwitchName, could: f64, equal: f64, sight: Sight) -> f64 {
         let held = self.parts.get(name).map(|part| part.share);
         let target = match sight.lost_since {
             Some(lost) if now.since(lost) >= CUT_OFF => {
                 held.filter(|_| sight.heard).map_or(equal, |held| held.min(equal))
             }
-            None if sight.heard => shares.share(name, demand),
+            None if sight.heard => could,
             _ => held.unwrap_or(FLOOR * equal),
         };
         // Whoever has just begun is in nobody's sum: it begins at the floor.
@@ -267,18 +270,56 @@ impl Fleet {
 
     /// The share of each limit that is shared out which this host lets in now.
     pub(super) fn own_shares(&mut self, now: Timestamp, own: &Switches) -> BTreeMap<SwitchName, f64> {
-        let shared = |declaration: &&Declaration| is_shared(&declaration.kind);
-        let names: Vec<SwitchName> = own.declarations().filter(shared).map(|d| d.name.clone()).collect();
-        self.parts.keep(|name| names.contains(name));
-        let said = self.demand.said.clone();
+        let shared: Vec<&Declaration> = own.declarations().filter(|d| is_shared(&d.kind)).collect();
+        self.parts.keep(|name| shared.iter().any(|declaration| declaration.name == *name));
         let (census, heard, lost_since) = (!self.only_counter, self.shares_heard, self.lost_since);
         let sight = Sight { census, heard, lost_since };
-        let share = |name: SwitchName| {
-            let demand = said.get(&name).copied().unwrap_or(0.0);
-            let share = self.parts.share(now, &name, &self.shares, demand, sight);
-            (name, share)
-        };
-        names.into_iter().map(share).collect()
+        let equal = 1.0 / self.shares.hosts.max(1) as f64;
+        let mut out = BTreeMap::new();
+        for declaration in shared {
+            let name = &declaration.name;
+            let demand = self.demand.said.get(name).copied().unwrap_or(0.0);
+            let could = match self.whole_total(declaration) {
+                // Whoever is not among those that are counted yet is in nobody's sum.
+                Some(_) => self.live_shares(declaration).get(&self.settings.host).map_or(FLOOR * equal, |own| own.1),
+                None => self.shares.share(name, demand),
+            };
+            out.insert(name.clone(), self.parts.share(now, name, could, equal, sight));
+        }
+        out
+    }
+
+    /// The fleet's value of a limit.
+    fn total(&self, declaration: &Declaration) -> Option<f64> {
+        let name = &declaration.name;
+        let pending = self.pending.contains_key(&(Place::Fleet, name.clone()));
+        let decided = || self.desks.get(&Place::Fleet).and_then(|desk| desk.record(name));
+        let record = if pending { self.tables.fleet.get(name) } else { decided() };
+        match declaration.value(record) {
+            SwitchValue::Limit { value, .. } => value,
+            _ => None,
+        }
+    }
+
+    /// The total of a limit whose parts are whole numbers, where this host sees all others.
+    fn whole_total(&self, declaration: &Declaration) -> Option<f64> {
+        let small = !self.only_counter && self.shares.hosts as u64 <= limits::STORE_CENSUS_FOR_ALL;
+        let counts = matches!(declaration.kind, SwitchKind::Limit { unit: LimitUnit::InFlight, .. });
+        self.total(declaration).filter(|_| small && counts)
+    }
+
+    /// What the hosts that are present said they are asked for, and their shares.
+    fn live_shares(&self, declaration: &Declaration) -> BTreeMap<String, (f64, f64)> {
+        let name = &declaration.name;
+        let live = self.known.hosts().filter(|(_, seen)| seen.gone_since.is_none());
+        let demands = live.map(|(host, seen)| (host, seen.member.demand.get(name).copied().unwrap_or(0.0)));
+        let demands: BTreeMap<&String, f64> = demands.collect();
+        let mut shares: BTreeMap<String, f64> =
+            demands.iter().map(|(host, demand)| ((*host).clone(), self.shares.share(name, *demand))).collect();
+        if let Some(total) = self.whole_total(declaration) {
+            shares = whole(total, &shares);
+        }
+        shares.into_iter().map(|(host, share)| (host.clone(), (demands[&host], share))).collect()
     }
 
     /// Each limit that is shared out: its switch, the share that this host lets in, and what it is asked for.
@@ -293,21 +334,11 @@ impl Fleet {
     pub(super) fn limit_pictures(&self, own: &Switches) -> BTreeMap<SwitchName, LimitPicture> {
         let picture = |declaration: &Declaration| {
             let name = &declaration.name;
-            let record = self.tables.fleet.get(name);
-            let total = match declaration.value(record) {
-                SwitchValue::Limit { value, .. } => value,
-                _ => None,
-            };
-            let live = self.known.hosts().filter(|(_, seen)| seen.gone_since.is_none());
-            let shares = live.map(|(host, seen)| {
-                let demand = seen.member.demand.get(name).copied().unwrap_or(0.0);
-                (host.clone(), (demand, self.shares.share(name, demand)))
-            });
             let picture = LimitPicture {
-                total,
+                total: self.total(declaration),
                 share: self.parts.parts.get(name).map_or(0.0, |part| part.share),
                 demand: self.demand.now().get(name).copied().unwrap_or(0.0),
-                hosts: shares.collect(),
+                hosts: self.live_shares(declaration),
             };
             (name.clone(), picture)
         };
@@ -374,6 +405,11 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
+    fn share(parts: &mut Parts, second: i64, shares: &Shares, demand: f64, sight: Sight) -> f64 {
+        let equal = 1.0 / shares.hosts.max(1) as f64;
+        parts.share(at(second), &name(), shares.share(&name(), demand), equal, sight)
+    }
+
     const SEES: Sight = Sight { census: true, heard: true, lost_since: None };
 
     #[test]
@@ -438,7 +474,7 @@ mod tests {
                 let shares = hosts.iter_mut().zip(&late).enumerate().map(|(index, (host, late))| {
                     let seen = history[(history.len() as i64 - 1 - late).max(0) as usize];
                     let members = seen.map(member);
-                    host.share(at(second), &name(), &Shares::of(members.iter()), seen[index], SEES)
+                    share(host, second, &Shares::of(members.iter()), seen[index], SEES)
                 });
                 let sum: f64 = shares.sum();
                 prop_assert!(sum <= 1.0 + 1e-9, "{sum} after {second} s");
@@ -447,10 +483,38 @@ mod tests {
     }
 
     #[test]
+    fn whole_parts_hear_late_and_are_never_more_than_the_total() {
+        let mut rng = crate::rng::Rng::seeded(5);
+        for _ in 0..30 {
+            let (mut hosts, mut history): (Vec<Parts>, _) = (vec![Parts::default(); 5], vec![([20.0; 5], 23.0)]);
+            let late: Vec<usize> = (0..5).map(|_| rng.below(3) as usize).collect();
+            let mut let_in = 0.0;
+            for second in 0..120 {
+                let (mut demands, total) = history[history.len() - 1];
+                if (10..110).contains(&second) && second % 4 == 0 {
+                    demands[rng.below(5) as usize] = rng.below(100) as f64;
+                }
+                history.push((demands, total));
+                let_in = 0.0;
+                for (index, (host, late)) in hosts.iter_mut().zip(&late).enumerate() {
+                    let (demands, total) = history[(history.len() - 1).saturating_sub(*late)];
+                    let shares = Shares::of(demands.map(member).iter());
+                    let named = demands.iter().enumerate().map(|(i, d)| (format!("h{i}"), shares.share(&name(), *d)));
+                    let could = whole(total, &named.collect())[&format!("h{index}")];
+                    let share = host.share(at(second), &name(), could, 0.2, SEES);
+                    let_in += (total * share + 1e-6).floor();
+                }
+                assert!(let_in <= 23.0, "{let_in} after {second} s");
+            }
+            assert_eq!(let_in, 23.0, "all of it, once everybody has heard");
+        }
+    }
+
+    #[test]
     fn a_part_shrinks_at_once_and_grows_after_the_others_have_shrunk() {
         let even = Shares { hosts: 2, levels: BTreeMap::from([(name(), 0.5)]) };
         let mut parts = Parts::default();
-        let mut share = |second, demand| parts.share(at(second), &name(), &even, demand, SEES);
+        let mut share = |second, demand| share(&mut parts, second, &even, demand, SEES);
         assert_eq!(share(0, 1.0), 0.05, "it begins at the floor");
         assert_eq!(share(2, 1.0), 0.05);
         assert_eq!(share(3, 1.0), 0.5);
@@ -466,20 +530,20 @@ mod tests {
     fn a_host_that_is_cut_off_has_at_most_an_equal_part() {
         let even = Shares { hosts: 4, levels: BTreeMap::from([(name(), 1.0)]) };
         let mut parts = Parts::default();
-        parts.share(at(0), &name(), &even, 0.7, SEES);
-        assert_eq!(parts.share(at(3), &name(), &even, 0.7, SEES), 0.7);
+        share(&mut parts, 0, &even, 0.7, SEES);
+        assert_eq!(share(&mut parts, 3, &even, 0.7, SEES), 0.7);
         let lost = Sight { lost_since: Some(at(10)), ..SEES };
-        assert_eq!(parts.share(at(11), &name(), &even, 0.7, lost), 0.7);
-        assert_eq!(parts.share(at(12), &name(), &even, 0.7, lost), 0.25);
+        assert_eq!(share(&mut parts, 11, &even, 0.7, lost), 0.7);
+        assert_eq!(share(&mut parts, 12, &even, 0.7, lost), 0.25);
         // One that starts while the store is away.
         let (mut new, unheard) = (Parts::default(), Sight { heard: false, ..lost });
-        assert_eq!(new.share(at(11), &name(), &even, 0.0, unheard), 0.025);
-        assert_eq!(new.share(at(12), &name(), &even, 0.0, unheard), 0.25);
+        assert_eq!(share(&mut new, 11, &even, 0.0, unheard), 0.025);
+        assert_eq!(share(&mut new, 12, &even, 0.0, unheard), 0.25);
         // One with little keeps it.
         let mut little = Parts::default();
-        little.share(at(0), &name(), &even, 0.1, SEES);
-        little.share(at(3), &name(), &even, 0.1, SEES);
-        assert_eq!(little.share(at(20), &name(), &even, 0.1, lost), 0.1);
+        share(&mut little, 0, &even, 0.1, SEES);
+        share(&mut little, 3, &even, 0.1, SEES);
+        assert_eq!(share(&mut little, 20, &even, 0.1, lost), 0.1);
     }
 
     #[test]
