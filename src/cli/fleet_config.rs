@@ -12,7 +12,7 @@ use super::diff::diff;
 use super::failure::Failure;
 use super::human::{ago, number, span};
 use super::out::Out;
-use super::pin::who;
+use super::person::{ByArgs, ReasonArgs};
 use super::table::Table;
 use super::text::{Style, Text};
 use super::wire::instant;
@@ -69,11 +69,8 @@ struct PushArgs {
     /// Only check it
     #[arg(long)]
     dry_run: bool,
-    /// Who pushes; by default $USER
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
     #[command(flatten)]
-    server: ServerArgs,
+    by: ByArgs,
 }
 
 /// Show which revision is for whom, and what each host runs; with a revision its files
@@ -106,11 +103,8 @@ struct HistoryArgs {
 /// Say something to the revision on its way: `promote` gives it to everybody now; `acknowledge` unlocks after a rollback
 #[derive(Clone, Debug, clap::Args)]
 struct SayArgs {
-    /// Who says it; by default $USER
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
     #[command(flatten)]
-    server: ServerArgs,
+    by: ByArgs,
 }
 
 /// Everybody back to the stable revision now; without one on its way, to the stable one before
@@ -119,14 +113,8 @@ struct RollbackArgs {
     /// To this revision; 0 for the hosts' own files alone
     #[arg(long, value_name = "REVISION")]
     to: Option<u64>,
-    /// Why: whoever finds it later will want to know
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-    /// Who says it; by default $USER
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
     #[command(flatten)]
-    server: ServerArgs,
+    said: ReasonArgs,
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -238,16 +226,16 @@ pub(super) async fn config(args: &ConfigArgs, out: &mut Out) -> Result<(), Failu
         ConfigCommand::Diff(args) => differences(args, out).await,
         ConfigCommand::History(args) => history(args, out).await,
         ConfigCommand::Promote(args) => {
-            say(&args.server, "promote", json!({ "by": who(&args.by) })).await?;
+            say(&args.by.server, "promote", json!({ "by": args.by.who() })).await?;
             out.line("everybody runs it now: it is stable")
         }
         ConfigCommand::Acknowledge(args) => {
-            say(&args.server, "acknowledge", json!({ "by": who(&args.by) })).await?;
+            say(&args.by.server, "acknowledge", json!({ "by": args.by.who() })).await?;
             out.line("acknowledged: a new revision can be pushed")
         }
         ConfigCommand::Rollback(args) => {
-            let body = json!({ "by": who(&args.by), "why": args.reason, "to": args.to });
-            let stage: Value = say(&args.server, "rollback", body).await?;
+            let body = json!({ "by": args.said.by.who(), "why": args.said.why, "to": args.to });
+            let stage: Value = say(&args.said.by.server, "rollback", body).await?;
             out.line(format!("everybody goes back to {}", revision_text(stage["stable"].as_u64().unwrap_or(0))))
         }
     }
@@ -279,12 +267,12 @@ async fn push(args: &PushArgs, out: &mut Out) -> Result<(), Failure> {
         "steps": steps,
         "bake": format_duration(bake),
         "alerts": args.alerts,
-        "by": who(&args.by),
+        "by": args.by.who(),
         "why": args.why,
         "acknowledge": args.acknowledge,
         "dry_run": args.dry_run,
     });
-    let daemon = Daemon::of(&args.server)?;
+    let daemon = Daemon::of(&args.by.server)?;
     let text = daemon.post(&PATH, body).await?;
     let Pushed { warnings, last } = daemon.read::<Envelope<Pushed>>(&text)?.data;
     if !warnings.is_empty() {

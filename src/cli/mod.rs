@@ -29,6 +29,7 @@ mod junit;
 mod log;
 mod offline;
 mod out;
+mod person;
 mod pin;
 mod plot;
 mod query;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 
-use super::client::{Daemon, ServerArgs};
-use super::env;
+use super::client::Daemon;
 use super::failure::Failure;
 use super::human::Zone;
 use super::out::Out;
+use super::person::{ByArgs, ReasonArgs};
 use super::text::{Style, Text};
 use crate::limits;
 use crate::time::{Clock, DurationError, format_duration, parse_duration};
@@ -24,14 +24,8 @@ pub struct PinArgs {
     /// How long, for example 30m or 2h; at the end the rules decide again
     #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = lasting)]
     lasts: Duration,
-    /// Why: whoever finds the pin later will want to know
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-    /// Who pins; by default $USER
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
     #[command(flatten)]
-    server: ServerArgs,
+    said: ReasonArgs,
 }
 
 /// End a pin: the rules decide again
@@ -39,11 +33,8 @@ pub struct PinArgs {
 pub struct UnpinArgs {
     /// The switch
     name: String,
-    /// Who ends it; by default $USER
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
     #[command(flatten)]
-    server: ServerArgs,
+    by: ByArgs,
 }
 
 /// Why a pin cannot last so long.
@@ -60,14 +51,10 @@ pub(super) fn lasting(text: &str) -> Result<Duration, BadSpan> {
     if span.is_zero() || span > limits::PIN_TIME { Err(BadSpan::OutOfRange) } else { Ok(span) }
 }
 
-pub(super) fn who(by: &Option<String>) -> String {
-    by.clone().or_else(env::user).unwrap_or_else(|| "somebody".to_owned())
-}
-
 pub(super) async fn pin(args: &PinArgs, out: &mut Out) -> Result<(), Failure> {
-    let daemon = Daemon::of(&args.server)?;
+    let daemon = Daemon::of(&args.said.by.server)?;
     let lasts = format_duration(args.lasts);
-    let body = json!({ "level": args.level, "for": lasts, "reason": args.reason, "by": who(&args.by) });
+    let body = json!({ "level": args.level, "for": lasts, "reason": args.said.why, "by": args.said.by.who() });
     daemon.change(Method::POST, &["api", "v1", "switches", &args.name, "pin"], &[], Some(body)).await?;
     let now = Clock::start().now();
     let until = Zone::system().near(now, now + args.lasts);
@@ -76,8 +63,8 @@ pub(super) async fn pin(args: &PinArgs, out: &mut Out) -> Result<(), Failure> {
 }
 
 pub(super) async fn unpin(args: &UnpinArgs, out: &mut Out) -> Result<(), Failure> {
-    let daemon = Daemon::of(&args.server)?;
-    let by = [("by", who(&args.by))];
+    let daemon = Daemon::of(&args.by.server)?;
+    let by = [("by", args.by.who())];
     daemon.change(Method::DELETE, &["api", "v1", "switches", &args.name, "pin"], &by, None).await?;
     out.line(Text::styled(Style::Bold, args.name.as_str()).then(" is no longer pinned: the rules decide again"))
 }

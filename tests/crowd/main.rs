@@ -29,20 +29,7 @@ use host::{Host, Plan};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const RULES: &str = "
-groups:
-- name: g
-  interval: 1s
-  rules:
-  - degrade: recs
-    levels:
-    - {level: cached, when: 'trouble > 0'}
-    - {level: 'off', when: 'trouble > 1'}
-    recover: {for: 1s}
-    min_hold: 1s
-    scope: fleet
-    quorum: {share: 50%, clear: {share: 20%}}
-";
+const RULES: &str = include_str!("rules.yaml");
 
 fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

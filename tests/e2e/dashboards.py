@@ -8,7 +8,6 @@ usage: dashboards.py [--seconds N]   prints one line a check and a closing count
 import argparse
 import base64
 import datetime
-import http.server
 import json
 import os
 import pathlib
@@ -108,38 +107,19 @@ groups:
 """
 
 
-class Web:
+class Web(peers.Pages):
     """A service with a health page and metrics; its utilisation can be set. With a certificate, over TLS."""
 
     def __init__(self, folder=None):
-        outer = self
-        self.utilisation = 0.3
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                metrics = f"# TYPE checkout_utilisation gauge\ncheckout_utilisation {outer.utilisation}\n"
-                body = (metrics if self.path == "/metrics" else "fine\n").encode()
-                self.send_response(200)
-                self.send_header("content-type", "text/plain; version=0.0.4")
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.utilisation, context = 0.3, None
         if folder:
             pem, key = folder / "cert.pem", folder / "key.pem"
             subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj", "/CN=localhost",
                             "-keyout", key, "-out", pem], check=True, capture_output=True)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(pem, key)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        self.port = server.server_address[1]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        metrics = lambda: f"# TYPE checkout_utilisation gauge\ncheckout_utilisation {self.utilisation}\n"
+        super().__init__(lambda path: metrics() if path == "/metrics" else "fine\n", context)
 
 
 class Writer(threading.Thread):

@@ -6,14 +6,12 @@ its figures are printed and judged by nobody.
 usage: patience.py [--prometheus [/usr/bin/prometheus]]
 """
 import argparse
-import http.server
 import json
 import pathlib
 import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -46,27 +44,12 @@ scrape_configs: [{{job_name: target, static_configs: [{{targets: ["127.0.0.1:{ta
 """
 
 
-class Target:
+class Target(peers.Pages):
     """Shows `trouble`, which somebody sets."""
 
     def __init__(self):
-        outer, self.trouble = self, 0
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                body = f"trouble {outer.trouble}\n".encode()
-                self.send_response(200)
-                self.send_header("content-type", "text/plain; version=0.0.4")
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_port
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.trouble = 0
+        super().__init__(lambda _: f"trouble {self.trouble}\n")
 
 
 class Prometheus:

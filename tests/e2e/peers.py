@@ -130,6 +130,31 @@ class Webhooks:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
+class Pages:
+    """Answers each GET with the text that `page` gives for its path, as metrics are served; with an SSL context, over TLS."""
+
+    def __init__(self, page, context=None):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                body = page(self.path).encode()
+                self.send_response(200)
+                self.send_header("content-type", "text/plain; version=0.0.4")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if context:
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
 class TcpService:
     """A service that accepts connections until it is killed; it can be started again on the same port."""
 

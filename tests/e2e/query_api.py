@@ -5,12 +5,10 @@ failures are counted. It is back: so are they. The agent that counts is killed: 
 
 usage: query_api.py
 """
-import http.server
 import pathlib
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
 import urllib.request
 
@@ -49,28 +47,12 @@ groups:
 """
 
 
-class Loads:
-    """What Prometheus scrapes: two series `load`; counts who asks what of the API."""
+class Loads(peers.Pages):
+    """What Prometheus scrapes: two series `load`."""
 
     def __init__(self):
         self.value = 1
-        loads = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                body = f'# TYPE load gauge\nload{{shard="a"}} {loads.value}\nload{{shard="b"}} {loads.value}\n'.encode()
-                self.send_response(200)
-                self.send_header("content-type", "text/plain; version=0.0.4")
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        super().__init__(lambda _: f'# TYPE load gauge\nload{{shard="a"}} {self.value}\nload{{shard="b"}} {self.value}\n')
 
 
 class Prometheus:
