@@ -312,6 +312,10 @@ pub const FLEET_LOST: usize = 1_000;
 pub const FLEET_HOST_ALERTS: usize = 200;
 /// The same in bytes, as JSON.
 pub const FLEET_HOST_ALERT_BYTES: usize = 256 << 10;
+/// Silences for the whole fleet that one host gives to it, those that were changed last; all others hold on that host alone.
+pub const FLEET_HOST_SILENCES: usize = 100;
+/// The same in bytes, as JSON.
+pub const FLEET_HOST_SILENCE_BYTES: usize = 128 << 10;
 /// Alerts named in one message for the whole fleet; the rest is a number.
 pub const FLEET_MESSAGE_ALERTS: usize = 200;
 /// How long the alerts of a host that vanished are held before they are told to have ended with it.

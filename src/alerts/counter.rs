@@ -13,7 +13,9 @@
 //! * An alert that is not in its host's report any more has ended. A host that vanished has ended nothing: its alerts are
 //!   held for 15 minutes, with an annotation that says so, and are then told to have ended with it. A report that is gone
 //!   while its host is not means that the store lost something; the last one holds.
-//! * Silences of the host that counts hold for all; what is silenced or inhibited on its own host is not told of that host.
+//! * Silences for the whole fleet (`shared.rs`) hold for all; what is silenced or inhibited on its own host is not told of
+//!   that host.
+//! * A message's links silence for the whole fleet, and acknowledge while the same host counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -65,7 +67,7 @@ impl Looked {
 /// The alerts of all hosts.
 #[derive(Clone, Debug)]
 pub struct FleetAlerts {
-    machine: Alerts,
+    pub(super) machine: Alerts,
     hosts: BTreeMap<String, HostAlerts>,
     /// As the machine was given them.
     given: BTreeMap<Labels, Given>,
@@ -92,14 +94,8 @@ struct Given {
 
 /// The settings of the machine: what hangs on one host's disk or address is not for a fleet.
 fn settings(host: &Settings) -> Settings {
-    let mut settings = Settings {
-        part: Part::Counter,
-        flapping: None,
-        links: None,
-        silence_reminders: None,
-        digest: None,
-        ..host.clone()
-    };
+    let mut settings =
+        Settings { part: Part::Counter, flapping: None, silence_reminders: None, digest: None, ..host.clone() };
     for to in settings.receivers.iter_mut().flat_map(|receiver| &mut receiver.integrations) {
         let most = if to.max_alerts == 0 { usize::MAX } else { to.max_alerts };
         to.max_alerts = most.min(limits::FLEET_MESSAGE_ALERTS);
@@ -147,15 +143,15 @@ impl FleetAlerts {
         self.hosts.values_mut().filter_map(|host| host.gone_since.as_mut()).for_each(|at| *at = at.shifted(by_millis));
     }
 
-    /// Takes what all hosts report, and who is there; `own` is this host's machine, whose silences hold for all.
+    /// Takes what all hosts report, and who is there; `own` is this host's machine, which gets the fleet's silences.
     pub fn reports(
         &mut self,
         now: Timestamp,
-        own: &Alerts,
+        own: &mut Alerts,
         reports: &BTreeMap<String, Arc<Report>>,
         live: &BTreeSet<String>,
     ) {
-        self.machine.silences = own.silences.clone();
+        self.share_silences(now, own, reports);
         self.know(now, reports, live);
         let wanted = self.wanted(now);
         let changed: Vec<&Labels> =
@@ -238,6 +234,11 @@ impl FleetAlerts {
     /// Flushes what is due, and gives the messages to be sent when the changes are in the store.
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Notification>) {
         self.machine.tick(now, out);
+    }
+
+    /// Stops the repeats about a group; false when nobody was told that it fires.
+    pub(super) fn acknowledge(&mut self, now: Timestamp, group_key: &str, lasts: Duration, by: &str) -> bool {
+        self.machine.acknowledge(now, group_key, lasts, by)
     }
 
     /// Takes the outcome of a delivery; `Unknown` for one that is not the fleet's.
@@ -345,7 +346,7 @@ impl FleetAlerts {
 
 /// The kinds of records that the next host that counts goes on from; the alerts themselves come from their hosts.
 fn is_shared(key: &str) -> bool {
-    ["group/", "log/", "out/", "rate/"].iter().any(|kind| key.starts_with(kind))
+    ["group/", "log/", "out/", "rate/", "silence/"].iter().any(|kind| key.starts_with(kind))
 }
 
 fn fleet_labels(host: &str, reported: &Reported) -> Labels {

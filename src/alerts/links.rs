@@ -12,8 +12,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
+use super::counter::FleetAlerts;
 use super::machine::{Alerts, Changed};
 use super::notification::Notification;
+use super::settings::Part;
 use super::silence::{SilenceError, SilenceIn};
 use crate::limits;
 use crate::model::Matcher;
@@ -52,6 +54,9 @@ struct Token {
     until: Timestamp,
     /// Milliseconds.
     lasts: u64,
+    /// Of a message of the whole fleet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    fleet: bool,
 }
 
 /// A link as its page shows it.
@@ -62,6 +67,8 @@ pub struct LinkView {
     pub labels: Vec<(String, String)>,
     pub expires: Timestamp,
     pub lasts: Duration,
+    /// For the whole fleet.
+    pub fleet: bool,
     /// It was used, or is too old.
     pub spent: Option<&'static str>,
 }
@@ -77,6 +84,10 @@ pub enum LinkError {
     Expired,
     #[error("this link was used before")]
     Used,
+    #[error(
+        "another host counts for the fleet now (`brownout fleet` says which one): use the link of its next message"
+    )]
+    Elsewhere,
     #[error("there is nothing to acknowledge any more")]
     Nothing,
     #[error("too many links were used lately")]
@@ -130,6 +141,7 @@ impl Alerts {
                     labels: labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
                     until: message.created_at + settings.valid_for,
                     lasts: u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX),
+                    fleet: self.settings.part == Part::Counter,
                 },
             );
             if let Some(made) = made {
@@ -153,6 +165,7 @@ impl Alerts {
         Ok(LinkView {
             deed: token.deed,
             lasts: Duration::from_millis(token.lasts),
+            fleet: token.fleet,
             group_key: token.group,
             labels: token.labels,
             expires: token.until,
@@ -160,11 +173,18 @@ impl Alerts {
         })
     }
 
-    /// Does what a link says, once; gives a sentence about what was done.
+    /// Does what a link says, once; gives a sentence about what was done. `counter` tells the alerts of the fleet, while this
+    /// host counts.
     ///
     /// # Errors
     /// When it was not made by this host, was used, is too old, or there is nothing to do any more.
-    pub fn use_link(&mut self, now: Timestamp, text: &str, by: &str) -> Result<String, LinkError> {
+    pub fn use_link(
+        &mut self,
+        now: Timestamp,
+        text: &str,
+        by: &str,
+        counter: Option<&mut FleetAlerts>,
+    ) -> Result<String, LinkError> {
         let settings = self.settings.links.as_ref().ok_or(LinkError::Off)?;
         let token = open(&settings.key, text)?;
         let nonce = token.nonce();
@@ -180,22 +200,26 @@ impl Alerts {
         let lasts = Duration::from_millis(token.lasts);
         let said = match token.deed {
             LinkDeed::Silence => {
-                let id = self.set_silence(
-                    now,
-                    SilenceIn {
-                        id: None,
-                        matchers: token.labels.iter().map(|(name, value)| Matcher::equal(name, value)).collect(),
-                        starts_at: now,
-                        ends_at: now + lasts,
-                        created_by: by.to_owned(),
-                        comment: "by the link in a message".to_owned(),
-                        annotations: std::collections::BTreeMap::new(),
-                    },
-                )?;
-                format!("silenced for {}: silence {id}", format_duration(lasts))
+                let silence = SilenceIn {
+                    id: None,
+                    matchers: token.labels.iter().map(|(name, value)| Matcher::equal(name, value)).collect(),
+                    starts_at: now,
+                    ends_at: now + lasts,
+                    created_by: by.to_owned(),
+                    comment: "by the link in a message".to_owned(),
+                    annotations: std::collections::BTreeMap::new(),
+                };
+                let id = self.set_silence(now, if token.fleet { silence.for_fleet() } else { silence })?;
+                let whose = if token.fleet { " for the whole fleet" } else { "" };
+                format!("silenced{whose} for {}: silence {id}", format_duration(lasts))
             }
             LinkDeed::Acknowledge => {
-                if !self.acknowledge(now, &token.group, lasts, by) {
+                let known = match (token.fleet, counter) {
+                    (false, _) => self.acknowledge(now, &token.group, lasts, by),
+                    (true, Some(counter)) => counter.acknowledge(now, &token.group, lasts, by),
+                    (true, None) => return Err(LinkError::Elsewhere),
+                };
+                if !known {
                     return Err(LinkError::Nothing);
                 }
                 format!("acknowledged: no repeats for {} unless something changes", format_duration(lasts))

@@ -21,6 +21,7 @@ use super::alert::text_map;
 use super::machine::{Alerts, Changed, Group, Snapshot};
 use super::route::{Node, group_labels, label_set};
 use super::settings::Part;
+use super::silence::SilenceRecord;
 use crate::limits;
 use crate::model::Labels;
 use crate::time::{Timestamp, format_duration};
@@ -35,6 +36,9 @@ pub struct Report {
     /// How many had no room; the host tells them by itself.
     #[serde(default)]
     pub left_out: usize,
+    /// For the whole fleet, by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) silences: BTreeMap<String, SilenceRecord>,
 }
 
 /// One alert of a host.
@@ -241,7 +245,7 @@ impl Alerts {
         }
         let groups: Vec<&Group> = self.groups.values().filter(|group| self.tree.nodes[group.node].fleet).collect();
         if groups.is_empty() {
-            return Some(Report::default());
+            return Some(Report { silences: self.silences_for_fleet(now), ..Report::default() });
         }
         let (inhibitor, mut seen) = (self.inhibitor(now), BTreeSet::new());
         let mut all = Vec::new();
@@ -264,7 +268,7 @@ impl Alerts {
                 });
             }
         }
-        Some(bounded(all))
+        Some(Report { silences: self.silences_for_fleet(now), ..bounded(all) })
     }
 
     /// How a route of the fleet comes to tell an alert, for people to read.
@@ -296,5 +300,5 @@ fn bounded(mut all: Vec<Reported>) -> Report {
     let room = fits.count();
     let left_out = all.len() - room;
     all.truncate(room);
-    Report { alerts: all, left_out }
+    Report { alerts: all, left_out, silences: BTreeMap::new() }
 }

@@ -28,6 +28,7 @@ mod recur;
 mod remind;
 mod route;
 mod settings;
+mod shared;
 mod silence;
 mod speak;
 mod step;
@@ -55,5 +56,6 @@ pub use settings::{
     DigestSettings, FlapSettings, GroupBy, InhibitRule, IntegrationSpec, LinkSettings, Part, ReceiverSpec,
     ReminderSettings, Route, Settings,
 };
+pub use shared::SCOPE;
 pub use silence::{Silence, SilenceError, SilenceIn, SilenceState};
 pub use view::{AlertState, AlertView, GroupView};

@@ -9,6 +9,7 @@ use super::interval::TimeInterval;
 use super::recur::{RECURRING, Recurring};
 use super::remind::reminds_of;
 use super::route::matches_all;
+use super::shared::SCOPE;
 use crate::limits;
 use crate::model::{Labels, MatchOp, Matcher};
 use crate::rng::Rng;
@@ -149,6 +150,10 @@ impl Silences {
             annotations: input.annotations,
             recurring,
         };
+        // Whoever changes it need not know of the fleet.
+        if before.as_ref().is_some_and(Silence::is_fleets) {
+            silence.annotations.insert(SCOPE.0.to_owned(), SCOPE.1.to_owned());
+        }
         let mut changed = Vec::new();
         match before {
             Some(before) if may_change(&before, &silence, now) => silence.id = before.id,
@@ -221,9 +226,9 @@ fn may_change(before: &Silence, after: &Silence, now: Timestamp) -> bool {
         }
 }
 
-/// A silence as the journal keeps it.
-#[derive(Serialize, Deserialize)]
-pub(super) struct SilenceRecord {
+/// A silence as the journal keeps it, and as hosts of a fleet give it to each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SilenceRecord {
     matchers: Vec<(String, String, String)>,
     starts_at: Timestamp,
     ends_at: Timestamp,
@@ -249,8 +254,12 @@ impl From<&Silence> for SilenceRecord {
 }
 
 impl SilenceRecord {
+    pub(super) fn ends_at(&self) -> Timestamp {
+        self.ends_at
+    }
+
     /// The silence again; `None` when a matcher cannot be read.
-    pub fn silence(self, id: &str) -> Option<Silence> {
+    pub(super) fn silence(self, id: &str) -> Option<Silence> {
         let ops = [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Matches, MatchOp::NotMatches];
         let matcher = |(name, op, value): (String, String, String)| {
             let op = ops.into_iter().find(|known| known.as_str() == op)?;

@@ -14,7 +14,7 @@ use super::human::Zone;
 use super::out::Out;
 use super::table::Table;
 use super::text::{Style, Text};
-use crate::alerts::{RECURRING, parse_matchers};
+use crate::alerts::{RECURRING, SCOPE, parse_matchers};
 use crate::model::{MatchOp, Matcher};
 use crate::time::{Clock, Timestamp, format_duration, parse_duration};
 
@@ -53,6 +53,9 @@ struct AddArgs {
     /// one of time_intervals
     #[arg(long, value_name = "TIMES")]
     recurring: Option<String>,
+    /// For all hosts of the fleet: it holds for what they tell together, whoever counts
+    #[arg(long)]
+    fleet: bool,
     /// Who silences; by default $USER
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
@@ -162,7 +165,9 @@ async fn add(args: &AddArgs, out: &mut Out) -> Result<(), Failure> {
     let daemon = Daemon::of(&args.server)?;
     let now = Clock::start().now();
     let (start, by) = (args.start.unwrap_or(now), args.by.clone().or_else(env::user));
-    let annotations: BTreeMap<&str, &String> = args.recurring.iter().map(|times| (RECURRING, times)).collect();
+    let mut annotations: BTreeMap<&str, &str> =
+        args.recurring.iter().map(|times| (RECURRING, times.as_str())).collect();
+    annotations.extend(args.fleet.then_some(SCOPE));
     let body = json!({
         "matchers": matchers.iter().map(posted).collect::<Vec<_>>(),
         "startsAt": start.to_rfc3339(),
@@ -209,11 +214,12 @@ fn table(silences: &[Silence], now: Timestamp, zone: &Zone, edge: usize) -> Vec<
         };
         let matchers: Vec<String> = silence.matchers.iter().map(ShownMatcher::text).collect();
         let time = |text: &str| Timestamp::from_rfc3339(text).map_or_else(|| text.to_owned(), |at| zone.near(now, at));
+        let fleets = silence.annotations.get(SCOPE.0).is_some_and(|scope| scope == SCOPE.1);
         let recurring = silence.annotations.get(RECURRING).map(|times| format!(" (at {times})")).unwrap_or_default();
         table.row(vec![
             Text::styled(style, silence.status.state.as_str()),
             silence.id.as_str().into(),
-            matchers.join(" ").into(),
+            format!("{}{}", matchers.join(" "), if fleets { " (on all hosts)" } else { "" }).into(),
             time(&silence.starts_at).into(),
             format!("{}{recurring}", time(&silence.ends_at)).into(),
             silence.created_by.as_str().into(),
@@ -259,11 +265,12 @@ mod tests {
     #[test]
     fn silences_are_shown_with_their_times() {
         let text = r#"[{"id":"6719b1a5","status":{"state":"active"},"startsAt":"2023-11-14T22:00:00.000Z",
-            "endsAt":"2023-11-15T22:00:00.000Z","createdBy":"ann","comment":"moving","annotations":{"recurring":"22:00-06:00"},
+            "endsAt":"2023-11-15T22:00:00.000Z","createdBy":"ann","comment":"moving","annotations":{"recurring":"22:00-06:00","scope":"fleet"},
             "matchers":[{"name":"a","value":"b","isRegex":true,"isEqual":false}],"updatedAt":"2023-11-14T22:00:00.000Z"}]"#;
         let silences: Vec<Silence> = serde_json::from_str(text).expect("silences");
         let lines = table(&silences, Timestamp::from_millis(1_700_000_000_000), &Zone::utc(), 140);
         let shown = lines.iter().map(|line| line.render(false)).collect::<Vec<_>>().join("\n");
         assert!(shown.contains("active  6719b1a5  a!~\"b\"") && shown.contains("(at 22:00-06:00)"), "{shown}");
+        assert!(shown.contains("a!~\"b\" (on all hosts)"), "{shown}");
     }
 }

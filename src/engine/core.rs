@@ -348,7 +348,7 @@ impl Engine {
                 let said = self.switches.say_to_rollout(now, &switch, word, &by);
                 return reply(said.map(|write| out.writes.extend(write)));
             }
-            other => return people::command(&mut self.alerts, now, other),
+            other => return people::command(&mut self.alerts, self.grouped.counter(), now, other),
         };
         match result {
             Ok(write) => {

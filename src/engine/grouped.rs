@@ -147,6 +147,11 @@ impl Grouped {
         counter.delivered(now, id, outcome.clone()) != Settled::Unknown
     }
 
+    /// The machine that tells the alerts of all, while this host counts.
+    pub(super) fn counter(&mut self) -> Option<&mut FleetAlerts> {
+        self.counter.as_mut().filter(|_| self.counting)
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let look = self.concerned.then_some(self.look_at);
         let again = Some(self.again_at).filter(|_| !self.untaken.is_empty());
@@ -177,7 +182,7 @@ impl Grouped {
                 self.kept = left.clone();
                 let (settings, seed) = (own.settings(), self.seed);
                 self.counter = Some(FleetAlerts::restore(now, settings, seed, &reports(), &self.live, left));
-                self.dirty = true;
+                (self.dirty, self.fed) = (true, true);
             }
             (None, left) => {
                 self.left = left;

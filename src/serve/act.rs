@@ -70,7 +70,10 @@ fn escape(text: &str) -> String {
 fn form(view: &LinkView) -> String {
     let lasts = format_duration(view.lasts);
     let what = match view.deed {
-        LinkDeed::Silence => format!("Silence everything with these labels for {lasts}"),
+        LinkDeed::Silence => {
+            let whose = if view.fleet { " on all hosts of the fleet" } else { "" };
+            format!("Silence everything with these labels{whose} for {lasts}")
+        }
         LinkDeed::Acknowledge => format!("Acknowledge: no repeats about this for {lasts}, unless something changes"),
     };
     let labels: String =
@@ -114,11 +117,14 @@ mod tests {
             labels: vec![("alertname".to_owned(), "<script>\"x\"&".to_owned())],
             expires: Timestamp::from_millis(1_700_000_000_000),
             lasts: Duration::from_secs(4 * 3600),
+            fleet: true,
             spent: None,
         };
         let text = form(&view);
         assert!(
-            text.contains("for 4h") && text.contains("method=\"post\"") && text.contains("2023-11-14T22:13:20.000Z")
+            text.contains("on all hosts of the fleet for 4h")
+                && text.contains("method=\"post\"")
+                && text.contains("2023-11-14T22:13:20.000Z")
         );
         assert!(text.contains("alertname=&lt;script&gt;&quot;x&quot;&amp;") && !text.contains("<script"), "{text}");
     }

@@ -224,13 +224,13 @@ fn a_link_silences_once_and_not_after_its_time() {
     assert_eq!((view.deed, view.spent, view.lasts), (LinkDeed::Silence, None, secs(3_600)));
     assert_eq!(view.labels, [("alertname".to_owned(), "A".to_owned())]);
     assert_eq!(world.machine.link(at(2_000), &token).expect("a link").spent, Some("expired"));
-    assert_eq!(world.machine.use_link(at(2_000), &token, "ann"), Err(LinkError::Expired));
+    assert_eq!(world.machine.use_link(at(2_000), &token, "ann", None), Err(LinkError::Expired));
     assert_eq!(world.machine.silences().count(), 0, "looking changes nothing");
-    let said = world.machine.use_link(at(40), &token, "ann").expect("used");
+    let said = world.machine.use_link(at(40), &token, "ann", None).expect("used");
     assert!(said.starts_with("silenced for 1h: silence "), "{said}");
     world.save();
     world.crash();
-    assert_eq!(world.machine.use_link(at(41), &token, "bob"), Err(LinkError::Used), "also after a crash");
+    assert_eq!(world.machine.use_link(at(41), &token, "bob", None), Err(LinkError::Used), "also after a crash");
     assert_eq!(world.machine.link(at(41), &token).expect("a link").spent, Some("used"));
     let silences: Vec<&Silence> = world.machine.silences().collect();
     assert_eq!((silences.len(), silences[0].created_by.as_str(), silences[0].ends_at), (1, "ann", at(3_640)));
@@ -248,7 +248,7 @@ fn a_link_that_was_changed_or_made_elsewhere_does_nothing() {
         let mut bytes = token.clone().into_bytes();
         bytes[at_byte] = if bytes[at_byte] == b'A' { b'B' } else { b'A' };
         let changed = String::from_utf8(bytes).expect("text");
-        assert_eq!(world.machine.use_link(at(40), &changed, "x"), Err(LinkError::Forged), "{at_byte}");
+        assert_eq!(world.machine.use_link(at(40), &changed, "x", None), Err(LinkError::Forged), "{at_byte}");
     }
     for text in ["", ".", "a.b", "ä.ö"] {
         assert_eq!(world.machine.link(at(40), text), Err(LinkError::Forged), "{text:?}");
@@ -257,8 +257,8 @@ fn a_link_that_was_changed_or_made_elsewhere_does_nothing() {
     if let Some(links) = &mut other.links {
         links.key = LinkKey([8; 32]);
     }
-    assert_eq!(World::new(other).machine.use_link(at(40), &token, "x"), Err(LinkError::Forged));
-    assert_eq!(World::new(settings()).machine.use_link(at(40), &token, "x"), Err(LinkError::Off));
+    assert_eq!(World::new(other).machine.use_link(at(40), &token, "x", None), Err(LinkError::Forged));
+    assert_eq!(World::new(settings()).machine.use_link(at(40), &token, "x", None), Err(LinkError::Off));
     assert_eq!(format!("{:?}", LinkKey([7; 32])), "LinkKey(..)");
 }
 
@@ -266,7 +266,7 @@ fn a_link_that_was_changed_or_made_elsewhere_does_nothing() {
 fn what_is_acknowledged_is_not_repeated_until_something_changes() {
     let mut world = World::new(with_links());
     let [_, token] = tokens(&mut world);
-    let said = world.machine.use_link(at(40), &token, "ann").expect("used");
+    let said = world.machine.use_link(at(40), &token, "ann", None).expect("used");
     assert!(said.starts_with("acknowledged"), "{said}");
     world.save();
     world.crash();
@@ -285,7 +285,7 @@ fn what_is_acknowledged_is_not_repeated_until_something_changes() {
     let [_, token] = tokens(&mut gone);
     gone.resolve("A");
     gone.run_to(700);
-    assert_eq!(gone.machine.use_link(at(700), &token, "ann"), Err(LinkError::Nothing));
+    assert_eq!(gone.machine.use_link(at(700), &token, "ann", None), Err(LinkError::Nothing));
 }
 
 #[test]

@@ -15,6 +15,12 @@ fn host_settings(name: &str) -> Settings {
     settings.route.fleet = Some(true);
     settings.route.group_by = Some(GroupBy::Labels(vec!["alertname".to_owned()]));
     settings.part = Part::Member { host: name.to_owned() };
+    settings.links = Some(LinkSettings {
+        key: LinkKey([name.as_bytes()[1]; 32]),
+        valid_for: limits::ALERT_RETENTION,
+        silence_for: secs(1_000),
+        acknowledge_for: secs(100_000),
+    });
     settings
 }
 
@@ -26,15 +32,24 @@ fn host(name: &str) -> World {
 
 struct Counter {
     fleet: FleetAlerts,
+    /// The links of the last message.
+    links: BTreeMap<String, String>,
     kept: BTreeMap<String, serde_json::Value>,
     heard: Vec<String>,
+    own: Alerts,
 }
 
 impl Counter {
     fn new() -> Counter {
         let fleet =
             FleetAlerts::restore(at(0), &host_settings("h0"), 1, &BTreeMap::new(), &BTreeSet::new(), BTreeMap::new());
-        Counter { fleet, kept: BTreeMap::new(), heard: Vec::new() }
+        Counter {
+            fleet,
+            links: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            heard: Vec::new(),
+            own: Alerts::new(host_settings("h0"), 1),
+        }
     }
 
     /// Takes the reports of these hosts, does what is due, and tells them what became of their alerts.
@@ -43,11 +58,14 @@ impl Counter {
         let report = |world: &World| Arc::new(world.machine.report(now).expect("a report"));
         let reports: BTreeMap<String, Arc<Report>> =
             hosts.iter().map(|(name, world)| ((*name).to_owned(), report(world))).collect();
+        let mut reports = reports;
+        reports.insert("h0".to_owned(), Arc::new(self.own.report(now).expect("a report")));
         let live = reports.keys().cloned().collect();
-        self.fleet.reports(now, &Alerts::new(host_settings("h0"), 1), &reports, &live);
+        self.fleet.reports(now, &mut self.own, &reports, &live);
         let mut out = Vec::new();
         self.fleet.tick(now, &mut out);
         for message in out {
+            self.links.clone_from(&message.links);
             self.heard.push(format!("{second} {}", line(&message)));
             assert_eq!(self.fleet.delivered(now, &message.id, Outcome::Accepted), Settled::Done);
         }
@@ -58,8 +76,9 @@ impl Counter {
             }
         }
         for (name, marks) in self.fleet.take_marks(now) {
-            let (_, world) = hosts.iter_mut().find(|(host, _)| *host == name).expect("a host");
-            world.machine.fleet_says(now, &marks);
+            if let Some((_, world)) = hosts.iter_mut().find(|(host, _)| *host == name) {
+                world.machine.fleet_says(now, &marks);
+            }
         }
         for (_, world) in hosts.iter_mut() {
             world.run_to(second);
@@ -117,6 +136,71 @@ fn what_is_silenced_on_its_host_is_not_told_of_that_host() {
         ["30 webhook[0] first_notification firing Down/h2", "330 webhook[0] new_alerts firing Down/h1 Down/h2"];
     assert_eq!(counter.heard, expected);
     assert_eq!((one.heard.len(), two.heard.len()), (0, 0));
+}
+
+/// The token of a link in the last message.
+fn token(counter: &Counter, deed: &str) -> String {
+    counter.links[deed].strip_prefix("http://page/act/").expect("a link to our page").to_owned()
+}
+
+#[test]
+fn a_link_of_the_fleets_message_silences_for_all_whoever_counts() {
+    let (mut one, mut two, mut counter) = (host("h1"), host("h2"), Counter::new());
+    one.fire("Down");
+    for second in 0..40 {
+        counter.round(second, &mut [("h1", &mut one), ("h2", &mut two)]);
+    }
+    assert_eq!(counter.heard, ["30 webhook[0] first_notification firing Down/h1"]);
+    let link = token(&counter, "silence");
+    assert!(counter.own.link(at(40), &link).expect("a link").fleet);
+    let mut own = counter.own.clone();
+    // The host that sent it does not count any more: it is heard all the same.
+    let said = own.use_link(at(40), &link, "ann", None).expect("used");
+    assert!(said.starts_with("silenced for the whole fleet for 16m40s: silence "), "{said}");
+    counter.own = own;
+    two.fire("Down");
+    for second in 40..100 {
+        counter.round(second, &mut [("h1", &mut one), ("h2", &mut two)]);
+    }
+    assert!(counter.kept.keys().any(|key| key.starts_with("silence/")), "{:?}", counter.kept.keys());
+    // Another one counts, and the host that was silenced at is gone for ever.
+    let before = std::mem::replace(&mut counter.own, Alerts::new(host_settings("h5"), 3));
+    let kept = counter.kept.clone();
+    counter.fleet = FleetAlerts::restore(at(100), counter.own.settings(), 2, &BTreeMap::new(), &BTreeSet::new(), kept);
+    for second in 100..900 {
+        counter.round(second, &mut [("h1", &mut one), ("h2", &mut two)]);
+    }
+    assert_eq!(counter.heard.len(), 1, "{:?}", counter.heard);
+    let there: Vec<Silence> = counter.own.silences().cloned().collect();
+    assert_eq!(there, before.silences().cloned().collect::<Vec<_>>(), "people see it there");
+    // It is ended where it is seen now.
+    counter.own.expire_silence(at(900), &there[0].id).expect("it goes on");
+    for second in 900..1300 {
+        counter.round(second, &mut [("h1", &mut one), ("h2", &mut two)]);
+    }
+    assert_eq!(counter.heard[1..], ["1000 webhook[0] new_alerts firing Down/h1 Down/h2"]);
+    assert_eq!((one.heard.len(), two.heard.len()), (0, 0));
+}
+
+#[test]
+fn what_is_acknowledged_by_the_fleets_link_is_not_repeated_whoever_counts() {
+    let (mut one, mut counter) = (host("h1"), Counter::new());
+    one.fire("Down");
+    for second in 0..40 {
+        counter.round(second, &mut [("h1", &mut one)]);
+    }
+    let link = token(&counter, "acknowledge");
+    assert_eq!(counter.own.use_link(at(40), &link, "ann", None), Err(LinkError::Elsewhere));
+    let said = counter.own.use_link(at(41), &link, "ann", Some(&mut counter.fleet)).expect("used");
+    assert!(said.starts_with("acknowledged"), "{said}");
+    assert_eq!(counter.own.use_link(at(42), &link, "ann", Some(&mut counter.fleet)), Err(LinkError::Used));
+    counter.round(43, &mut [("h1", &mut one)]);
+    let kept = counter.kept.clone();
+    counter.fleet = FleetAlerts::restore(at(44), &host_settings("h5"), 2, &BTreeMap::new(), &BTreeSet::new(), kept);
+    for second in 44..9_000 {
+        counter.round(second, &mut [("h1", &mut one)]);
+    }
+    assert_eq!(counter.heard.len(), 1, "repeats would have come after an hour: {:?}", counter.heard);
 }
 
 #[test]
