@@ -15,6 +15,7 @@ mod durable;
 mod evaluate;
 mod evaluations;
 mod expand;
+mod few;
 mod file;
 #[cfg(test)]
 mod file_tests;

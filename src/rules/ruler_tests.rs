@@ -616,7 +616,7 @@ fn the_status_has_what_the_api_shows() {
     assert_eq!((&*alert.query, alert.state_str(), alert.last_error()), ("a > 0", "pending", ""));
     assert_eq!((alert.duration, alert.keep_firing_for), (Duration::from_secs(60), Duration::from_secs(120)));
     assert_eq!((alert.spec.labels()["severity"], alert.spec.annotations()["s"]), ("page", "{{ $value }}"));
-    assert_eq!(alert.alerts[0].annotations["s"], "1.5");
+    assert_eq!(alert.alerts[0].annotations.get("s").unwrap(), "1.5");
     let condition = group.rules[2].conditions[0].condition.as_ref().expect("a condition");
     assert_eq!((condition.value, &condition.part), (Some(1.5), &Part::Desired));
     for (listed, rules) in [(Listed::Nothing, &[][..]), (Listed::Acting, &["web"]), (Listed::Alerting, &["A"])] {
@@ -759,4 +759,11 @@ groups:
             "31s no data, false, no data, None",
         ]
     );
+}
+
+#[test]
+fn a_rule_takes_little_room() {
+    let sizes =
+        (size_of::<super::rule::Rule>(), size_of::<crate::model::Matcher>(), size_of::<crate::promql::Selector>());
+    assert!(sizes.0 <= 320 && sizes.1 <= 48 && sizes.2 <= 48, "there are many thousands of them: {sizes:?}");
 }

@@ -1,6 +1,6 @@
 //! What the rules look like from outside: for `/api/v1/rules`, `/api/v1/alerts` and the page.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::outcome::{AlertState, Condition};
 use super::rule::{Body, Health, Rule};
 use super::ruler::Rules;
 use super::spec::RuleSpec;
-use crate::model::Labels;
+use crate::model::{Labels, TextMap};
 use crate::time::Timestamp;
 
 /// Which rules are to be described: of many thousands that takes time and room.
@@ -108,7 +108,7 @@ impl RuleStatus {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActiveAlert {
     pub labels: Labels,
-    pub annotations: Arc<BTreeMap<String, String>>,
+    pub annotations: Arc<TextMap>,
     pub state: AlertState,
     pub active_at: Timestamp,
     pub keep_firing_since: Option<Timestamp>,

@@ -78,7 +78,7 @@ impl<'a> Wanted<'a> {
 }
 
 fn labels_match(matchers: &[Matcher], labels: &Value) -> bool {
-    matchers.iter().all(|matcher| matcher.matches(labels[&matcher.name].as_str().unwrap_or("")))
+    matchers.iter().all(|matcher| matcher.matches(labels[matcher.name.as_str()].as_str().unwrap_or("")))
 }
 
 /// Cuts the groups to the page that `group_limit` and `group_next_token` ask for; gives the token of the next page.
