@@ -341,7 +341,7 @@ impl RawControl {
                     inputs.push((input, query));
                 }
                 (None, Some(text)) => match promql::parse(text) {
-                    Ok(expr) => inputs.push((input, Query::of(&text, expr, place.clone()))),
+                    Ok(expr) => inputs.push((input, Query::of(text, expr, place.clone()))),
                     Err(error) => {
                         let message =
                             format!("the names under `service` give no expression: {}: {text}", error.message);
