@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
-use crate::model::Labels;
+use crate::model::{Labels, TextMap};
 use crate::time::Timestamp;
 
 /// An alert as a source reports it: our own rules, or the API.
@@ -41,7 +41,7 @@ pub enum AlertError {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Alert {
     pub labels: Labels,
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: TextMap,
     pub starts_at: Timestamp,
     pub ends_at: Timestamp,
     /// The end was not given, but follows from `resolve_timeout`.
@@ -68,7 +68,7 @@ impl Alert {
         }
         Ok(Alert {
             labels: input.labels,
-            annotations: input.annotations,
+            annotations: input.annotations.into(),
             starts_at,
             ends_at,
             timeout: input.ends_at.is_none(),
@@ -126,7 +126,7 @@ impl From<&Alert> for AlertRecord {
     fn from(alert: &Alert) -> AlertRecord {
         AlertRecord {
             labels: text_map(&alert.labels),
-            annotations: alert.annotations.clone(),
+            annotations: alert.annotations.to_map(),
             starts_at: alert.starts_at,
             ends_at: alert.ends_at,
             timeout: alert.timeout,
@@ -144,7 +144,7 @@ impl AlertRecord {
         let overdue = fired && self.ends_at <= now;
         Alert {
             labels: Labels::from_pairs(&self.labels),
-            annotations: self.annotations,
+            annotations: self.annotations.into(),
             starts_at: self.starts_at,
             ends_at: if overdue { now + resolve_timeout } else { self.ends_at },
             timeout: self.timeout || overdue,

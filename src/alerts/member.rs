@@ -259,7 +259,7 @@ impl Alerts {
                 let flaps = self.flaps.flapping(&alert.labels, now, self.settings.flapping.as_ref()).is_some();
                 all.push(Reported {
                     labels: text_map(&alert.labels),
-                    annotations: alert.annotations.clone(),
+                    annotations: alert.annotations.to_map(),
                     starts_at: alert.starts_at,
                     ends_at: Some(alert.ends_at).filter(|_| alert.resolved(now) && !flaps),
                     generator_url: alert.generator_url.clone(),

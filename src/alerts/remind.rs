@@ -36,7 +36,7 @@ impl Alerts {
             .filter(|alert| is_reminder(&alert.labels) && !alert.resolved(now) && !wanted.contains(&alert.labels))
             .map(|alert| AlertIn {
                 labels: alert.labels.clone(),
-                annotations: alert.annotations.clone(),
+                annotations: alert.annotations.to_map(),
                 starts_at: Some(alert.starts_at),
                 ends_at: Some(now),
                 generator_url: alert.generator_url.clone(),

@@ -240,7 +240,7 @@ pub struct SilenceRecord {
 
 impl From<&Silence> for SilenceRecord {
     fn from(silence: &Silence) -> SilenceRecord {
-        let matcher = |m: &Matcher| (m.name.clone(), m.op.as_str().to_owned(), m.value.clone());
+        let matcher = |m: &Matcher| (m.name.to_string(), m.op.as_str().to_owned(), m.value.to_string());
         SilenceRecord {
             matchers: silence.matchers.iter().map(matcher).collect(),
             starts_at: silence.starts_at,

@@ -164,7 +164,7 @@ impl Alerts {
 
     /// An alert's annotations; one that flaps has `flapping` among them, in words.
     fn annotations(&self, snapshot: &Snapshot) -> BTreeMap<String, String> {
-        let mut annotations = snapshot.alert.annotations.clone();
+        let mut annotations = snapshot.alert.annotations.to_map();
         if let (Some(flapping), Some(settings)) = (&snapshot.flapping, &self.settings.flapping) {
             annotations.entry("flapping".to_owned()).or_insert_with(|| flapping.words(settings));
         }

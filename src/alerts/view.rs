@@ -143,7 +143,7 @@ impl Alerts {
         let quiet = !(silenced_by.is_empty() && inhibited_by.is_empty() && muted_by.is_empty());
         AlertView {
             labels: alert.labels.clone(),
-            annotations: alert.annotations.clone(),
+            annotations: alert.annotations.to_map(),
             starts_at: alert.starts_at,
             ends_at: alert.ends_at,
             updated_at: alert.updated_at,

@@ -52,7 +52,7 @@ impl Daemon {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(wrong());
         }
-        let http = net::client(&HttpSettings::default()).map_err(|error| Failure::said(error.to_string()))?;
+        let http = net::plain_client(&HttpSettings::default()).map_err(|error| Failure::said(error.to_string()))?;
         Ok(Daemon { base, http })
     }
 

@@ -17,7 +17,7 @@ use super::times;
 use crate::config::{Checked, Files, FilesInMemory, load};
 use crate::limits;
 use crate::model::{Batch, Completeness, Labels, Source};
-use crate::rules::{AlertState, GroupSpec, RuleSpec};
+use crate::rules::{AlertState, GroupSpec, Listed, RuleSpec};
 use crate::run::{DiskFiles, engine_settings};
 use crate::series::Point;
 use crate::time::{Stopwatch, Timestamp, format_duration};
@@ -329,7 +329,7 @@ impl Told<'_> {
     }
 
     fn conclude(self, play: &Play, simulation: &Simulation, out: &mut Out) -> Result<(), Failure> {
-        let rules = simulation.engine().rules().groups_status();
+        let rules = simulation.engine().rules().groups_status(Listed::All);
         let rules: Vec<_> = rules.iter().flat_map(|group| &group.rules).collect();
         let failed: Vec<String> = rules
             .iter()

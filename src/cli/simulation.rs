@@ -4,7 +4,6 @@
 //! written, messages delivered, scale calls accepted. Nothing leaves the process.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alerts::Notification;
@@ -158,7 +157,7 @@ impl Simulation {
                 let (labels, annotations) = (alert.labels, alert.annotations);
                 self.note(Happening::Alert {
                     labels,
-                    annotations: Arc::unwrap_or_clone(annotations),
+                    annotations: annotations.to_map(),
                     from,
                     to: alert.state,
                     value: alert.value,

@@ -166,11 +166,60 @@ impl Decode for Tls {
     }
 }
 
+/// Prometheus' `oauth2`: the grant of client credentials.
+#[derive(Clone, Debug)]
+pub struct OAuth2 {
+    pub client_id: String,
+    pub client_secret: SecretField,
+    pub scopes: Vec<String>,
+    pub token_url: Spanned<String>,
+    pub endpoint_params: Entries<String>,
+    pub proxy_url: Option<Spanned<Secret>>,
+    pub tls: Tls,
+    pub refused: Vec<Problem>,
+}
+
+impl Decode for OAuth2 {
+    fn decode(at: &mut At<'_>) -> Option<OAuth2> {
+        let mut fields = at
+            .record("oauth2", "Tokens by OAuth 2.0's client credentials; each is used until shortly before its end.")?;
+        let client_id = fields.required("client_id", "who we are");
+        let docs = ["the client's secret", "a file that holds the secret; it is read for each token"];
+        let client_secret = SecretField::read(&mut fields, "client_secret", "client_secret_file", docs);
+        let scopes = fields.or("scopes", "[]", "what the token is to be good for");
+        let token_url = fields.required("token_url", "where tokens are");
+        let endpoint_params = fields.or("endpoint_params", "{}", "further fields of the form that asks for a token");
+        let proxy_url = fields.optional("proxy_url", "the proxy for these requests");
+        let tls: Option<Tls> = fields.optional("tls_config", "TLS to the server of tokens");
+        let mut refused = Vec::new();
+        refuse_proxies(&mut fields, &mut refused);
+        fields.finish();
+        let tls = tls.unwrap_or_default();
+        Some(OAuth2 {
+            client_id: client_id?,
+            client_secret,
+            scopes,
+            token_url: token_url?,
+            endpoint_params,
+            proxy_url,
+            tls,
+            refused,
+        })
+    }
+}
+
+fn refuse_proxies(fields: &mut Fields<'_>, refused: &mut Vec<Problem>) {
+    let help = "give `proxy_url` to the jobs that need a proxy";
+    let keys = ["no_proxy", "proxy_from_environment"];
+    refuse(fields, &keys, "`{}` is not supported in this version", help, refused);
+}
+
 /// Prometheus' HTTP client settings: a section `http_config`, or fields of a job itself.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub basic_auth: Option<BasicAuth>,
     pub authorization: Option<Authorization>,
+    pub oauth2: Option<Spanned<OAuth2>>,
     pub bearer: SecretField,
     pub follow_redirects: bool,
     pub proxy_url: Option<Spanned<Secret>>,
@@ -185,6 +234,7 @@ impl Default for Client {
         Client {
             basic_auth: None,
             authorization: None,
+            oauth2: None,
             bearer: SecretField::default(),
             follow_redirects: true,
             proxy_url: None,
@@ -202,6 +252,7 @@ impl Client {
         at_most_one(fields, &["basic_auth", "authorization", "oauth2", "bearer_token", "bearer_token_file"]);
         let basic_auth = fields.optional("basic_auth", "a user name and a password");
         let authorization = fields.optional("authorization", "a token");
+        let oauth2 = fields.optional("oauth2", "tokens that a server gives for a name and a secret");
         let docs = ["older spelling of `authorization`", "older spelling of `authorization` with `credentials_file`"];
         let bearer = SecretField {
             inline: fields.optional("bearer_token", docs[0]),
@@ -218,14 +269,11 @@ impl Client {
         let headers = fields.or("http_headers", "{}", "further headers");
         let tls: Option<Tls> = fields.optional("tls_config", "TLS");
         let mut refused = Vec::new();
-        let help = "use `authorization` with a token, or a proxy that fetches one";
-        refuse(fields, &["oauth2"], "`{}` is not supported in this version", help, &mut refused);
-        let help = "give `proxy_url` to the jobs that need a proxy";
-        let keys = ["no_proxy", "proxy_from_environment"];
-        refuse(fields, &keys, "`{}` is not supported in this version", help, &mut refused);
+        refuse_proxies(fields, &mut refused);
         Client {
             basic_auth,
             authorization,
+            oauth2,
             bearer,
             follow_redirects,
             proxy_url,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::dials;
-use crate::rules::{self, DegradeSpec, RuleSpec, RuleStatus, Rules, ScaleSpec, Scope};
+use crate::rules::{self, DegradeSpec, Listed, RuleSpec, RuleStatus, Rules, ScaleSpec, Scope};
 use crate::switches::{Clear, Declaration, Guards, LadderRule, LadderSettings, Level, Mode, ScaleSettings, Settings};
 
 /// What the configuration says of switches beside its rule files.
@@ -26,7 +26,7 @@ pub(super) fn settings(actions: &ActionSettings, rules: &Rules) -> Settings {
         rollouts: Vec::new(),
         guards: actions.guards,
     };
-    let groups = rules.groups_status();
+    let groups = rules.groups_status(Listed::Acting);
     for (group, status) in groups.iter().flat_map(|group| group.rules.iter().map(move |rule| (group, rule))) {
         let interval = group.interval.as_secs_f64();
         match &status.spec {

@@ -14,7 +14,7 @@ use super::people;
 use super::picture::{DialPicture, LadderPicture, OutboxPicture, Picture, RolloutPicture, ScalePicture};
 use crate::alerts::{self, AlertIn, Alerts, DeliveryId};
 use crate::model::{Batch, MetricMeta};
-use crate::rules::{self, AlertEvent, AlertState, Judgement, Outcome, Part, RuleType, Rules, Truth};
+use crate::rules::{self, AlertEvent, AlertState, Judgement, Listed, Outcome, Part, RuleType, Rules, Truth};
 use crate::series::{self, Progress, Store};
 use crate::switches::{self, Fleet, FleetSettings, Judged, LadderJudged, ScaleVerdict, Switches, Write};
 use crate::time::Timestamp;
@@ -412,8 +412,8 @@ impl Engine {
         Arc::clone(&self.meta)
     }
 
-    /// The state as others see it.
-    pub fn picture(&self, now: Timestamp) -> Picture {
+    /// The state as others see it, with those rules described that are asked for.
+    pub fn picture(&self, now: Timestamp, listed: Listed) -> Picture {
         let level = |rule: &switches::LadderRule, depth: usize| {
             let declaration = self.switches.declarations().find(|d| d.name == rule.switch);
             declaration.and_then(|d| d.ladder.get(depth).cloned()).unwrap_or_default()
@@ -431,7 +431,7 @@ impl Engine {
             view: self.store.view(),
             meta: Arc::clone(&self.meta),
             series_count: self.store.series_count(),
-            groups: self.rules.groups_status(),
+            groups: self.rules.groups_status(listed),
             ladders: ladders.collect(),
             scales: scales.collect(),
             dials: self.switches.dials().map(DialPicture::of).collect(),

@@ -20,6 +20,7 @@ pub struct Picture {
     /// Type and help of every metric family that a source described, by its name.
     pub meta: Arc<BTreeMap<String, MetricMeta>>,
     pub series_count: usize,
+    /// With those of their rules that were asked for.
     pub groups: Vec<GroupStatus>,
     pub ladders: Vec<LadderPicture>,
     pub scales: Vec<ScalePicture>,

@@ -6,7 +6,7 @@ use super::core::{Engine, Settings};
 use super::{ActionSettings, Effects, Event, Restored};
 use crate::alerts::{self, IntegrationSpec, ReceiverSpec};
 use crate::model::{Batch, Labels, NAME, Source};
-use crate::rules;
+use crate::rules::{self, Listed};
 use crate::series::{self, Progress, SnapshotSum};
 use crate::time::Timestamp;
 use crate::yaml::SourceFile;
@@ -125,7 +125,7 @@ fn a_step_of_the_clock_moves_no_notification_and_refuses_no_sample() {
         assert_eq!(world.refused, 0, "by {by}");
         let sent = expected.get_or_insert_with(|| world.sent.clone());
         assert_eq!(world.sent, *sent, "by {by}");
-        let status = world.engine.rules().groups_status();
+        let status = world.engine.rules().groups_status(Listed::All);
         let alert = &status[0].rules[0].alerts[0];
         let age = world.now.since(alert.active_at).as_secs();
         assert!((58..=60).contains(&age), "by {by}: {age} s, as long as it really was");

@@ -1,26 +1,28 @@
 //! Label sets: the name of a series.
 //!
 //! A [`Labels`] is an immutable, sorted set of name/value pairs, packed into one allocation and shared by
-//! reference count, with its hash computed once. Cloning, comparing for equality and hashing are therefore
-//! cheap enough for the hot path; building one is not, so collectors build theirs once and keep them.
+//! reference count. It is one pointer wide, as there are several for each of a hundred thousand series; its hash is
+//! computed when asked for, which takes about as long as fetching a kept one from memory would. Cloning, comparing for
+//! equality and hashing are therefore cheap enough for the hot path; building one is not, so collectors build theirs
+//! once and keep them.
 //!
 //! A label with an empty value is the same as no label (as in Prometheus), so none is ever stored.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+
+use arcstr::ArcStr;
 
 /// The label that holds the metric name.
 pub const NAME: &str = "__name__";
 
 /// An immutable set of labels, sorted by name in byte order, without duplicates and without empty values.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Labels {
     /// Name, value, name, value ...; each text is preceded by its length in base 64, one ASCII character a digit; for a
     /// name that many series have there is one character that is not ASCII.
-    packed: Arc<str>,
-    hash: u64,
+    packed: ArcStr,
 }
 
 impl Labels {
@@ -53,8 +55,7 @@ impl Labels {
             }
             push_text(&mut packed, value);
         }
-        let hash = hash_bytes(packed.as_bytes());
-        Labels { packed: packed.into(), hash }
+        Labels { packed: packed.into() }
     }
 
     /// The pairs, sorted by name.
@@ -112,7 +113,7 @@ impl Labels {
 
     /// A 64-bit hash of the whole set, the same in every process.
     pub fn hash64(&self) -> u64 {
-        self.hash
+        hash_bytes(self.packed.as_bytes())
     }
 
     /// Prometheus' and Alertmanager's fingerprint: FNV-1a over `name 0xff value 0xff`, as in common/model.
@@ -285,17 +286,9 @@ fn mix(a: u64, b: u64) -> u64 {
     (wide as u64) ^ ((wide >> 64) as u64)
 }
 
-impl PartialEq for Labels {
-    fn eq(&self, other: &Labels) -> bool {
-        self.hash == other.hash && (Arc::ptr_eq(&self.packed, &other.packed) || self.packed == other.packed)
-    }
-}
-
-impl Eq for Labels {}
-
 impl Hash for Labels {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        state.write_u64(self.hash64());
     }
 }
 
@@ -387,7 +380,7 @@ fn is_identifier(name: &str, colon: bool) -> bool {
     bytes.next().is_some_and(head) && bytes.all(|b| head(b) || b.is_ascii_digit())
 }
 
-/// A map keyed by label sets; their hash is already computed, so it is used as it is.
+/// A map keyed by label sets; their hash is good as it is.
 pub type LabelsMap<V> = std::collections::HashMap<Labels, V, std::hash::BuildHasherDefault<PassThrough>>;
 
 /// A hasher for keys that carry a good 64-bit hash of their own.
@@ -439,6 +432,18 @@ mod tests {
         assert!(a < ab && ab < b);
         assert_eq!(ab.filtered(|n| n == "a"), a);
         assert_ne!(a.hash64(), ab.hash64());
+    }
+
+    #[test]
+    fn a_set_is_one_pointer_wide() {
+        // Each series has one, each window over it, each slot of a scrape and each sample of a batch.
+        assert_eq!((size_of::<Labels>(), size_of::<Option<Labels>>()), (8, 8));
+    }
+
+    #[test]
+    fn the_hash_stays_what_it_was_as_it_names_what_is_kept_on_disk() {
+        assert_eq!(Labels::empty().hash64(), 0xe065_c952_cd1b_949c);
+        assert_eq!(Labels::from_pairs([(NAME, "up"), ("job", "a"), ("zone", "b")]).hash64(), 0xed31_828e_43b7_93a7);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! One condition on one label: `name="value"`, `!=`, `=~`, `!~`. Regular expressions are anchored at both ends.
 
 use std::fmt;
+use std::sync::Arc;
 
 use regex::Regex;
 
 use super::labels::{Labels, NAME, Quoted, is_label_name};
+use super::word::{Word, Words};
 use crate::limits;
 
 /// Characters of a pattern that a message shows.
@@ -34,18 +36,17 @@ impl MatchOp {
 /// A label matcher. A label that a series does not have counts as the empty text.
 #[derive(Clone)]
 pub struct Matcher {
-    pub name: String,
+    pub name: Word,
     pub op: MatchOp,
-    pub value: String,
-    test: Test,
+    pub value: Word,
+    /// Of a pattern.
+    pattern: Option<Arc<Pattern>>,
 }
 
-#[derive(Clone)]
-enum Test {
-    Text,
-    /// A pattern that is only an alternation of plain texts.
-    OneOf(Vec<String>),
-    Regex(Box<Regex>),
+enum Pattern {
+    /// Only an alternation of plain texts.
+    OneOf(Box<[Word]>),
+    Regex(Regex),
 }
 
 /// The regular expression of a matcher is not valid, or too large.
@@ -63,27 +64,33 @@ impl Matcher {
     /// When `op` is a pattern operator and `value` is no regular expression of RE2's kind, or compiles to more than
     /// [`limits::REGEX_BYTES`].
     pub fn new(op: MatchOp, name: &str, value: &str) -> Result<Matcher, MatcherError> {
-        let test = match op {
-            MatchOp::Equal | MatchOp::NotEqual => Test::Text,
-            MatchOp::Matches | MatchOp::NotMatches => match plain_alternatives(value) {
-                Some(texts) => Test::OneOf(texts),
-                None => Test::Regex(Box::new(anchored(value)?)),
-            },
+        let pattern = match op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Matches | MatchOp::NotMatches => Some(Arc::new(match plain_alternatives(value) {
+                Some(texts) => Pattern::OneOf(texts),
+                None => Pattern::Regex(anchored(value)?),
+            })),
         };
-        Ok(Matcher { name: name.to_owned(), op, value: value.to_owned(), test })
+        Ok(Matcher { name: name.into(), op, value: value.into(), pattern })
     }
 
     /// `name="value"`: the one kind that cannot fail.
     pub fn equal(name: &str, value: &str) -> Matcher {
-        Matcher { name: name.to_owned(), op: MatchOp::Equal, value: value.to_owned(), test: Test::Text }
+        Matcher { name: name.into(), op: MatchOp::Equal, value: value.into(), pattern: None }
+    }
+
+    /// Has its texts in common with other matchers.
+    pub fn share(&mut self, words: &mut Words) {
+        words.share(&mut self.name);
+        words.share(&mut self.value);
     }
 
     /// Whether a label's value satisfies this matcher.
     pub fn matches(&self, value: &str) -> bool {
-        let hit = match &self.test {
-            Test::Text => value == self.value,
-            Test::OneOf(texts) => texts.iter().any(|t| t == value),
-            Test::Regex(regex) => regex.is_match(value),
+        let hit = match self.pattern.as_deref() {
+            None => value == self.value,
+            Some(Pattern::OneOf(texts)) => texts.iter().any(|t| t == value),
+            Some(Pattern::Regex(regex)) => regex.is_match(value),
         };
         hit == matches!(self.op, MatchOp::Equal | MatchOp::Matches)
     }
@@ -99,10 +106,10 @@ impl Matcher {
     }
 
     /// The values that satisfy this matcher, where they can be listed: for an index look-up.
-    pub fn listed_values(&self) -> Option<&[String]> {
-        match (&self.op, &self.test) {
+    pub fn listed_values(&self) -> Option<&[Word]> {
+        match (&self.op, self.pattern.as_deref()) {
             (MatchOp::Equal, _) => Some(std::slice::from_ref(&self.value)),
-            (MatchOp::Matches, Test::OneOf(texts)) => Some(texts),
+            (MatchOp::Matches, Some(Pattern::OneOf(texts))) => Some(texts),
             _ => None,
         }
     }
@@ -122,9 +129,9 @@ fn last_line(text: &str) -> String {
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
-fn plain_alternatives(pattern: &str) -> Option<Vec<String>> {
+fn plain_alternatives(pattern: &str) -> Option<Box<[Word]>> {
     let special = |c: char| r"\.+*?()[]{}^$".contains(c);
-    (!pattern.contains(special)).then(|| pattern.split('|').map(str::to_owned).collect())
+    (!pattern.contains(special)).then(|| pattern.split('|').map(Word::from).collect())
 }
 
 impl PartialEq for Matcher {

@@ -8,6 +8,8 @@ mod labels;
 mod matcher;
 mod relabel;
 mod switch;
+mod text_map;
+mod word;
 
 pub use batch::{Batch, Completeness, MetricKind, MetricMeta, Source};
 pub use bound::openmetrics_float;
@@ -19,6 +21,8 @@ pub use labels::{
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use relabel::{Relabel, RelabelAction, RelabelConfig, RelabelError, apply as relabel};
 pub use switch::{SwitchName, SwitchNameError};
+pub use text_map::TextMap;
+pub use word::{Word, Words};
 
 use crate::time::Timestamp;
 

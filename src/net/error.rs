@@ -30,6 +30,29 @@ pub enum NetError {
     Body(String),
 }
 
+/// Why a request has no answer. Messages name no URL and hold no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Before it was sent.
+    #[error(transparent)]
+    Before(#[from] NetError),
+    #[error("{}", describe(.0))]
+    Sent(reqwest::Error),
+}
+
+impl SendError {
+    /// Whether the deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, SendError::Sent(error) if error.is_timeout())
+    }
+}
+
+impl From<reqwest::Error> for SendError {
+    fn from(error: reqwest::Error) -> SendError {
+        SendError::Sent(error.without_url())
+    }
+}
+
 /// An error with all of its causes, outermost first, as one line.
 pub fn describe(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();

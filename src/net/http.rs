@@ -8,8 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{RequestBuilder, Response};
 
-use super::{NetError, Resolver, Secret, SecretSource, TlsSettings, describe, tls};
+use super::oauth::{OAuth2, Tokens};
+use super::{NetError, Resolver, Secret, SecretSource, SendError, TlsSettings, describe, tls};
 use crate::limits;
 
 /// How we name ourselves to servers.
@@ -37,6 +39,8 @@ pub struct HttpSettings {
     pub tls: TlsSettings,
     pub basic_auth: Option<BasicAuth>,
     pub authorization: Option<Authorization>,
+    /// Instead of the two: tokens of a server.
+    pub oauth2: Option<OAuth2>,
     /// Further headers for each request.
     pub headers: Vec<(String, SecretSource)>,
     /// A proxy for all requests; the environment's is never used.
@@ -48,12 +52,42 @@ pub struct HttpSettings {
     pub timeout: Option<Duration>,
 }
 
-/// Builds a client: connect timeout, total timeout, few idle connections, HTTP/1.1. All files (certificates, passwords)
+/// A client by its settings. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    plain: reqwest::Client,
+    tokens: Option<Arc<Tokens>>,
+}
+
+impl Client {
+    /// Sends the request that is built, with a token where the settings ask for one.
+    ///
+    /// # Errors
+    /// No token, or no answer. An answer of any status is none.
+    pub async fn send(&self, build: impl FnOnce(&reqwest::Client) -> RequestBuilder) -> Result<Response, SendError> {
+        let request = build(&self.plain);
+        match &self.tokens {
+            Some(tokens) => tokens.send(request).await,
+            None => Ok(request.send().await?),
+        }
+    }
+}
+
+/// Builds a client: see [`plain_client`]. Files of `oauth2` are read here too, but for the secret itself.
+///
+/// # Errors
+/// A file that cannot be read, or a setting that cannot be used.
+pub fn client(settings: &HttpSettings) -> Result<Client, NetError> {
+    let tokens = settings.oauth2.as_ref().map(|oauth2| Tokens::new(oauth2, settings.timeout)).transpose()?;
+    Ok(Client { plain: plain_client(settings)?, tokens: tokens.map(Arc::new) })
+}
+
+/// Builds a client without tokens: connect timeout, total timeout, few idle connections, HTTP/1.1. All files (certificates, passwords)
 /// are read here, so a long-lived caller builds anew after a failure. It blocks for some milliseconds.
 ///
 /// # Errors
 /// A file that cannot be read, or a setting that cannot be used.
-pub fn client(settings: &HttpSettings) -> Result<reqwest::Client, NetError> {
+pub fn plain_client(settings: &HttpSettings) -> Result<reqwest::Client, NetError> {
     tls::install_crypto();
     let redirects = match settings.follow_redirects {
         true => redirects(settings.refuse_link_local),

@@ -7,6 +7,7 @@ mod error;
 pub(crate) mod grpc;
 mod host;
 mod http;
+mod oauth;
 mod resolve;
 mod secret;
 pub mod sign;
@@ -14,10 +15,13 @@ pub mod sigv4;
 mod tls;
 pub(crate) mod wire;
 
-pub use error::{NetError, describe};
+pub use error::{NetError, SendError, describe};
 pub use host::host_name;
 pub(crate) use http::credentials;
-pub use http::{Authorization, BasicAuth, HttpSettings, USER_AGENT, client, is_link_local, read_capped};
+pub use http::{
+    Authorization, BasicAuth, Client, HttpSettings, USER_AGENT, client, is_link_local, plain_client, read_capped,
+};
+pub use oauth::OAuth2;
 pub use resolve::Resolver;
 pub use secret::{Secret, SecretSource, origin, redact_url};
 pub use tls::{TlsSettings, TlsVersion, install_crypto, tls_config};

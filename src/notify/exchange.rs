@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::Semaphore;
 
 use super::outcome::Outcome;
@@ -113,7 +113,7 @@ pub(super) struct Exchange {
 /// A client and its age.
 #[derive(Debug)]
 struct Kept {
-    client: Client,
+    client: net::Client,
     built: Stopwatch,
     /// A request failed since: its files may have changed.
     failed: bool,
@@ -163,7 +163,7 @@ impl Exchange {
     }
 
     /// The client, unless it failed and is old enough to be built anew.
-    fn usable(&self) -> Option<Client> {
+    fn usable(&self) -> Option<net::Client> {
         let kept = self.kept();
         let kept = kept.as_ref().filter(|kept| !kept.failed || kept.built.elapsed() < self.age)?;
         Some(kept.client.clone())
@@ -186,14 +186,11 @@ impl Exchange {
     async fn send(&self, request: Request) -> Result<Response, Outcome> {
         let url = self.destination(&request.url)?;
         let client = self.client().await.map_err(|error| Outcome::retry(error.to_string()))?;
-        let mut builder = client.request(request.method, url);
-        for (name, value) in &request.headers {
-            builder = builder.header(*name, value);
-        }
-        builder.body(request.body).send().await.map_err(|error| {
-            let problem = net::describe(&error.without_url());
-            Outcome::retry(format!("post to {}: {problem}", net::origin(&request.url)))
-        })
+        let sent = client.send(|client| {
+            let builder = client.request(request.method, url).body(request.body);
+            request.headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, value))
+        });
+        sent.await.map_err(|problem| Outcome::retry(format!("post to {}: {problem}", net::origin(&request.url))))
     }
 
     fn destination(&self, text: &str) -> Result<Url, Outcome> {
@@ -207,7 +204,7 @@ impl Exchange {
         Ok(url)
     }
 
-    async fn client(&self) -> Result<Client, net::NetError> {
+    async fn client(&self) -> Result<net::Client, net::NetError> {
         if let Some(client) = self.usable() {
             return Ok(client);
         }
@@ -232,6 +229,7 @@ fn names_files(http: &HttpSettings) -> bool {
         || tls.cert_file.is_some()
         || http.basic_auth.as_ref().is_some_and(|basic| basic.password.as_ref().is_some_and(is_file))
         || http.authorization.as_ref().is_some_and(|given| is_file(&given.credentials))
+        || http.oauth2.as_ref().is_some_and(|oauth2| oauth2.tls.ca_file.is_some() || oauth2.tls.cert_file.is_some())
         || http.headers.iter().any(|(_, value)| is_file(value))
 }
 

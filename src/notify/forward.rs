@@ -156,7 +156,7 @@ async fn work(
 
 async fn send(
     target: &ForwardTarget,
-    client: &mut Option<reqwest::Client>,
+    client: &mut Option<net::Client>,
     batch: &[AlertIn],
 ) -> Result<(), (Forwarded, String)> {
     let failed = |reason: String| (Forwarded::Failed, reason);
@@ -170,8 +170,8 @@ async fn send(
         }
     };
     let body = serde_json::to_vec(&batch.iter().map(posted).collect::<Vec<_>>()).unwrap_or_default();
-    let request = kept.post(&target.url).header("content-type", "application/json").body(body);
-    let response = request.send().await.map_err(|error| failed(net::describe(&error.without_url())))?;
+    let sent = kept.send(|client| client.post(&target.url).header("content-type", "application/json").body(body)).await;
+    let response = sent.map_err(|error| failed(error.to_string()))?;
     let status = response.status();
     if status.is_success() {
         // The body is read so that the connection can be used again; what it says does not matter.

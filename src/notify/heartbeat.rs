@@ -35,7 +35,7 @@ async fn send(settings: &HeartbeatSettings) -> Result<(), String> {
     let http = settings.http.clone();
     let client = tokio::task::spawn_blocking(move || net::client(&http)).await;
     let client = client.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    let sent = client.get(url.expose()).send().await.map_err(|error| net::describe(&error.without_url()))?;
+    let sent = client.send(|client| client.get(url.expose())).await.map_err(|error| error.to_string())?;
     let status = sent.status();
     if status.is_success() { Ok(()) } else { Err(format!("answered {status}")) }
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::Matcher;
+use crate::model::{Matcher, Words};
 use crate::time::Timestamp;
 
 /// A place in the expression's text, in bytes, end exclusive.
@@ -84,17 +84,29 @@ pub enum WindowMode {
 pub struct Selector {
     /// Every condition, the metric name as one on `__name__` included.
     pub matchers: Arc<[Matcher]>,
-    /// The metric name as it stands before the braces (or as a bare quoted name within them).
-    pub name: Option<String>,
+    /// The first of them is the metric name as it stands before the braces (or as a bare quoted name within them).
+    pub named: bool,
     pub modifiers: Modifiers,
     /// `anchored` and `smoothed` on an instant selector; on a range it is in [`RangeSelector::mode`].
     pub mode: WindowMode,
 }
 
+impl Selector {
+    /// The metric name as it stands before the braces.
+    pub fn name(&self) -> Option<&str> {
+        self.matchers.first().filter(|_| self.named).map(|first| first.value.as_str())
+    }
+
+    fn share(&mut self, words: &mut Words) {
+        let matchers = Arc::get_mut(&mut self.matchers).unwrap_or_default();
+        matchers.iter_mut().for_each(|matcher| matcher.share(words));
+    }
+}
+
 /// `offset` and `@`.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Modifiers {
-    pub offset: Option<DurationExpr>,
+    pub offset: Option<Box<DurationExpr>>,
     pub at: Option<AtModifier>,
 }
 
@@ -170,7 +182,7 @@ pub struct Call {
     pub function: &'static Function,
     /// The place of the function's name.
     pub name_span: Span,
-    pub args: Vec<Expr>,
+    pub args: Box<[Expr]>,
 }
 
 /// The signature of a function.
@@ -304,6 +316,26 @@ impl Expr {
                 let scalar = |e: &Expr| e.value_type() == ValueType::Scalar;
                 // Chains grow to the left: asked first, the short side mostly answers alone.
                 if scalar(&binary.right) && scalar(&binary.left) { ValueType::Scalar } else { ValueType::Vector }
+            }
+        }
+    }
+
+    /// Has the texts of its matchers in common with other expressions. Matchers that somebody else holds stay as they are.
+    pub fn share(&mut self, words: &mut Words) {
+        match &mut self.kind {
+            Kind::Number(_) | Kind::Text(_) => {}
+            Kind::Selector(selector) => selector.share(words),
+            Kind::Range(range) => range.selector.share(words),
+            Kind::Subquery(subquery) => subquery.expr.share(words),
+            Kind::Call(call) => call.args.iter_mut().for_each(|arg| arg.share(words)),
+            Kind::Aggregate(aggregate) => {
+                aggregate.expr.share(words);
+                aggregate.param.iter_mut().for_each(|param| param.share(words));
+            }
+            Kind::Negate(inner) | Kind::Paren(inner) => inner.share(words),
+            Kind::Binary(binary) => {
+                binary.left.share(words);
+                binary.right.share(words);
             }
         }
     }

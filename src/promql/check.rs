@@ -59,7 +59,7 @@ pub(super) fn check_signed(value_type: ValueType, span: Span) -> Checked<()> {
 }
 
 fn check_selector(selector: &Selector, span: Span) -> Checked<()> {
-    if let Some(name) = &selector.name {
+    if let Some(name) = selector.name() {
         return match selector.matchers.iter().skip(1).find(|m| m.name == NAME) {
             Some(second) => {
                 let message = format!("metric name must not be set twice: {name:?} or {:?}", second.value);
@@ -122,7 +122,7 @@ fn check_call(call: &mut Call, span: Span, text: &str) -> Checked<ValueType> {
 /// The second argument of `info()` selects labels: a selector without a name, which may match everything.
 fn check_info_labels(arg: &Expr) -> Checked<()> {
     match &arg.kind {
-        Kind::Selector(selector) if selector.name.is_none() => Ok(()),
+        Kind::Selector(selector) if !selector.named => Ok(()),
         Kind::Selector(_) => {
             let error = ParseError::new(arg.span, "expected label selectors only, got vector selector instead");
             Err(Box::new(error.with_help("name the info metric by a matcher: {__name__=\"...\"}")))

@@ -346,7 +346,7 @@ impl Parser<'_> {
         };
         self.advance();
         let (args, height, close) = self.arguments()?;
-        let kind = Kind::Call(Box::new(Call { function, name_span, args }));
+        let kind = Kind::Call(Box::new(Call { function, name_span, args: args.into() }));
         tall(kind, join_spans(name_span, close), height + CALL_LEVELS)
     }
 

@@ -35,7 +35,8 @@ impl Parser<'_> {
             matchers.insert(0, Matcher::equal(NAME, name));
         }
         let matchers = matchers.into();
-        let selector = Selector { matchers, name, modifiers: Modifiers::default(), mode: WindowMode::Plain };
+        let modifiers = Modifiers::default();
+        let selector = Selector { matchers, named: name.is_some(), modifiers, mode: WindowMode::Plain };
         Ok(leaf(Kind::Selector(Box::new(selector)), span))
     }
 
@@ -167,7 +168,7 @@ impl Parser<'_> {
         }
         // An offset of nothing is none, as in Prometheus.
         if offset.kind != DurationKind::Literal(0.0) {
-            modifiers.offset = Some(offset);
+            modifiers.offset = Some(Box::new(offset));
         }
         expr.span.end = end.end;
         Ok(())

@@ -101,10 +101,9 @@ impl Display for Selector {
 }
 
 fn bare_selector(f: &mut Formatter<'_>, selector: &Selector) -> fmt::Result {
-    let named = selector.name.is_some();
-    let rest = &selector.matchers[usize::from(named && !selector.matchers.is_empty())..];
-    let plain = selector.name.as_deref().filter(|name| stands_alone(name));
-    let quoted = selector.name.as_deref().filter(|_| plain.is_none());
+    let rest = &selector.matchers[usize::from(selector.name().is_some())..];
+    let plain = selector.name().filter(|name| stands_alone(name));
+    let quoted = selector.name().filter(|_| plain.is_none());
     if let Some(name) = plain {
         f.write_str(name)?;
     }

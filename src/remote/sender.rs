@@ -36,7 +36,7 @@ pub(super) struct Sender {
     pub names: Arc<Names>,
     pub clock: Clock,
     pub telemetry: Telemetry,
-    client: Option<reqwest::Client>,
+    client: Option<net::Client>,
     rng: Rng,
 }
 
@@ -124,14 +124,13 @@ impl Sender {
                 }
             }
         };
-        let request = client
-            .post(&self.settings.url)
-            .header(CONTENT_TYPE, "application/x-protobuf")
-            .header(CONTENT_ENCODING, "snappy")
-            .header("X-Prometheus-Remote-Write-Version", "0.1.0")
-            .body(body.to_vec());
-        let tried = match request.send().await {
-            Err(error) => Tried::Later(net::describe(&error.without_url()), None),
+        let sent = client.send(|client| {
+            let request = client.post(&self.settings.url).header(CONTENT_TYPE, "application/x-protobuf");
+            let request = request.header(CONTENT_ENCODING, "snappy");
+            request.header("X-Prometheus-Remote-Write-Version", "0.1.0").body(body.to_vec())
+        });
+        let tried = match sent.await {
+            Err(error) => Tried::Later(error.to_string(), None),
             Ok(response) => {
                 let code = response.status().as_u16();
                 let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());

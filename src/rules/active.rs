@@ -1,19 +1,18 @@
 //! One alert and its steps: Prometheus' `rules/alerting.go` for a single label set. See `alerting.rs` for the table.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::alerting::RESOLVED_RETENTION;
 use super::outcome::AlertState;
-use crate::model::{Labels, NAME};
+use crate::model::{Labels, NAME, TextMap};
 use crate::time::Timestamp;
 
 /// One alert.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Active {
     pub labels: Labels,
-    pub annotations: Arc<BTreeMap<String, String>>,
+    pub annotations: Arc<TextMap>,
     pub value: f64,
     pub state: AlertState,
     pub active_at: Timestamp,

@@ -30,20 +30,20 @@
 //!   `alert` does the same and raises a companion, the alert's name with `Unknown` behind it and else the same labels,
 //!   after the rule's `for`; also without labels of its own when inputs that were there are gone while nothing is active.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::active::Active;
 use super::evaluate::Reading;
 use super::expand::Expanded;
+use super::few::Few;
 use super::id::RuleId;
 use super::outcome::{AlertEvent, AlertState};
-use super::spec::OnUnknown;
-use super::text::{TemplateText, Texts};
+use super::spec::{AlertSpec, OnUnknown};
+use super::text::TemplateText;
 use super::witness::Witness;
 use crate::limits;
-use crate::model::{Labels, LabelsMap, NAME};
+use crate::model::{Labels, LabelsMap, NAME, TextMap};
 use crate::template::QueryFn;
 use crate::time::Timestamp;
 
@@ -53,22 +53,15 @@ pub(crate) const RESOLVED_RETENTION: Duration = Duration::from_secs(15 * 60);
 /// An alerting rule with its alerts.
 #[derive(Debug)]
 pub(crate) struct AlertRule {
-    pub name: Arc<str>,
-    pub hold: Duration,
-    pub keep_firing_for: Duration,
-    pub labels: Texts,
-    pub annotations: Texts,
-    pub on_unknown: OnUnknown,
-    pub unknown_for: Duration,
-    /// Whether there is a `resolve_when`.
-    pub resolves_when: bool,
-    pub active: LabelsMap<Active>,
+    /// What the file says.
+    pub spec: Arc<AlertSpec>,
+    pub active: Few<Active>,
     /// What became of the elements of the last result.
     pub expanded: Expanded,
     /// Alerts that left `active` since the journal was last told.
     pub gone: Vec<Labels>,
     /// How often an alert's inputs went away under it, since the last time that somebody asked.
-    pub unknown_count: u64,
+    pub unknown_count: u32,
     /// Its inputs were there once: only then can they be missed.
     pub inputs_seen: bool,
 }
@@ -101,11 +94,23 @@ enum Stays {
 
 /// One alert of a result, before it meets what is known.
 pub(super) struct Found {
-    pub annotations: Arc<BTreeMap<String, String>>,
+    pub annotations: Arc<TextMap>,
     pub value: f64,
 }
 
 impl AlertRule {
+    /// Without any alert.
+    pub fn new(spec: Arc<AlertSpec>) -> AlertRule {
+        AlertRule {
+            spec,
+            active: Few::default(),
+            expanded: Expanded::default(),
+            gone: Vec::new(),
+            unknown_count: 0,
+            inputs_seen: false,
+        }
+    }
+
     /// Takes over a result and gives the series that show the alerts.
     ///
     /// # Errors
@@ -123,7 +128,7 @@ impl AlertRule {
                 limits::ALERTS_PER_RULE
             ));
         }
-        let mut found = self.expanded.expand(&self.name, (&self.labels, &self.annotations), result, at, context)?;
+        let mut found = self.expanded.expand(&self.spec, result, at, context)?;
         let staying = self.staying(&found, at, context);
         self.raise_companions(&mut found, &staying, context);
         for (labels, found) in &found {
@@ -138,7 +143,7 @@ impl AlertRule {
         }
         let count = self.advance(&found, &staying, at);
         if context.limit > 0 && count > context.limit {
-            self.gone.extend(self.active.drain().map(|(labels, _)| labels));
+            self.gone.extend(self.active.take().keys().cloned());
             return Err(format!("exceeded limit of {} with {count} alerts", context.limit));
         }
         Ok(self.samples())
@@ -151,8 +156,8 @@ impl AlertRule {
 
     /// Which alerts stay although the result does not have them.
     fn staying(&mut self, found: &LabelsMap<Found>, at: Timestamp, context: &AlertContext<'_>) -> LabelsMap<Stays> {
-        let (mut staying, name) = (LabelsMap::default(), Arc::clone(&self.name));
-        let (on_unknown, unknown_for) = (self.on_unknown, self.unknown_for);
+        let (mut staying, spec) = (LabelsMap::default(), &self.spec);
+        let (on_unknown, unknown_for) = (spec.on_unknown, spec.unknown_for);
         let absent = |alert: &&mut Active| alert.state != AlertState::Inactive && !found.contains_key(&alert.labels);
         for alert in self.active.values_mut().filter(absent) {
             let known_too_little = alert.unknown_since.is_some_and(|since| at.since(since) >= unknown_for);
@@ -160,13 +165,13 @@ impl AlertRule {
                 staying.insert(alert.labels.clone(), Stays::Restored);
                 continue;
             }
-            if alert.labels.value("alertname") != &*name {
+            if alert.labels.value("alertname") != spec.alert.as_str() {
                 // A companion goes with what it is about.
                 continue;
             }
             if !context.witness.known(&alert.labels) {
                 let news = alert.unknown_since.is_none() && alert.keep_firing_since.is_none();
-                self.unknown_count += u64::from(news);
+                self.unknown_count += u32::from(news);
                 let since = alert.unknown_since.unwrap_or(at);
                 if on_unknown != OnUnknown::Resolve && at.since(since) < unknown_for {
                     alert.changed |= alert.unknown_since.is_none();
@@ -176,9 +181,8 @@ impl AlertRule {
                 continue;
             }
             alert.changed |= alert.unknown_since.take().is_some();
-            let labels = &self.labels;
-            let ends = |element: &Reading| ends(element, &alert.labels, &|name| labels.get(name).is_some());
-            if self.resolves_when && alert.state == AlertState::Firing && !context.resolving.iter().any(ends) {
+            let ends = |element: &Reading| ends(element, &alert.labels, &|name| spec.labels.get(name).is_some());
+            if spec.resolve_when.is_some() && alert.state == AlertState::Firing && !context.resolving.iter().any(ends) {
                 staying.insert(alert.labels.clone(), Stays::NotResolved);
             }
         }
@@ -192,24 +196,26 @@ impl AlertRule {
         staying: &LabelsMap<Stays>,
         context: &AlertContext<'_>,
     ) {
-        if self.on_unknown != OnUnknown::Alert {
+        if self.spec.on_unknown != OnUnknown::Alert {
             return;
         }
         let missing = context.witness.missing();
         self.inputs_seen |= !missing;
-        let companion = format!("{}Unknown", self.name);
+        let companion = format!("{}Unknown", *self.spec.alert);
         let mut unknown: Vec<Labels> =
             staying.iter().filter(|(_, why)| **why == Stays::Unknown).map(|(labels, _)| labels.clone()).collect();
         if unknown.is_empty() && found.is_empty() && staying.is_empty() && missing && self.inputs_seen {
             let plain = |(name, text): (&String, &TemplateText)| {
                 (!text.source.contains("{{")).then(|| (name.clone(), text.source.to_string()))
             };
-            unknown.push(Labels::from_pairs(self.labels.iter().filter_map(plain)));
+            unknown.push(Labels::from_pairs(self.spec.labels.iter().filter_map(plain)));
         }
         for labels in unknown {
-            let text =
-                format!("{} cannot be judged: the series that it reads are gone, or their target is down", self.name);
-            let annotations = BTreeMap::from([("summary".to_owned(), text)]);
+            let text = format!(
+                "{} cannot be judged: the series that it reads are gone, or their target is down",
+                *self.spec.alert
+            );
+            let annotations = TextMap::from_iter([("summary".to_owned(), text)]);
             let annotations = Arc::new(annotations);
             found.insert(labels.with("alertname", &companion), Found { annotations, value: 1.0 });
         }
@@ -217,7 +223,7 @@ impl AlertRule {
 
     /// Moves every alert one step; gives how many are pending or firing.
     fn advance(&mut self, found: &LabelsMap<Found>, staying: &LabelsMap<Stays>, at: Timestamp) -> usize {
-        let (hold, keep_firing_for) = (self.hold, self.keep_firing_for);
+        let (hold, keep_firing_for) = (self.spec.hold, self.spec.keep_firing_for);
         let gone = &mut self.gone;
         self.active.retain(|labels, alert| {
             let keep = if found.contains_key(labels) {
@@ -256,7 +262,7 @@ impl AlertRule {
             events.push(AlertEvent {
                 rule: id.clone(),
                 labels: with_external(&alert.labels, external_labels),
-                annotations: BTreeMap::clone(&alert.annotations),
+                annotations: alert.annotations.to_map(),
                 state: alert.state,
                 value: alert.value,
                 active_at: alert.active_at,

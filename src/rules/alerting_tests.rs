@@ -1,5 +1,6 @@
 //! The state machine of alerts, as tables: one line an evaluation.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::alerting::{AlertContext, AlertRule};
@@ -7,30 +8,38 @@ use super::evaluate::Reading;
 use super::expand::Expanded;
 use super::id::{RuleId, RuleType};
 use super::outcome::AlertState;
-use super::spec::OnUnknown;
+use super::query::Query;
+use super::spec::{AlertSpec, OnUnknown};
 use super::text::{TemplateText, Texts};
 use super::witness::Witness;
-use crate::model::{Labels, LabelsMap, NAME};
+use crate::model::{Labels, NAME};
 use crate::promql::SampleValue;
 use crate::time::Timestamp;
-use crate::yaml::{Place, SourceFile};
+use crate::yaml::{Place, SourceFile, Spanned};
 
 fn rule(hold: u64, keep_firing_for: u64) -> AlertRule {
-    AlertRule {
-        name: "A".into(),
+    let place = Place { file: SourceFile::new("t", "A"), span: 0..1 };
+    AlertRule::new(Arc::new(AlertSpec {
+        alert: Spanned { value: "A".to_owned(), place },
+        expr: query("up"),
         hold: Duration::from_secs(hold),
         keep_firing_for: Duration::from_secs(keep_firing_for),
+        resolve_when: None,
         labels: Texts::default(),
         annotations: Texts::default(),
         on_unknown: OnUnknown::Resolve,
         unknown_for: Duration::from_secs(100),
-        resolves_when: false,
-        active: LabelsMap::default(),
-        expanded: Expanded::default(),
-        gone: Vec::new(),
-        unknown_count: 0,
-        inputs_seen: false,
-    }
+    }))
+}
+
+fn query(text: &str) -> Query {
+    let place = Place { file: SourceFile::new("t", text), span: 0..text.len() };
+    Query::of(text, crate::promql::parse(text).expect("an expression"), place)
+}
+
+/// What the rule's file says, to change it.
+fn spec(rule: &mut AlertRule) -> &mut AlertSpec {
+    Arc::make_mut(&mut rule.spec)
 }
 
 fn text(source: &str) -> TemplateText {
@@ -116,7 +125,7 @@ fn check(hold: u64, keep_firing_for: u64, table: &str) {
     let mut rule = rule(hold, keep_firing_for);
     for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if let Some(hold) = line.strip_prefix("for ") {
-            rule.hold = Duration::from_secs(hold.parse().expect("seconds"));
+            spec(&mut rule).hold = Duration::from_secs(hold.parse().expect("seconds"));
             continue;
         }
         let (input, expected) = line.split_once("->").expect("an arrow");
@@ -242,8 +251,9 @@ fn alerts_of_one_rule_go_their_own_ways() {
 #[test]
 fn labels_and_annotations_are_templates() {
     let mut rule = rule(0, 0);
-    rule.labels = texts(&[("where", "{{ $externalLabels.zone }}/{{ $labels.l }}"), ("l", ""), ("alertname", "no")]);
-    rule.annotations = texts(&[
+    spec(&mut rule).labels =
+        texts(&[("where", "{{ $externalLabels.zone }}/{{ $labels.l }}"), ("l", ""), ("alertname", "no")]);
+    spec(&mut rule).annotations = texts(&[
         ("value", "{{ $value }} {{ .ExternalURL }}"),
         ("asked", "{{ (query \"up\" | first).Value }}"),
         ("bad", "{{ template \"x\" }}"),
@@ -252,10 +262,18 @@ fn labels_and_annotations_are_templates() {
     let samples = evaluate(&mut rule, &[reading("a", 2.0)], at(1), 0).expect("samples");
     let alert = rule.active.values().next().expect("an alert");
     assert_eq!(alert.labels.to_string(), r#"{alertname="A", where="z1/a"}"#);
-    assert_eq!(alert.annotations["value"], "2 http://b");
-    assert_eq!(alert.annotations["asked"], "7");
-    assert!(alert.annotations["bad"].starts_with("<error expanding template: "), "{:?}", alert.annotations);
-    assert!(alert.annotations["worse"].starts_with("<error expanding template: "), "{:?}", alert.annotations);
+    assert_eq!(alert.annotations.get("value").unwrap(), "2 http://b");
+    assert_eq!(alert.annotations.get("asked").unwrap(), "7");
+    assert!(
+        alert.annotations.get("bad").unwrap().starts_with("<error expanding template: "),
+        "{:?}",
+        alert.annotations
+    );
+    assert!(
+        alert.annotations.get("worse").unwrap().starts_with("<error expanding template: "),
+        "{:?}",
+        alert.annotations
+    );
     let names: Vec<String> = samples.iter().map(|(labels, value)| format!("{labels} {value}")).collect();
     assert_eq!(
         names,
@@ -266,18 +284,22 @@ fn labels_and_annotations_are_templates() {
     );
     evaluate(&mut rule, &[reading("a", 3.0)], at(2), 0).expect("samples");
     let alert = rule.active.values().next().expect("an alert");
-    assert_eq!((alert.annotations["value"].as_str(), alert.value), ("3 http://b", 3.0), "taken over from each result");
+    assert_eq!(
+        (alert.annotations.get("value").unwrap().as_str(), alert.value),
+        ("3 http://b", 3.0),
+        "taken over from each result"
+    );
 }
 
 #[test]
 fn the_value_of_a_native_histogram_is_its_text() {
     let mut rule = rule(0, 0);
-    rule.annotations = texts(&[("value", "{{ $value }}")]);
+    spec(&mut rule).annotations = texts(&[("value", "{{ $value }}")]);
     let histogram = crate::model::FloatHistogram { count: 2.0, sum: 3.0, ..crate::model::FloatHistogram::empty() };
     let value = SampleValue::Histogram(std::sync::Arc::new(histogram));
     evaluate(&mut rule, &[Reading { labels: Labels::empty(), value }], at(1), 0).expect("samples");
     let alert = rule.active.values().next().expect("an alert");
-    assert_eq!((alert.annotations["value"].as_str(), alert.value), ("{count:2, sum:3}", 0.0));
+    assert_eq!((alert.annotations.get("value").unwrap().as_str(), alert.value), ("{count:2, sum:3}", 0.0));
 }
 
 #[test]
@@ -285,7 +307,7 @@ fn two_elements_that_become_one_alert_are_an_error_and_change_nothing() {
     let mut rule = rule(0, 0);
     evaluate(&mut rule, &[reading("a", 1.0)], at(0), 0).expect("samples");
     let before = rule.active.clone();
-    rule.labels = texts(&[("l", "same")]);
+    spec(&mut rule).labels = texts(&[("l", "same")]);
     // Other texts come with a reload, and a reload makes a new rule.
     rule.expanded = Expanded::default();
     let error = evaluate(&mut rule, &[reading("a", 1.0), reading("b", 1.0)], at(1), 0).expect_err("an error");
@@ -306,7 +328,7 @@ fn past_the_limit_the_rule_fails_and_loses_its_alerts() {
 #[test]
 fn an_event_says_what_an_alertmanager_needs() {
     let mut rule = rule(2, 0);
-    rule.labels = texts(&[("zone", "own")]);
+    spec(&mut rule).labels = texts(&[("zone", "own")]);
     evaluate(&mut rule, &[reading("a", 1.0)], at(10), 0).expect("samples");
     evaluate(&mut rule, &[reading("a", 5.0)], at(12), 0).expect("samples");
     let external = Labels::from_pairs([("zone", "z1"), ("env", "prod")]);
@@ -354,7 +376,7 @@ fn an_alert_whose_inputs_are_unknown_resolves_as_in_prometheus_unless_its_rule_s
     check_beyond(&mut plain, "0 a b -> Aa:firing Ab:firing\n 1 b ?a -> Ab:firing");
     assert_eq!(std::mem::take(&mut plain.unknown_count), 1);
     let mut holding = rule(5, 0);
-    holding.on_unknown = OnUnknown::Hold;
+    spec(&mut holding).on_unknown = OnUnknown::Hold;
     check_beyond(
         &mut holding,
         "0 a b -> Aa:pending Ab:pending
@@ -375,8 +397,8 @@ fn an_alert_whose_inputs_are_unknown_resolves_as_in_prometheus_unless_its_rule_s
 #[test]
 fn a_companion_tells_of_what_is_not_known() {
     let mut telling = rule(2, 0);
-    telling.on_unknown = OnUnknown::Alert;
-    telling.labels = texts(&[("severity", "page"), ("what", "{{ $value }}")]);
+    spec(&mut telling).on_unknown = OnUnknown::Alert;
+    spec(&mut telling).labels = texts(&[("severity", "page"), ("what", "{{ $value }}")]);
     check_beyond(
         &mut telling,
         "0 ?* ->
@@ -399,8 +421,8 @@ fn a_companion_tells_of_what_is_not_known() {
 #[test]
 fn a_firing_alert_goes_on_until_its_resolve_expression_holds_for_its_labels() {
     let mut rule = rule(2, 0);
-    rule.resolves_when = true;
-    rule.labels = texts(&[("severity", "page")]);
+    spec(&mut rule).resolve_when = Some(query("down"));
+    spec(&mut rule).labels = texts(&[("severity", "page")]);
     check_beyond(
         &mut rule,
         "0 a b -> Aa:pending Ab:pending
@@ -421,7 +443,7 @@ fn a_firing_alert_goes_on_until_its_resolve_expression_holds_for_its_labels() {
 #[test]
 fn keep_firing_for_begins_when_the_resolve_expression_holds() {
     let mut rule = rule(0, 10);
-    rule.resolves_when = true;
+    spec(&mut rule).resolve_when = Some(query("down"));
     check_beyond(
         &mut rule,
         "0 a -> Aa:firing

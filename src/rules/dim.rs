@@ -4,7 +4,6 @@
 //! looked at and tried, and each can be an expression of one's own. A share of requests above a bucket's bound is used for
 //! the latency, not a quantile: it needs no interpolation, and adds up over hosts.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::query::Query;
@@ -342,9 +341,7 @@ impl RawControl {
                     inputs.push((input, query));
                 }
                 (None, Some(text)) => match promql::parse(text) {
-                    Ok(expr) => {
-                        inputs.push((input, Query { text: text.into(), expr: Arc::new(expr), place: place.clone() }))
-                    }
+                    Ok(expr) => inputs.push((input, Query::of(text, expr, place.clone()))),
                     Err(error) => {
                         let message =
                             format!("the names under `service` give no expression: {}: {text}", error.message);

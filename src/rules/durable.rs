@@ -3,6 +3,7 @@
 //! Every transition and every time an alert was told is a change; values and annotations alone are not.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -79,7 +80,7 @@ fn saved(id: &RuleId, alert: &Active) -> Option<Value> {
             nth: id.nth,
         },
         labels: alert.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        annotations: BTreeMap::clone(&alert.annotations),
+        annotations: alert.annotations.to_map(),
         value: alert.value.to_string(),
         state: alert.state.as_str().to_owned(),
         active_at: alert.active_at,
@@ -104,7 +105,7 @@ pub(crate) fn read(value: Value) -> Option<(RuleId, Active)> {
         nth: saved.rule.nth,
     };
     let mut alert = Active::new(Labels::from_pairs(&saved.labels), saved.active_at);
-    alert.annotations = saved.annotations.into();
+    alert.annotations = Arc::new(saved.annotations.into());
     alert.value = saved.value.parse().unwrap_or_default();
     alert.state = AlertState::read(&saved.state)?;
     alert.fired_at = saved.fired_at;

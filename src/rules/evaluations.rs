@@ -45,49 +45,50 @@ struct Kept {
     at: Timestamp,
     /// In microseconds; more than an hour is shown as what fits.
     took: u32,
+    urgent: bool,
+    /// Whether there is a [`More`] of it.
+    more: bool,
+}
+
+/// What only an evaluation has that found something, or of which there is something else to say.
+#[derive(Debug)]
+struct More {
     elements: u32,
     written: u32,
     alerts: u32,
-    urgent: bool,
-    more: Option<Box<More>>,
-}
-
-/// What only an evaluation has that found something or failed.
-#[derive(Debug)]
-struct More {
     values: Box<[(Labels, f64)]>,
     error: Option<Box<str>>,
 }
 
-impl Kept {
-    fn of(evaluation: Evaluation) -> Kept {
-        let Evaluation { at, urgent, took, elements, written, alerts, values, error } = evaluation;
-        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let worth = !values.is_empty() || error.is_some();
-        let more = || Box::new(More { values: values.into(), error: error.map(String::into_boxed_str) });
-        Kept {
-            at,
-            took: u32::try_from(took.as_micros()).unwrap_or(u32::MAX),
-            elements: count(elements),
-            written: count(written),
-            alerts: count(alerts),
-            urgent,
-            more: worth.then(more),
-        }
-    }
+/// Of those evaluations in a ring that have more to say, what it is, oldest first.
+#[derive(Debug, Default)]
+struct Said(VecDeque<More>);
 
-    fn shown(&self) -> Evaluation {
-        let more = self.more.as_ref();
-        Evaluation {
-            at: self.at,
-            urgent: self.urgent,
-            took: Duration::from_micros(self.took.into()),
-            elements: self.elements as usize,
-            written: self.written as usize,
-            alerts: self.alerts as usize,
-            values: more.map(|more| more.values.to_vec()).unwrap_or_default(),
-            error: more.and_then(|more| more.error.as_deref()).map(str::to_owned),
-        }
+fn split(evaluation: Evaluation) -> (Kept, Option<More>) {
+    let Evaluation { at, urgent, took, elements, written, alerts, values, error } = evaluation;
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let worth = elements + written + alerts > 0 || !values.is_empty() || error.is_some();
+    let more = || More {
+        elements: count(elements),
+        written: count(written),
+        alerts: count(alerts),
+        values: values.into(),
+        error: error.map(String::into_boxed_str),
+    };
+    (Kept { at, took: u32::try_from(took.as_micros()).unwrap_or(u32::MAX), urgent, more: worth }, worth.then(more))
+}
+
+fn shown(kept: &Kept, more: Option<&More>) -> Evaluation {
+    let count = |of: fn(&More) -> u32| more.map_or(0, of) as usize;
+    Evaluation {
+        at: kept.at,
+        urgent: kept.urgent,
+        took: Duration::from_micros(kept.took.into()),
+        elements: count(|more| more.elements),
+        written: count(|more| more.written),
+        alerts: count(|more| more.alerts),
+        values: more.map(|more| more.values.to_vec()).unwrap_or_default(),
+        error: more.and_then(|more| more.error.as_deref()).map(str::to_owned),
     }
 }
 
@@ -95,6 +96,7 @@ impl Kept {
 #[derive(Debug)]
 pub(crate) struct Ring {
     kept: VecDeque<Kept>,
+    said: Option<Box<Said>>,
     room: usize,
 }
 
@@ -102,25 +104,43 @@ impl Ring {
     /// For one of `rules` rules: they share the room there is.
     pub fn among(rules: usize) -> Ring {
         let share = limits::EVALUATIONS_IN_ALL / rules.max(1);
-        Ring { kept: VecDeque::new(), room: share.clamp(limits::EVALUATIONS_LEAST, limits::EVALUATIONS_PER_RULE) }
+        let room = share.clamp(limits::EVALUATIONS_LEAST, limits::EVALUATIONS_PER_RULE);
+        Ring { kept: VecDeque::new(), said: None, room }
     }
 
     /// Keeps an evaluation, instead of the oldest when the ring is full.
     pub fn push(&mut self, evaluation: Evaluation) {
         if self.kept.len() >= self.room {
-            self.kept.pop_front();
+            self.drop_oldest();
         } else if self.kept.len() == self.kept.capacity() {
             // Small rings are given just the room that they need.
             self.kept.reserve_exact((self.room - self.kept.len()).min(STEP));
         }
-        self.kept.push_back(Kept::of(evaluation));
+        let (kept, more) = split(evaluation);
+        self.kept.push_back(kept);
+        if let Some(more) = more {
+            self.said.get_or_insert_default().0.push_back(more);
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if !self.kept.pop_front().is_some_and(|oldest| oldest.more) {
+            return;
+        }
+        if let Some(said) = &mut self.said {
+            said.0.pop_front();
+            if said.0.is_empty() {
+                self.said = None;
+            }
+        }
     }
 
     /// Takes over what another ring has, as far as there is room.
     pub fn inherit(&mut self, mut old: Ring) {
-        let surplus = old.kept.len().saturating_sub(self.room);
-        old.kept.drain(..surplus);
-        self.kept = old.kept;
+        while old.kept.len() > self.room {
+            old.drop_oldest();
+        }
+        *self = Ring { room: self.room, ..old };
     }
 
     /// How long the newest took.
@@ -130,7 +150,8 @@ impl Ring {
 
     /// All of them, oldest first.
     pub fn all(&self) -> impl Iterator<Item = Evaluation> {
-        self.kept.iter().map(Kept::shown)
+        let mut said = self.said.iter().flat_map(|said| &said.0);
+        self.kept.iter().map(move |kept| shown(kept, if kept.more { said.next() } else { None }))
     }
 
     /// The system's clock was set.
@@ -174,6 +195,11 @@ mod tests {
         ring.push(quiet.clone());
         ring.push(found.clone());
         assert_eq!(ring.last_took(), Some(found.took));
-        assert_eq!(ring.all().collect::<Vec<_>>(), [quiet, found]);
+        assert_eq!(ring.all().collect::<Vec<_>>(), [quiet.clone(), found.clone()]);
+        let mut narrow = Ring { room: 3, ..Ring::among(1) };
+        for evaluation in [&found, &quiet, &Evaluation::default(), &found, &quiet] {
+            narrow.push(evaluation.clone());
+        }
+        assert_eq!(narrow.all().collect::<Vec<_>>(), [Evaluation::default(), found, quiet]);
     }
 }

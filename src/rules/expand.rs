@@ -3,13 +3,14 @@
 //! An element keeps its alert's labels from one evaluation to the next when these follow from its own labels alone, and its
 //! annotations when its value is the same as well. Templates that ask for the time or for series are carried out each time.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::alerting::{AlertContext, Found};
 use super::evaluate::Reading;
+use super::few::Few;
+use super::spec::AlertSpec;
 use super::text::{TemplateText, Texts};
-use crate::model::{Labels, LabelsMap, NAME};
+use crate::model::{Labels, LabelsMap, NAME, TextMap};
 use crate::promql::SampleValue;
 use crate::template::RuleVars;
 use crate::time::Timestamp;
@@ -17,34 +18,34 @@ use crate::time::Timestamp;
 /// What became of the elements of the last result, by their labels.
 #[derive(Debug, Default)]
 pub(crate) struct Expanded {
-    known: LabelsMap<Known>,
+    known: Few<Known>,
     round: u64,
 }
 
 #[derive(Debug)]
 struct Known {
     labels: Labels,
-    annotations: Arc<BTreeMap<String, String>>,
+    annotations: Arc<TextMap>,
     value: SampleValue,
     round: u64,
 }
 
 impl Expanded {
-    /// The alerts of a result; `texts` are the rule's labels and annotations.
+    /// The alerts of a result.
     ///
     /// # Errors
     /// When two elements become the same alert.
     pub(super) fn expand(
         &mut self,
-        name: &str,
-        texts: (&Texts, &Texts),
+        spec: &AlertSpec,
         result: &[Reading],
         at: Timestamp,
         context: &AlertContext<'_>,
     ) -> Result<LabelsMap<Found>, String> {
+        let (name, texts) = (spec.alert.as_str(), (&spec.labels, &spec.annotations));
         let mut found = LabelsMap::default();
         if result.is_empty() {
-            self.known = LabelsMap::default();
+            self.known = Few::default();
             return Ok(found);
         }
         self.round += 1;
@@ -96,7 +97,7 @@ fn carry_out(
     reading: &Reading,
     at: Timestamp,
     context: &AlertContext<'_>,
-) -> (Labels, Arc<BTreeMap<String, String>>) {
+) -> (Labels, Arc<TextMap>) {
     let histogram = match &reading.value {
         SampleValue::Float(_) => None,
         SampleValue::Histogram(histogram) => Some(histogram.to_string()),
@@ -119,6 +120,6 @@ fn carry_out(
         builder.set("alertname", name);
         builder.build()
     });
-    let annotations = texts.1.iter().map(|(name, text)| (name.clone(), text.render(&vars))).collect();
+    let annotations: TextMap = texts.1.iter().map(|(name, text)| (name.clone(), text.render(&vars))).collect();
     (labels, Arc::new(annotations))
 }

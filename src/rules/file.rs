@@ -15,7 +15,7 @@ use super::spec::{
     AlertSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumSpec, RecordSpec, RecoverSpec, RuleFile, RuleSpec, Scope,
 };
 use super::text::{Known, TemplateText, Texts};
-use crate::model::NAME;
+use crate::model::{NAME, Words};
 use crate::yaml::{At, Decode, Fields, Problem, SourceFile, Spanned, Value, decode_text};
 
 /// Reads a rule file: its groups when there was no error, and every problem.
@@ -42,15 +42,24 @@ impl Decode for RuleFile {
     }
 }
 
-/// Labels and annotations that several alerts have in common are kept once.
+/// What many rules have in common is kept once: labels and annotations, and the names and values in expressions.
 fn share_texts(groups: &mut [GroupSpec]) {
-    let mut known = Known::new();
+    let (mut known, mut words) = (Known::new(), Words::default());
     for rule in groups.iter_mut().flat_map(|group| &mut group.rules) {
-        if let RuleSpec::Alert(rule) = rule
-            && let Some(rule) = Arc::get_mut(rule)
-        {
-            rule.labels.share(&mut known);
-            rule.annotations.share(&mut known);
+        match rule {
+            RuleSpec::Alert(rule) => {
+                if let Some(rule) = Arc::get_mut(rule) {
+                    rule.labels.share(&mut known);
+                    rule.annotations.share(&mut known);
+                    rule.expr.share(&mut words);
+                }
+            }
+            RuleSpec::Record(rule) => {
+                if let Some(rule) = Arc::get_mut(rule) {
+                    rule.expr.share(&mut words);
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::spec::{Mode, RuleFile, RuleSpec, Scope};
 use super::{GroupSpec, parse_file};
+use crate::promql::Kind;
 use crate::yaml::{Problem, Severity, SourceFile, describe};
 
 fn read(text: &str) -> (Option<Vec<GroupSpec>>, Vec<Problem>) {
@@ -62,6 +63,28 @@ groups:
     assert_eq!(&*alert.labels.get("severity").unwrap().source, "{{ $labels.x }}");
     assert_eq!(&*alert.labels.get("team").unwrap().source, "a");
     assert_eq!(&*alert.annotations.get("summary").unwrap().source, "is {{ $value }}");
+}
+
+#[test]
+fn what_expressions_have_in_common_is_there_once() {
+    let text = "groups: [{name: g, rules: [{alert: A, expr: 'm{job=\"j\"} > 1'}, {record: r, expr: 'rate(m{job=\"j\"}[1m])'}]}]";
+    let (groups, problems) = read(text);
+    assert!(problems.is_empty(), "{problems:?}");
+    let groups = groups.expect("groups");
+    let mut words = Vec::new();
+    for query in groups[0].rules.iter().flat_map(RuleSpec::queries) {
+        query.expr.walk(&mut |node| {
+            let matchers = match &node.kind {
+                Kind::Selector(selector) => &selector.matchers,
+                Kind::Range(range) => &range.selector.matchers,
+                _ => return,
+            };
+            let of = |matcher: &crate::model::Matcher| [matcher.name.as_ptr(), matcher.value.as_ptr()];
+            words.push(matchers.iter().flat_map(of).collect::<Vec<_>>());
+        });
+    }
+    assert_eq!((words.len(), words[0].len()), (2, 4));
+    assert_eq!(words[0], words[1]);
 }
 
 #[test]

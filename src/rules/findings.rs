@@ -45,8 +45,9 @@ impl Finding {
         };
         let known = view.label_values(NAME);
         if !known.contains(&name.value.as_str()) {
-            let longer =
-                |known: &&str| known.len() > 4 && (known.starts_with(&name.value) || name.value.starts_with(known));
+            let longer = |known: &&str| {
+                known.len() > 4 && (known.starts_with(name.value.as_str()) || name.value.starts_with(known))
+            };
             return match nearest(&name.value, known.iter().copied()).or(known.iter().copied().find(|k| longer(k))) {
                 Some(near) => {
                     format!(
@@ -84,7 +85,7 @@ const SHIPPED: &str = "shipped/";
 pub(crate) struct Missing {
     looked_at: Option<Timestamp>,
     /// By the number of the expression and of its selector.
-    since: Vec<(usize, usize, Timestamp)>,
+    since: Box<[(usize, usize, Timestamp)]>,
 }
 
 impl Missing {
@@ -97,17 +98,18 @@ impl Missing {
             return;
         }
         self.looked_at = Some(at);
-        let before = std::mem::take(&mut self.since);
+        let mut since = Vec::new();
         for (number, asked) in asked.iter().enumerate() {
             for (place, input) in asked.inputs.0.iter().enumerate() {
                 let expected = input.required() && !input.reads_alerts() && !input.is_fixed() && !input.reads_own();
                 if !expected || input.matches_now(view, at) {
                     continue;
                 }
-                let known = before.iter().find(|(n, p, _)| (*n, *p) == (number, place));
-                self.since.push((number, place, known.map_or(at, |(.., since)| *since)));
+                let known = self.since.iter().find(|(n, p, _)| (*n, *p) == (number, place));
+                since.push((number, place, known.map_or(at, |(.., since)| *since)));
             }
         }
+        self.since = since.into();
     }
 
     fn late(&self) -> impl Iterator<Item = &(usize, usize, Timestamp)> {

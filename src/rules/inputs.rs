@@ -40,7 +40,7 @@ pub(crate) struct Input {
     offset: i64,
     /// A fixed instant that takes the place of that of the evaluation.
     at: Option<Timestamp>,
-    points: usize,
+    points: u8,
     /// Whether an empty result is "no data" without it.
     required: bool,
 }
@@ -90,7 +90,7 @@ impl Input {
     /// Whether there is anything to read at an instant.
     pub fn is_there(&self, view: &View, at: Timestamp) -> bool {
         let window = self.window_at(at);
-        view.any(&self.matchers, |series| window.is_alive(view, series, self.points))
+        view.any(&self.matchers, |series| window.is_alive(view, series, self.points.into()))
     }
 
     /// How far back it reads from the instant of evaluation, the offset included.
@@ -145,16 +145,15 @@ impl Window {
 
 /// Everything that an expression reads.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Inputs(pub Vec<Input>);
+pub(crate) struct Inputs(pub Box<[Input]>);
 
 impl Inputs {
     /// Reads an expression. `lookback` is how old the newest point of an instant selector may be.
     pub fn of(expr: &Expr, lookback: Duration) -> Inputs {
-        let mut found = Inputs::default();
+        let mut found = Vec::new();
         let here = Context { lookback: crate::time::millis(lookback), required: true, points: 1, ..Context::default() };
-        collect(expr, &here, &mut found.0);
-        found.0.shrink_to_fit();
-        found
+        collect(expr, &here, &mut found);
+        Inputs(found.into())
     }
 
     /// Whether an empty result means that nothing is known.
@@ -184,7 +183,7 @@ struct Context {
     range: i64,
     offset: i64,
     at: Option<Timestamp>,
-    points: usize,
+    points: u8,
     required: bool,
 }
 
@@ -194,7 +193,7 @@ impl Context {
         if let Some(AtModifier::Time(at)) = &modifiers.at {
             here = Context { at: Some(*at), range: 0, offset: 0, ..here };
         }
-        here.offset = here.offset.saturating_add(modifiers.offset.as_ref().map_or(0, to_millis));
+        here.offset = here.offset.saturating_add(modifiers.offset.as_deref().map_or(0, to_millis));
         here
     }
 }

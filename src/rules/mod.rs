@@ -15,6 +15,7 @@ mod durable;
 mod evaluate;
 mod evaluations;
 mod expand;
+mod few;
 mod file;
 #[cfg(test)]
 mod file_tests;
@@ -61,7 +62,7 @@ pub use spec::{
     AlertSpec, ClearSpec, DegradeSpec, GroupSpec, LevelSpec, Mode, OnUnknown, QuorumClearSpec, QuorumSpec, RecordSpec,
     RecoverSpec, RuleFile, RuleSpec, ScaleSpec, Scope, ZonesSpec,
 };
-pub use status::{ActiveAlert, ConditionStatus, GroupStatus, RuleStatus};
+pub use status::{ActiveAlert, ConditionStatus, GroupStatus, Listed, RuleStatus};
 pub use text::{TemplateText, Texts};
 pub use unit_test::{Covered, Failure, Loader, Report, TestReport, UnitTestOptions, run_unit_tests};
 pub(crate) use unit_test::{Suite, is_part, pair_up};

@@ -1,20 +1,34 @@
 //! A PromQL expression that stands in a rule file: its text, its tree, its place.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::inputs::{Input, Inputs};
 use crate::limits;
+use crate::model::Words;
 use crate::promql::{self, BinaryOp, Expr, Kind, ValueType};
 use crate::time::format_duration;
 use crate::yaml::{At, Decode, Place, Problem};
 
-/// A parsed expression. Parsed once when the file is read, never again.
+/// A parsed expression. Parsed once when the file is read, never again. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Query {
+pub struct Query(Arc<Parsed>);
+
+/// What is known of an expression.
+#[derive(Debug)]
+pub struct Parsed {
     pub text: Arc<str>,
     pub expr: Arc<Expr>,
     pub place: Place,
+}
+
+impl Deref for Query {
+    type Target = Parsed;
+
+    fn deref(&self) -> &Parsed {
+        &self.0
+    }
 }
 
 impl PartialEq for Query {
@@ -28,7 +42,7 @@ impl Decode for Query {
         let place = at.place();
         let text = at.scalar("a PromQL expression", |text| Ok(text.to_owned()))?;
         match promql::parse(&text) {
-            Ok(expr) => Some(Query { text: text.into(), expr: Arc::new(expr), place }),
+            Ok(expr) => Some(Query::of(&text, expr, place)),
             Err(error) => {
                 let span = error.span.start as usize..error.span.end as usize;
                 at.push(place.within(&text, span).error(error.message, error.help));
@@ -39,6 +53,18 @@ impl Decode for Query {
 }
 
 impl Query {
+    /// An expression that was parsed from this text.
+    pub(crate) fn of(text: &str, expr: Expr, place: Place) -> Query {
+        Query(Arc::new(Parsed { text: text.into(), expr: Arc::new(expr), place }))
+    }
+
+    /// Has its names and values in common with other expressions, before anybody else holds it.
+    pub(crate) fn share(&mut self, words: &mut Words) {
+        if let Some(expr) = Arc::get_mut(&mut self.0).and_then(|parsed| Arc::get_mut(&mut parsed.expr)) {
+            expr.share(words);
+        }
+    }
+
     /// Why this expression can never give a result that a rule can use.
     pub(crate) fn useless(&self) -> Option<String> {
         let found = self.expr.value_type();

@@ -1,8 +1,11 @@
 //! Recording rules: a result under a new name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::evaluate::Reading;
+use super::few::Few;
+use super::spec::RecordSpec;
 use crate::limits;
 use crate::model::{Labels, LabelsMap, NAME};
 use crate::promql::SampleValue;
@@ -10,15 +13,15 @@ use crate::promql::SampleValue;
 /// A recording rule.
 #[derive(Debug)]
 pub(crate) struct RecordRule {
-    record: String,
-    labels: BTreeMap<String, String>,
+    /// What the file says.
+    spec: Arc<RecordSpec>,
     /// The names of the results, by the labels that they come with: made once, not at every tick.
-    names: LabelsMap<Labels>,
+    names: Few<Labels>,
 }
 
 impl RecordRule {
-    pub fn new(record: &str, labels: &BTreeMap<String, String>) -> RecordRule {
-        RecordRule { record: record.to_owned(), labels: labels.clone(), names: LabelsMap::default() }
+    pub fn new(spec: Arc<RecordSpec>) -> RecordRule {
+        RecordRule { spec, names: Few::default() }
     }
 
     /// Names a result's elements.
@@ -27,7 +30,7 @@ impl RecordRule {
     /// When two of them get the same name, or there are more than the group's limit (0: none).
     pub fn evaluate(&mut self, result: Vec<Reading>, limit: usize) -> Result<Vec<(Labels, SampleValue)>, String> {
         if self.names.len() > limits::RECORDED_NAMES.max(2 * result.len()) {
-            self.names.clear();
+            self.names = Few::default();
         }
         let mut seen = LabelsMap::with_capacity_and_hasher(result.len(), Default::default());
         let mut named = Vec::with_capacity(result.len());
@@ -35,7 +38,7 @@ impl RecordRule {
             let name = match self.names.get(&labels) {
                 Some(name) => name.clone(),
                 None => {
-                    let name = rename(&labels, &self.record, &self.labels);
+                    let name = rename(&labels, &self.spec.record, &self.spec.labels);
                     self.names.insert(labels, name.clone());
                     name
                 }

@@ -7,16 +7,16 @@ use super::action::{ActionRule, Asked, Bench};
 use super::alerting::{AlertContext, AlertRule};
 use super::evaluate::{Evaluate, Reading};
 use super::evaluations::{Evaluation, Ring};
-use super::expand::Expanded;
+use super::few::Few;
 use super::findings::Missing;
 use super::id::{RuleId, RuleType};
 use super::inputs::{Input, Inputs};
 use super::outcome::{AlertState, Judgement, Outcome};
 use super::recording::RecordRule;
 use super::ruler::{Counters, Meter, Shared};
-use super::spec::{AlertSpec, GroupSpec, RuleSpec};
+use super::spec::{GroupSpec, RuleSpec};
 use super::witness::{StoreWitness, Witness};
-use crate::model::{Labels, LabelsMap, stale_nan};
+use crate::model::{Labels, stale_nan};
 use crate::promql::{self, SampleValue};
 use crate::series::{Appended, Store, View};
 use crate::time::Timestamp;
@@ -28,7 +28,7 @@ pub enum Health {
     Unknown,
     Ok,
     /// It failed, with this message. The state of its alerts is as it was before.
-    Failed(String),
+    Failed(Box<str>),
 }
 
 impl Health {
@@ -46,13 +46,13 @@ impl Health {
 pub(crate) struct Rule {
     pub id: RuleId,
     pub spec: RuleSpec,
-    pub asked: Vec<Asked>,
+    pub asked: Box<[Asked]>,
     pub body: Body,
     pub health: Health,
     /// The instant of the last evaluation; later ones are later.
     pub last_at: Option<Timestamp>,
     /// The series of the last evaluation, with its number.
-    outputs: LabelsMap<u64>,
+    outputs: Few<u64>,
     round: u64,
     /// The last evaluations.
     pub ring: Ring,
@@ -98,8 +98,8 @@ impl Rule {
         };
         let asked = spec.queries().into_iter().map(ask).collect();
         let body = match &spec {
-            RuleSpec::Record(rule) => Body::Record(RecordRule::new(&rule.record, &rule.labels)),
-            RuleSpec::Alert(rule) => Body::Alert(alert_rule(rule, Arc::clone(&id.name))),
+            RuleSpec::Record(rule) => Body::Record(RecordRule::new(Arc::clone(rule))),
+            RuleSpec::Alert(rule) => Body::Alert(AlertRule::new(Arc::clone(rule))),
             _ => Body::Action(ActionRule::of(&spec)),
         };
         Rule {
@@ -109,7 +109,7 @@ impl Rule {
             body,
             health: Health::Unknown,
             last_at: None,
-            outputs: LabelsMap::default(),
+            outputs: Few::default(),
             round: 0,
             ring: Ring::among(shared.rules),
             missing: Missing::default(),
@@ -181,15 +181,15 @@ impl Rule {
                 note.written = samples.len();
                 self.commit(samples, asked_at, store, counters)
             }
-            Err(message) => Health::Failed(message),
+            Err(message) => Health::Failed(message.into()),
         };
         if let Health::Failed(message) = &self.health {
             counters.failures += 1;
-            note.error = Some(message.clone());
+            note.error = Some(message.to_string());
         }
         if let Body::Alert(alerts) = &mut self.body {
             note.alerts = alerts.active.values().filter(|alert| alert.state != AlertState::Inactive).count();
-            counters.unknown += std::mem::take(&mut alerts.unknown_count);
+            counters.unknown += u64::from(std::mem::take(&mut alerts.unknown_count));
         }
         note.took = (scene.meter)().saturating_sub(began);
         self.ring.push(note);
@@ -259,14 +259,14 @@ impl Rule {
             _ => Vec::new(),
         };
         let query = |text: &str| ask_for_template(evaluator, view, text, at);
-        let own: Vec<String> = rule.labels.iter().map(|(name, _)| name.clone()).collect();
+        let spec = Arc::clone(&rule.spec);
         let upstream = self.upstream.as_deref();
         let witness = StoreWitness {
             view,
             inputs: &self.asked[0].inputs,
             upstream: upstream.map_or(&[], |upstream| &upstream.inputs),
             at: asked_at,
-            own: &|name| own.iter().any(|own| own == name),
+            own: &|name| spec.labels.get(name).is_some(),
         };
         let context = AlertContext {
             external_labels: &shared.external_labels,
@@ -341,7 +341,7 @@ impl Rule {
             }
             *last == round
         });
-        refused.map_or(Health::Ok, Health::Failed)
+        refused.map_or(Health::Ok, |why: String| Health::Failed(why.into()))
     }
 }
 
@@ -377,24 +377,6 @@ fn rule_id(group: &GroupSpec, spec: &RuleSpec, nth: u32) -> RuleId {
 fn labels_text<'a>(labels: impl Iterator<Item = (&'a String, &'a str)>) -> Arc<str> {
     let pairs: Vec<String> = labels.map(|(name, value)| format!("{name}={value}")).collect();
     pairs.join(",").into()
-}
-
-fn alert_rule(spec: &AlertSpec, name: Arc<str>) -> AlertRule {
-    AlertRule {
-        name,
-        hold: spec.hold,
-        keep_firing_for: spec.keep_firing_for,
-        labels: spec.labels.clone(),
-        annotations: spec.annotations.clone(),
-        on_unknown: spec.on_unknown,
-        unknown_for: spec.unknown_for,
-        resolves_when: spec.resolve_when.is_some(),
-        active: LabelsMap::default(),
-        expanded: Expanded::default(),
-        gone: Vec::new(),
-        unknown_count: 0,
-        inputs_seen: false,
-    }
 }
 
 /// The link to an expression on our page.

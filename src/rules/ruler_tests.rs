@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::outcome::{AlertState, Outcome, Part, Truth};
 use super::script::{World, settings};
-use super::{Health, RuleType, Rules};
+use super::{Health, Listed, RuleType, Rules};
 use crate::model::{Labels, NAME, stale_nan};
 use crate::series::Store;
 use crate::time::Timestamp;
@@ -59,7 +59,7 @@ fn an_error_changes_no_state_and_marks_nothing_stale() {
     world.answer("a", Err("broken"));
     world.step();
     world.step();
-    let status = world.rules.groups_status();
+    let status = world.rules.groups_status(Listed::All);
     let health: Vec<&str> = status[0].rules.iter().map(|rule| rule.health.as_str()).collect();
     assert_eq!(health, ["err", "err", "ok"], "the next rule goes on");
     assert_eq!((status[0].rules[1].last_error(), status[0].rules[1].state_str()), ("broken", "pending"));
@@ -78,7 +78,7 @@ fn past_the_limit_a_recording_rule_fails() {
     world.answer("a", Ok(&[("x", 1.0), ("y", 2.0)]));
     world.step();
     assert!(world.points("b").is_empty());
-    let status = world.rules.groups_status();
+    let status = world.rules.groups_status(Listed::All);
     assert_eq!(status[0].rules[0].last_error(), "exceeded limit of 1 with 2 series");
 }
 
@@ -87,7 +87,7 @@ fn results_that_get_the_same_name_are_an_error() {
     let mut world = World::new(&yaml(&["{record: b, expr: a, labels: {l: same}}"]));
     world.answer("a", Ok(&[("x", 1.0), ("y", 2.0)]));
     world.step();
-    let status = world.rules.groups_status();
+    let status = world.rules.groups_status(Listed::All);
     assert_eq!(
         status[0].rules[0].last_error(),
         "vector contains metrics with the same labelset after applying rule labels"
@@ -114,7 +114,7 @@ fn missed_ticks_are_skipped_and_counted() {
     world.rules.evaluate_due(world.now, &mut world.store, &mut world.out);
     assert_eq!(world.asked_at(), [first, first + Duration::from_secs(4)], "at its slot, not at now");
     assert_eq!(world.rules.counters().missed, 3);
-    assert_eq!(world.rules.groups_status()[0].missed, 3);
+    assert_eq!(world.rules.groups_status(Listed::All)[0].missed, 3);
     assert_eq!(world.rules.next_deadline(), Some(first + Duration::from_secs(5)));
 }
 
@@ -157,7 +157,7 @@ fn a_reload_keeps_state_by_name_and_labels() {
     let next = world.rules.next_deadline();
     world.rules.reload(settings(&yaml(&["{record: kept, expr: b}", "{alert: A, expr: a + 0, for: 2s}"])), world.now);
     assert_eq!(world.rules.next_deadline(), next, "the slots stay");
-    let status = world.rules.groups_status();
+    let status = world.rules.groups_status(Listed::All);
     assert_eq!((status[0].rules[1].state_str(), status[0].rules[1].alerts.len()), ("pending", 1));
     world.step();
     assert_eq!(world.points("gone"), [r#"gone{l="x"} -1000 1"#, r#"gone{l="x"} 0 stale"#]);
@@ -288,7 +288,7 @@ fn conditions_tell_false_from_no_data_and_from_failure() {
     assert_eq!(condition.labels.value("l"), "x", "the first by labels");
     let since = world.now;
     world.step();
-    let status = world.rules.groups_status();
+    let status = world.rules.groups_status(Listed::All);
     let rule = &status[0].rules[0];
     assert_eq!((rule.health.clone(), rule.conditions.len()), (Health::Ok, 3));
     assert_eq!(rule.conditions[1].since, Some(since));
@@ -423,7 +423,7 @@ fn the_last_evaluations_of_a_rule_are_kept() {
     let failed = &world.rules.evaluations(None, "r")[0].1;
     assert_eq!(failed.last().and_then(|last| last.error.as_deref()), Some("broken"));
     assert!(world.rules.evaluations(Some("other"), "A").is_empty());
-    let status = world.rules.groups_status();
+    let status = world.rules.groups_status(Listed::All);
     assert_eq!(status[0].rules[0].evaluation_seconds, 0.001);
     assert_eq!(status[0].evaluation_seconds, 0.005, "the group with both of its rules");
 }
@@ -604,21 +604,29 @@ fn the_status_has_what_the_api_shows() {
     ]);
     let mut world = World::new(&text);
     world.answer("a", Ok(&[("x", 1.5)]));
-    assert_eq!(world.rules.groups_status()[0].rules[0].state_str(), "unknown");
+    assert_eq!(world.rules.groups_status(Listed::All)[0].rules[0].state_str(), "unknown");
     world.step();
-    let status = world.rules.groups_status();
+    let status = world.rules.groups_status(Listed::All);
     let group = &status[0];
     assert_eq!((&*group.file, &*group.name, group.interval), ("r.yaml", "g", Duration::from_secs(1)));
     assert_eq!(group.last_evaluation, Some(world.now));
     let types: Vec<&str> = group.rules.iter().map(|rule| rule.id.kind.as_str()).collect();
     assert_eq!(types, ["alerting", "recording", "scale"]);
     let alert = &group.rules[0];
-    assert_eq!((alert.query.as_str(), alert.state_str(), alert.last_error()), ("a > 0", "pending", ""));
+    assert_eq!((&*alert.query, alert.state_str(), alert.last_error()), ("a > 0", "pending", ""));
     assert_eq!((alert.duration, alert.keep_firing_for), (Duration::from_secs(60), Duration::from_secs(120)));
     assert_eq!((alert.spec.labels()["severity"], alert.spec.annotations()["s"]), ("page", "{{ $value }}"));
-    assert_eq!(alert.alerts[0].annotations["s"], "1.5");
+    assert_eq!(alert.alerts[0].annotations.get("s").unwrap(), "1.5");
     let condition = group.rules[2].conditions[0].condition.as_ref().expect("a condition");
     assert_eq!((condition.value, &condition.part), (Some(1.5), &Part::Desired));
+    for (listed, rules) in [(Listed::Nothing, &[][..]), (Listed::Acting, &["web"]), (Listed::Alerting, &["A"])] {
+        let status = world.rules.groups_status(listed);
+        let names: Vec<&str> = status.iter().flat_map(|group| &group.rules).map(|rule| &*rule.id.name).collect();
+        assert_eq!((status.len(), &*names), (1, rules), "{listed:?}");
+    }
+    world.answer("a", Ok(&[]));
+    world.step();
+    assert!(world.rules.groups_status(Listed::Alerting)[0].rules.is_empty(), "it is over");
 }
 
 #[test]
@@ -751,4 +759,11 @@ groups:
             "31s no data, false, no data, None",
         ]
     );
+}
+
+#[test]
+fn a_rule_takes_little_room() {
+    let sizes =
+        (size_of::<super::rule::Rule>(), size_of::<crate::model::Matcher>(), size_of::<crate::promql::Selector>());
+    assert!(sizes.0 <= 320 && sizes.1 <= 48 && sizes.2 <= 48, "there are many thousands of them: {sizes:?}");
 }

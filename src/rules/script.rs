@@ -30,7 +30,7 @@ impl Evaluate for Script {
             _ => {}
         });
         let selector = found.ok_or("no selector")?;
-        let name = selector.name.clone().unwrap_or_default();
+        let name = selector.name().unwrap_or_default().to_owned();
         self.asked.lock().expect("asked").push((name.clone(), at));
         let answer = match self.answers.lock().expect("answers").get(&name) {
             Some(answer) => answer.clone()?,

@@ -1,6 +1,6 @@
 //! What the rules look like from outside: for `/api/v1/rules`, `/api/v1/alerts` and the page.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,34 @@ use super::outcome::{AlertState, Condition};
 use super::rule::{Body, Health, Rule};
 use super::ruler::Rules;
 use super::spec::RuleSpec;
-use crate::model::Labels;
+use crate::model::{Labels, TextMap};
 use crate::time::Timestamp;
+
+/// Which rules are to be described: of many thousands that takes time and room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// The groups alone.
+    Nothing,
+    /// Those that act: what their conditions say.
+    Acting,
+    /// Those with a pending or firing alert.
+    Alerting,
+    All,
+}
+
+impl Listed {
+    fn has(self, rule: &Rule) -> bool {
+        match (self, &rule.body) {
+            (Listed::Nothing, _) => false,
+            (Listed::All, _) => true,
+            (Listed::Acting, body) => matches!(body, Body::Action(_)),
+            (Listed::Alerting, Body::Alert(alerts)) => {
+                alerts.active.values().any(|alert| alert.state != AlertState::Inactive)
+            }
+            (Listed::Alerting, _) => false,
+        }
+    }
+}
 
 /// A group.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +51,7 @@ pub struct GroupStatus {
     pub query_offset: Duration,
     /// 0: no limit.
     pub limit: usize,
+    /// Those that were asked for, in their order.
     pub rules: Vec<RuleStatus>,
     /// How long the evaluation at the last slot took; 0 before.
     pub evaluation_seconds: f64,
@@ -42,7 +69,7 @@ pub struct RuleStatus {
     /// Its kind is the `type` of the API.
     pub id: RuleId,
     /// The expression; of an action rule all of them, one a line.
-    pub query: String,
+    pub query: Arc<str>,
     /// `for` of an alert.
     pub duration: Duration,
     pub keep_firing_for: Duration,
@@ -81,7 +108,7 @@ impl RuleStatus {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActiveAlert {
     pub labels: Labels,
-    pub annotations: Arc<BTreeMap<String, String>>,
+    pub annotations: Arc<TextMap>,
     pub state: AlertState,
     pub active_at: Timestamp,
     pub keep_firing_since: Option<Timestamp>,
@@ -103,9 +130,9 @@ pub struct ConditionStatus {
 }
 
 impl Rules {
-    /// Every group with its rules, in the order of the files.
-    pub fn groups_status(&self) -> Vec<GroupStatus> {
-        self.groups().iter().map(group_status).collect()
+    /// Every group with those of its rules that are asked for, in the order of the files.
+    pub fn groups_status(&self, listed: Listed) -> Vec<GroupStatus> {
+        self.groups().iter().map(|group| group_status(group, listed)).collect()
     }
 
     /// How many alerts are in a state.
@@ -163,14 +190,14 @@ impl Rules {
     }
 }
 
-fn group_status(group: &Group) -> GroupStatus {
+fn group_status(group: &Group, listed: Listed) -> GroupStatus {
     GroupStatus {
         file: Arc::clone(&group.file),
         name: Arc::clone(&group.name),
         interval: group.interval,
         query_offset: group.query_offset,
         limit: group.limit,
-        rules: group.rules.iter().map(rule_status).collect(),
+        rules: group.rules.iter().filter(|rule| listed.has(rule)).map(rule_status).collect(),
         evaluation_seconds: group.took.as_secs_f64(),
         last_evaluation: group.last_evaluation,
         next_evaluation: group.next,
@@ -181,7 +208,10 @@ fn group_status(group: &Group) -> GroupStatus {
 fn rule_status(rule: &Rule) -> RuleStatus {
     let mut status = RuleStatus {
         id: rule.id.clone(),
-        query: rule.asked.iter().map(|asked| &*asked.query.text).collect::<Vec<_>>().join("\n"),
+        query: match &*rule.asked {
+            [asked] => Arc::clone(&asked.query.text),
+            several => several.iter().map(|asked| &*asked.query.text).collect::<Vec<_>>().join("\n").into(),
+        },
         duration: Duration::ZERO,
         keep_firing_for: Duration::ZERO,
         health: rule.health.clone(),
@@ -195,7 +225,7 @@ fn rule_status(rule: &Rule) -> RuleStatus {
     };
     match &rule.spec {
         RuleSpec::Alert(spec) => {
-            status.query = spec.expr.text.to_string();
+            status.query = Arc::clone(&spec.expr.text);
             status.duration = spec.hold;
             status.keep_firing_for = spec.keep_firing_for;
             let worst = status.alerts.iter().map(|alert| alert.state).max().unwrap_or(AlertState::Inactive);

@@ -292,7 +292,7 @@ impl Run<'_> {
     fn rules_failed(&mut self, elapsed: Duration) -> bool {
         let rules = self.rules.groups().iter().flat_map(|group| &group.rules);
         let failed = rules.filter_map(|rule| match &rule.health {
-            Health::Failed(message) => Some((rule.id.name.clone(), message.clone())),
+            Health::Failed(message) => Some((rule.id.name.clone(), message.to_string())),
             Health::Unknown | Health::Ok => None,
         });
         let failed: Vec<_> = failed.collect();
@@ -312,10 +312,10 @@ impl Run<'_> {
         let mut found: Vec<(Labels, BTreeMap<String, String>)> = Vec::new();
         for rule in self.rules.groups().iter().flat_map(|group| &group.rules) {
             if let Body::Alert(alerts) = &rule.body
-                && *alerts.name == *test.alertname
+                && *alerts.spec.alert == *test.alertname
             {
                 let firing = alerts.active.values().filter(|alert| alert.state == AlertState::Firing);
-                found.extend(firing.map(|alert| (alert.labels.clone(), BTreeMap::clone(&alert.annotations))));
+                found.extend(firing.map(|alert| (alert.labels.clone(), alert.annotations.to_map())));
             }
         }
         expected.sort();

@@ -9,31 +9,41 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use super::inputs::Input;
 use super::rule::Rule;
 use super::spec::RuleSpec;
-use crate::model::{Labels, Matcher, NAME};
+use crate::model::{Labels, Matcher, NAME, Word};
 
 /// The number of a rule over all groups.
 type Number = usize;
 
-/// One selector of one rule.
+/// One selector of one rule. As many as fit 32 bits are many more than there is room for.
 #[derive(Clone, Copy, Debug)]
 struct Reader {
-    rule: Number,
-    query: usize,
-    input: usize,
+    rule: u32,
+    query: u32,
+    input: u32,
+}
+
+impl Reader {
+    fn rule(self) -> Number {
+        self.rule as Number
+    }
+
+    fn input(self, rule: &Rule) -> &Input {
+        &rule.asked[self.query as usize].inputs.0[self.input as usize]
+    }
 }
 
 /// The index.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    by_name: HashMap<String, Vec<Reader>>,
+    by_name: HashMap<Word, Vec<Reader>>,
     /// Selectors that may match more than a few listed names.
     unnamed: Vec<Reader>,
     /// For each rule: the rules that read what it writes.
-    readers: Vec<Vec<Number>>,
+    readers: Vec<Box<[u32]>>,
     /// For each rule: its place in the order of evaluation.
-    rank: Vec<usize>,
+    rank: Vec<u32>,
     /// The rules by rank.
-    order: Vec<Number>,
+    order: Vec<u32>,
 }
 
 impl Index {
@@ -43,15 +53,16 @@ impl Index {
         for (number, rule) in rules.iter().enumerate() {
             for (query, asked) in rule.asked.iter().enumerate() {
                 for (input, what) in asked.inputs.0.iter().enumerate() {
-                    index.add(Reader { rule: number, query, input }, what);
+                    index.add(Reader { rule: number as u32, query: query as u32, input: input as u32 }, what);
                 }
             }
         }
+        index.by_name.values_mut().for_each(Vec::shrink_to_fit);
         index.readers = rules.iter().map(|rule| index.readers_of(&Output::of(rule), rules)).collect();
         index.order = sort(&index.readers);
         index.rank = vec![0; rules.len()];
         for (rank, number) in index.order.iter().enumerate() {
-            index.rank[*number] = rank;
+            index.rank[*number as usize] = rank as u32;
         }
         index
     }
@@ -68,11 +79,11 @@ impl Index {
         self.by_name.get(name).into_iter().flatten().chain(&self.unnamed)
     }
 
-    fn readers_of(&self, output: &Output<'_>, rules: &[&Rule]) -> Vec<Number> {
+    fn readers_of(&self, output: &Output<'_>, rules: &[&Rule]) -> Box<[u32]> {
         let mut readers = BTreeSet::new();
         for name in output.names() {
             for reader in self.candidates(name) {
-                let input = &rules[reader.rule].asked[reader.query].inputs.0[reader.input];
+                let input = reader.input(rules[reader.rule()]);
                 if output.may_be_read(name, &input.matchers) {
                     readers.insert(reader.rule);
                 }
@@ -93,21 +104,21 @@ impl Index {
         let mut reached = Vec::new();
         for (sample, (labels, _)) in changed.iter().enumerate() {
             for reader in self.candidates(labels.name()) {
-                if found[reader.rule] || !wants(sample, reader.rule) {
+                if found[reader.rule()] || !wants(sample, reader.rule()) {
                     continue;
                 }
-                let input = &rules(reader.rule).asked[reader.query].inputs.0[reader.input];
+                let input = reader.input(rules(reader.rule()));
                 if input.matchers.iter().all(|matcher| matcher.matches_labels(labels)) {
-                    found[reader.rule] = true;
-                    reached.push(reader.rule);
+                    found[reader.rule()] = true;
+                    reached.push(reader.rule());
                 }
             }
         }
         while let Some(number) = reached.pop() {
-            ranks.insert(self.rank[number]);
-            for reader in &self.readers[number] {
-                if !std::mem::replace(&mut found[*reader], true) {
-                    reached.push(*reader);
+            ranks.insert(self.rank(number));
+            for reader in self.readers[number].iter().map(|reader| *reader as Number) {
+                if !std::mem::replace(&mut found[reader], true) {
+                    reached.push(reader);
                 }
             }
         }
@@ -117,7 +128,7 @@ impl Index {
     pub fn writers(&self, number: Number) -> BTreeSet<Number> {
         let (mut found, mut reached) = (BTreeSet::new(), vec![number]);
         while let Some(reader) = reached.pop() {
-            let writes = |writer: &Number| self.readers[*writer].contains(&reader) && *writer != number;
+            let writes = |writer: &Number| self.readers[*writer].contains(&(reader as u32)) && *writer != number;
             let new: Vec<Number> =
                 (0..self.readers.len()).filter(writes).filter(|writer| found.insert(*writer)).collect();
             reached.extend(new);
@@ -127,12 +138,12 @@ impl Index {
 
     /// The rank of a rule.
     pub fn rank(&self, number: Number) -> usize {
-        self.rank[number]
+        self.rank[number] as usize
     }
 
     /// The rule of a rank.
     pub fn number(&self, rank: usize) -> Option<Number> {
-        self.order.get(rank).copied()
+        self.order.get(rank).map(|number| *number as Number)
     }
 }
 
@@ -177,10 +188,11 @@ impl<'a> Output<'a> {
 }
 
 /// Writers before readers; of those that could come next the first in the files comes first.
-fn sort(readers: &[Vec<Number>]) -> Vec<Number> {
+fn sort(readers: &[Box<[u32]>]) -> Vec<u32> {
+    let readers_of = |number: Number| readers[number].iter().map(|reader| *reader as Number);
     let mut waiting = vec![0_usize; readers.len()];
-    for (number, list) in readers.iter().enumerate() {
-        list.iter().filter(|reader| **reader != number).for_each(|reader| waiting[*reader] += 1);
+    for number in 0..readers.len() {
+        readers_of(number).filter(|reader| *reader != number).for_each(|reader| waiting[reader] += 1);
     }
     let mut ready: BinaryHeap<Reverse<Number>> =
         (0..readers.len()).filter(|number| waiting[*number] == 0).map(Reverse).collect();
@@ -191,11 +203,11 @@ fn sort(readers: &[Vec<Number>]) -> Vec<Number> {
         let Some(number) = ready.pop().map(|Reverse(number)| number).or_else(|| left.pop_first()) else {
             return order;
         };
-        order.push(number);
-        for reader in readers[number].iter().filter(|reader| **reader != number) {
-            waiting[*reader] = waiting[*reader].saturating_sub(1);
-            if waiting[*reader] == 0 && left.remove(reader) {
-                ready.push(Reverse(*reader));
+        order.push(number as u32);
+        for reader in readers_of(number).filter(|reader| *reader != number) {
+            waiting[reader] = waiting[reader].saturating_sub(1);
+            if waiting[reader] == 0 && left.remove(&reader) {
+                ready.push(Reverse(reader));
             }
         }
     }

@@ -274,7 +274,7 @@ impl Shell {
 
     async fn answer(&mut self, ask: Ask) {
         match ask {
-            Ask::Picture(reply) => drop(reply.send(self.engine.picture(self.clock.now()))),
+            Ask::Picture(listed, reply) => drop(reply.send(self.engine.picture(self.clock.now(), listed))),
             Ask::Alerts(reply) => drop(reply.send(Box::new(self.engine.alerts().to_read()))),
             Ask::View(reply) => drop(reply.send(self.engine.view())),
             Ask::Evaluations { group, rule, reply } => {

@@ -94,6 +94,7 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     for problem in &problems {
         tracing::warn!("{}", problem.one_line());
     }
+    drop((problems, sources));
     let folder = args.data_dir.clone().or_else(|| checked.data_dir.clone());
     let folder = folder.unwrap_or_else(|| default_data_dir(&DiskFiles));
     let address = args.listen.clone().unwrap_or_else(|| checked.serve.listen.to_string());
@@ -105,7 +106,7 @@ pub async fn run(args: RunArgs, loaded: Loaded) -> Result<(), RunError> {
     let store = open_store(&checked, &folder, port, clock, &telemetry)?;
     announce(&checked, &folder, &listener, args.config.as_deref());
     let daemon = Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text, central };
-    daemon.run(&checked).await
+    daemon.run(checked).await
 }
 
 /// Where switches are kept.
@@ -171,7 +172,7 @@ struct Daemon {
 
 impl Daemon {
     #[expect(clippy::too_many_lines, reason = "wiring: one statement a part, and nothing is decided")]
-    async fn run(self, checked: &Checked) -> Result<(), RunError> {
+    async fn run(self, checked: Checked) -> Result<(), RunError> {
         let Daemon { args, clock, telemetry, folder, opened, store, listener, watched, config_text, central } = self;
         let now = clock.now();
         telemetry.add(Metric::JournalRecovered, &[], opened.torn_bytes as f64);
@@ -188,7 +189,7 @@ impl Daemon {
             delivery,
             projections,
             remotes: wanted,
-        } = plan(checked, &key);
+        } = plan(&checked, &key);
         let table = Arc::clone(&store.watch().borrow());
         let mut effects = Effects::default();
         let seed = now.as_millis().unsigned_abs() ^ u64::from(std::process::id());
@@ -218,7 +219,7 @@ impl Daemon {
         };
         let (senders, inputs, work) = channels(&store);
         let plots = plots(senders.asks.clone(), clock);
-        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(checked, clock, &plots)));
+        let (receivers_in, receivers_out) = watch::channel(Arc::new(receivers(&checked, clock, &plots)));
         let (about_in, about_out) = watch::channel(Arc::new(about));
         let (ready_in, ready_out) = watch::channel(false);
         let (watched_in, watched_out) = watch::channel(watched);
@@ -302,7 +303,7 @@ impl Daemon {
             engine,
             clock,
             telemetry,
-            own: OwnMetrics::new(own_instance(checked).unwrap_or(host)),
+            own: OwnMetrics::new(own_instance(&checked).unwrap_or(host)),
             work: senders.work,
             jobs: running,
             tools,
@@ -346,6 +347,8 @@ impl Daemon {
             tokio::spawn(central::follow(session.clone(), fleet_host(fleet), copy, runs, senders.orders));
             tokio::spawn(fleet::tell(session, fleet_events, fleet_telemetry));
         }
+        // Everybody has what they need of it.
+        drop(checked);
         shell.run(inputs).await;
         serving.stop();
         tasks.iter().chain(&carried).chain(&keys).for_each(tokio::task::JoinHandle::abort);

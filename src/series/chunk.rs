@@ -377,11 +377,12 @@ pub(super) struct Decoder<'b> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cursor {
     /// The time of the chunk's first sample.
-    chunk: i64,
-    rest: Rest,
+    pub(super) chunk: i64,
+    pub(super) rest: Rest,
     /// The milliseconds from there to the last sample that was read.
-    since: u32,
-    bit: u32,
+    pub(super) since: u32,
+    /// The next bit: a chunk of 255 samples, which is what a rest can count, has fewer than this can.
+    pub(super) bit: u16,
 }
 
 impl Cursor {
@@ -394,17 +395,18 @@ impl Cursor {
 impl<'b> Decoder<'b> {
     /// Goes on where another decoder stopped.
     pub(super) fn resume(bytes: &'b [u8], count: u32, cursor: &Cursor) -> Decoder<'b> {
-        let bits = BitReader { bytes, at: cursor.bit as usize };
+        let bits = BitReader { bytes, at: cursor.bit.into() };
         let state = cursor.rest.state(cursor.chunk.wrapping_add(cursor.since.into()));
         Decoder { bits, state, read: cursor.rest.count.into(), count }
     }
 
     /// Where to go on later; `chunk`: the time of the first sample. The default when that would be too far away.
     pub(super) fn cursor(&self, chunk: i64) -> Cursor {
-        let since = u32::try_from(self.state.at.wrapping_sub(chunk)).ok();
-        let rest = self.state.rest(self.read, 0);
-        let found = rest.zip(since).map(|(rest, since)| Cursor { chunk, rest, since, bit: self.bits.at as u32 });
-        found.unwrap_or_default()
+        let found = || {
+            let since = u32::try_from(self.state.at.wrapping_sub(chunk)).ok()?;
+            Some(Cursor { chunk, rest: self.state.rest(self.read, 0)?, since, bit: u16::try_from(self.bits.at).ok()? })
+        };
+        found().unwrap_or_default()
     }
 
     pub(super) fn new(bytes: &'b [u8], count: u32) -> Decoder<'b> {

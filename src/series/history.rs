@@ -21,10 +21,11 @@ use crate::time::Timestamp;
 const GROUP: usize = 2;
 /// Samples that stand uncompressed: a group, and those that must be at hand without decoding.
 pub(super) const TAIL: usize = GROUP + 2;
-/// A stream grows by so many bytes.
-const STEP: usize = 32;
 /// What a group seldom takes more of than.
 const GROUP_BYTES: usize = 8;
+/// A stream has room for so many bytes, or for a multiple of [`STEP`] more: what allocators have in any case.
+const FIRST: usize = 24;
+const STEP: usize = 16;
 /// A stream of so many samples is sealed when it spans so many milliseconds: a chunk is dropped as a whole.
 const LONG: (u8, i64) = (120, 600_000);
 
@@ -38,16 +39,21 @@ pub(super) type HistogramAt = (i64, Arc<FloatHistogram>);
 #[derive(Clone, Debug)]
 pub(super) struct History {
     old: Option<Arc<Old>>,
-    stream: Vec<u8>,
+    /// The room of the stream, of which `written` bytes are used.
+    stream: Box<[u8]>,
     encoder: Rest,
     /// The values of the tail, and by how many milliseconds each is behind the float before it.
     tail: [f64; TAIL],
     gaps: [u32; TAIL],
     /// The time of the newest sample of either kind.
     newest: i64,
-    /// How far the newest float is behind that.
-    behind: u32,
+    /// Which of the series that stood in this place of the table it is. Not of this room's business, but here is a gap
+    /// that it fits into.
+    birth: u32,
+    written: u16,
     tail_len: u8,
+    /// The newest sample is a histogram.
+    lags: bool,
 }
 
 /// What only a series of some age has, or one with histograms.
@@ -56,6 +62,8 @@ struct Old {
     /// The thinned ones first.
     sealed: Vec<Chunk>,
     histograms: Vec<HistogramAt>,
+    /// How far the newest float is behind the newest sample, when that is a histogram.
+    behind: u32,
     /// How often samples were dropped or thinned out, and the time up to which that may have been.
     changes: u32,
     changed_until: i64,
@@ -63,7 +71,7 @@ struct Old {
 
 impl Default for Old {
     fn default() -> Old {
-        Old { sealed: Vec::new(), histograms: Vec::new(), changes: 0, changed_until: i64::MIN }
+        Old { sealed: Vec::new(), histograms: Vec::new(), behind: 0, changes: 0, changed_until: i64::MIN }
     }
 }
 
@@ -78,26 +86,57 @@ impl Default for History {
     fn default() -> History {
         History {
             old: None,
-            stream: Vec::new(),
+            stream: Box::default(),
             encoder: Rest::default(),
             tail: [0.0; TAIL],
             gaps: [0; TAIL],
             newest: i64::MIN,
-            behind: 0,
+            birth: 0,
+            written: 0,
             tail_len: 0,
+            lags: false,
         }
     }
 }
 
+/// The room for a stream of so many bytes.
+fn room(bytes: usize) -> usize {
+    FIRST + bytes.saturating_sub(FIRST).next_multiple_of(STEP)
+}
+
 impl History {
+    /// An empty one.
+    pub(super) fn born(birth: u32) -> History {
+        History { birth, ..History::default() }
+    }
+
+    /// Which of the series that stood in its place it is.
+    pub(super) fn birth(&self) -> u32 {
+        self.birth
+    }
+
+    /// Has the samples of another from now on.
+    pub(super) fn take_over(&mut self, other: History) {
+        *self = History { birth: self.birth, ..other };
+    }
+
     /// The time of the newest sample, in milliseconds.
     pub(super) fn newest(&self) -> i64 {
         self.newest
     }
 
+    /// The time of the newest float. Without one it means nothing.
+    fn newest_float(&self) -> i64 {
+        self.newest.wrapping_sub(self.behind().into())
+    }
+
+    fn behind(&self) -> u32 {
+        self.old.as_ref().filter(|_| self.lags).map_or(0, |old| old.behind)
+    }
+
     /// The tail, newest first.
     fn tail_back(&self) -> impl Iterator<Item = Sample> {
-        let mut at = self.newest.wrapping_sub(self.behind.into());
+        let mut at = self.newest_float();
         (0..usize::from(self.tail_len)).rev().map(move |place| {
             let sample = (at, self.tail[place]);
             at = at.wrapping_sub(self.gaps[place].into());
@@ -118,7 +157,7 @@ impl History {
     fn before_tail(&self) -> i64 {
         let gaps = &self.gaps[..usize::from(self.tail_len)];
         let all: i64 = gaps.iter().map(|gap| i64::from(*gap)).sum();
-        self.newest.wrapping_sub(self.behind.into()).wrapping_sub(all)
+        self.newest_float().wrapping_sub(all)
     }
 
     fn sealed(&self) -> &[Chunk] {
@@ -133,7 +172,7 @@ impl History {
     pub(super) fn restart(&mut self) {
         let changes = self.changes().0.wrapping_add(1);
         let old = Old { changes, changed_until: self.newest, ..Old::default() };
-        *self = History { old: Some(Arc::new(old)), ..History::default() };
+        *self = History { old: Some(Arc::new(old)), ..History::born(self.birth) };
     }
 
     /// Appends a float. The newest sample once more is taken and changes nothing.
@@ -145,7 +184,7 @@ impl History {
         if usize::from(self.tail_len) == TAIL {
             self.compress();
         }
-        let newest = self.newest.wrapping_sub(self.behind.into());
+        let newest = self.newest_float();
         let mut gap = 0;
         if self.tail_len > 0 {
             match u32::try_from(at.saturating_sub(newest)) {
@@ -156,7 +195,7 @@ impl History {
         let place = usize::from(self.tail_len);
         (self.tail[place], self.gaps[place]) = (value, gap);
         self.tail_len += 1;
-        (self.newest, self.behind) = (at, 0);
+        (self.newest, self.lags) = (at, false);
         Ok(())
     }
 
@@ -174,9 +213,12 @@ impl History {
     /// The newest sample is a histogram of this time.
     fn move_newest(&mut self, at: i64) {
         if self.tail_len > 0 {
-            let behind = at.saturating_sub(self.newest).saturating_add(self.behind.into());
+            let behind = at.saturating_sub(self.newest).saturating_add(self.behind().into());
             match u32::try_from(behind) {
-                Ok(behind) => self.behind = behind,
+                Ok(behind) => {
+                    self.old_mut().behind = behind;
+                    self.lags = true;
+                }
                 Err(_) => self.seal_tail(),
             }
         }
@@ -197,7 +239,7 @@ impl History {
         self.tail.copy_within(GROUP.., 0);
         self.gaps.copy_within(GROUP.., 0);
         self.tail_len -= GROUP as u8;
-        let first = || self.stream.first_chunk().map_or(last, |first| i64::from_be_bytes(*first));
+        let first = || self.written().first_chunk().map_or(last, |first| i64::from_be_bytes(*first));
         let long = self.encoder.count >= LONG.0 && last.saturating_sub(first()) >= LONG.1;
         if long || u32::from(self.encoder.count) >= CHUNK {
             self.seal(last);
@@ -210,25 +252,46 @@ impl History {
         let mut group = [(0, 0.0); TAIL];
         group.iter_mut().zip(self.tail()).for_each(|(place, sample)| *place = sample);
         let group = &group[..samples];
-        if self.stream.capacity() - self.stream.len() < GROUP_BYTES {
-            self.stream.reserve_exact(STEP);
+        let mut stream = std::mem::take(&mut self.stream).into_vec();
+        stream.truncate(self.written.into());
+        if stream.capacity() - stream.len() < GROUP_BYTES {
+            stream.reserve_exact(room(stream.len() + GROUP_BYTES) - stream.len());
         }
-        encoder.write(group.iter().copied(), &mut self.stream);
+        encoder.write(group.iter().copied(), &mut stream);
+        self.keep_stream(stream);
         // Gaps of the tail fit, and a chunk has few samples.
         self.encoder = encoder.rest().unwrap_or_default();
         group.last().map_or(self.newest, |(at, _)| *at)
     }
 
+    /// Puts the stream back, its room as it is: the allocation stays the same.
+    fn keep_stream(&mut self, mut stream: Vec<u8>) {
+        // A chunk has less than 64 KiB.
+        self.written = stream.len() as u16;
+        let wanted = room(stream.len());
+        if stream.capacity() > wanted + STEP {
+            stream.shrink_to(wanted);
+        }
+        stream.resize(stream.capacity(), 0);
+        self.stream = stream.into();
+    }
+
+    /// What the stream has.
+    fn written(&self) -> &[u8] {
+        &self.stream[..usize::from(self.written)]
+    }
+
     /// Seals everything, for a sample too far ahead of the tail.
     fn seal_tail(&mut self) {
         let last = self.write(usize::from(self.tail_len));
-        (self.tail_len, self.behind) = (0, 0);
+        (self.tail_len, self.lags) = (0, false);
         self.seal(last);
     }
 
     /// Makes a chunk of the stream, which ends at `last`.
     fn seal(&mut self, last: i64) {
         let bytes = std::mem::take(&mut self.stream);
+        let bytes = &bytes[..std::mem::take(&mut self.written).into()];
         let count = std::mem::take(&mut self.encoder).count.into();
         if let Some(first) = bytes.first_chunk() {
             let chunk = Chunk { first: i64::from_be_bytes(*first), last, count, step: 0, bytes: bytes.into() };
@@ -255,7 +318,7 @@ impl History {
     }
 
     fn stream(&self) -> Decoder<'_> {
-        Decoder::new(&self.stream, self.encoder.count.into())
+        Decoder::new(self.written(), self.encoder.count.into())
     }
 
     /// The histograms with `from <= time <= to`.
@@ -425,7 +488,7 @@ impl History {
             return None;
         }
         let count = self.encoder.count.into();
-        let stream = self.stream.first_chunk().map(|first| (i64::from_be_bytes(*first), &*self.stream, count));
+        let stream = self.written().first_chunk().map(|first| (i64::from_be_bytes(*first), self.written(), count));
         if stream.is_some_and(|(first, ..)| first <= after) {
             return stream;
         }
@@ -492,7 +555,7 @@ impl History {
         let samples = floats + open + self.histograms().len();
         let old = self.old.as_ref().map_or(0, |_| size_of::<Old>() + 16);
         let bytes =
-            old + chunk_bytes + self.stream.capacity() + self.histograms().iter().map(histogram_bytes).sum::<usize>();
+            old + chunk_bytes + self.stream.len() + self.histograms().iter().map(histogram_bytes).sum::<usize>();
         (samples, bytes)
     }
 }

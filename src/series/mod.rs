@@ -14,5 +14,5 @@ mod view;
 
 pub use snapshot::{Progress, SnapshotError, SnapshotRun, SnapshotSum};
 pub use store::{Appended, Need, Point, Refusal, SeriesData, Settings, Stats, Store};
-pub use trail::{Follower, Trail};
+pub use trail::{Course, Follower, Step, Trail};
 pub use view::{SeriesRef, View};

@@ -39,7 +39,7 @@ impl Needs {
                 continue;
             }
             match need.matchers.iter().find(|m| m.name == NAME).and_then(Matcher::listed_values) {
-                Some([name]) => all.named.entry(name.clone()).or_default().push(window),
+                Some([name]) => all.named.entry(name.to_string()).or_default().push(window),
                 _ => all.unnamed.push(window),
             }
         }

@@ -174,7 +174,7 @@ impl Store {
             &mut Arc::make_mut(&mut Arc::make_mut(&mut self.shared).pages[slot / PAGE]).slots[slot % PAGE]
             && series.history.newest() <= history.newest()
         {
-            series.history = history;
+            series.history.take_over(history);
         }
         if known.is_some() {
             return Ok(Ok(()));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hashbrown::HashTable;
 
+use super::history::History;
 use super::index::Slot;
 use super::needs::Needs;
 use super::view::{PAGE, Page, Series, Shared, View};
@@ -244,6 +245,10 @@ impl Store {
             return Err(Refusal::LabelsTooLong);
         }
         let slot = self.free.pop().unwrap_or_else(|| {
+            // Not the double, which would mostly stand empty.
+            if self.places.len() == self.places.capacity() {
+                self.places.reserve_exact(PAGE + self.places.len() / 16);
+            }
             self.places.push(Place::default());
             (self.places.len() - 1) as Slot
         });
@@ -254,7 +259,7 @@ impl Store {
             shared.pages.push(Arc::default());
         }
         shared.generation += 1;
-        let series = Series { labels: labels.clone(), birth: self.births, history: Default::default() };
+        let series = Series { labels: labels.clone(), history: History::born(self.births) };
         Arc::make_mut(&mut shared.pages[page]).slots[cell] = Some(series);
         Arc::make_mut(&mut shared.index).insert(labels, slot, shared.generation);
         let pages = &self.shared.pages;

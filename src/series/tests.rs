@@ -13,6 +13,14 @@ use crate::model::{
 };
 use crate::time::Timestamp;
 
+#[test]
+fn a_series_and_a_window_over_it_take_little() {
+    // A page holds them in place: what is added here costs as many bytes for each of a hundred thousand series.
+    let series = size_of::<Option<super::view::Series>>();
+    assert!(series <= 120, "{series}");
+    assert!(size_of::<Trail>() <= 72, "{}", size_of::<Trail>());
+}
+
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }

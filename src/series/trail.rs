@@ -5,169 +5,218 @@
 //! (the window moved back, samples were thinned out or dropped) makes it read the window anew; the answers are always
 //! those of reading it whole.
 
-use super::chunk::{Cursor, Sample};
+use super::chunk::{Cursor, Rest, Sample};
 use super::history::History;
 use super::view::{SeriesRef, View};
 use crate::model::is_stale_nan;
 
-/// What is kept of a window by whoever follows it. Staleness markers are never shown to it.
+/// What is kept of a window by whoever follows it. Staleness markers are never shown to it. Times are those of the
+/// window's [`Course`].
 pub trait Follower {
     /// Everything begins anew: the window is empty.
     fn clear(&mut self);
-    /// A sample came in, newer than all before it. Times are in milliseconds.
-    fn enter(&mut self, at: i64, value: f64);
+    /// A sample came in, newer than all before it.
+    fn enter(&mut self, at: u32, value: f64);
     /// The oldest sample went out.
-    fn leave(&mut self, at: i64, value: f64);
+    fn leave(&mut self, at: u32, value: f64);
 }
 
 /// Samples that are decoded ahead: a few, as every window over every series holds them.
 const AHEAD: usize = 2;
+/// The latest time of a course.
+const REACH: i64 = u32::MAX as i64 - 1;
+/// The longest window that is followed: 40 days. A course of it lasts some days more before it has to begin anew.
+const WIDEST: i64 = 40 * 86_400_000;
 
-/// Where a moving window stands in its series. Belongs to one series of one store. Its times are those of the pages.
+/// The way of windows that move together: where they are, and the time from which on each of them counts milliseconds
+/// in 32 bits, which saves half of what their times would take. When these do not suffice any more, which takes weeks,
+/// another course begins, and all windows are read anew once.
 #[derive(Clone, Debug)]
-pub struct Trail {
-    /// What readers add to these times.
+pub struct Course {
+    /// What readers add to the times of the pages.
     shift: i64,
+    /// All others are times of the pages.
+    base: i64,
     after: i64,
-    /// The newest sample that was looked at.
-    seen: i64,
-    /// The newest sample that was decoded ahead.
-    read: i64,
-    /// How often the series had been rewritten then.
-    changes: u32,
-    /// Samples from the oldest in the window on.
-    ahead: [Sample; AHEAD],
-    next: u8,
-    end: u8,
-    cursor: Cursor,
+    until: i64,
 }
 
-impl Default for Trail {
-    fn default() -> Trail {
-        Trail {
-            shift: 0,
-            after: i64::MAX,
-            seen: i64::MIN,
-            read: i64::MIN,
-            changes: 0,
-            ahead: [(0, 0.0); AHEAD],
-            next: 0,
-            end: 0,
-            cursor: Cursor::default(),
-        }
+impl Default for Course {
+    fn default() -> Course {
+        Course { shift: 0, base: i64::MAX, after: i64::MAX, until: i64::MAX }
     }
+}
+
+/// What a step of a course means for the trails on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// They go on.
+    On,
+    /// Another course began (the windows moved back, the clock was set, the time ran out): each of them has to be made
+    /// anew before it follows.
+    Anew,
+    /// The windows are too long to be followed.
+    TooWide,
+}
+
+impl Course {
+    /// A time that no sample has.
+    pub const NEVER: u32 = u32::MAX;
+
+    /// Moves all windows to `after < time <= until`, in milliseconds.
+    pub fn advance(&mut self, view: &View, after: i64, until: i64) -> Step {
+        let shift = view.shift();
+        let stored = |at: i64| at.saturating_sub(shift);
+        let (after, until) = (stored(after), stored(until).max(stored(after)));
+        let width = until.saturating_sub(after);
+        if width > WIDEST {
+            *self = Course::default();
+            return Step::TooWide;
+        }
+        let holds = self.shift == shift && after >= self.after && until.saturating_sub(self.base) <= REACH;
+        // Chunks that began before the windows did have times as well.
+        let base = if holds { self.base } else { after.saturating_sub((REACH - width) / 2) };
+        *self = Course { shift, base, after, until };
+        if holds { Step::On } else { Step::Anew }
+    }
+
+    /// A time of the course as readers have it, in milliseconds.
+    pub fn time(&self, at: u32) -> i64 {
+        self.base.saturating_add(at.into()).saturating_add(self.shift)
+    }
+
+    /// A reader's time as the course has it; [`Course::NEVER`] when it is out of reach.
+    pub fn offset(&self, at: i64) -> u32 {
+        let offset = at.saturating_sub(self.shift).saturating_sub(self.base);
+        u32::try_from(offset).unwrap_or(Course::NEVER)
+    }
+}
+
+/// Where a moving window stands in its series. Belongs to one series of one store, and to one course: its times are
+/// those of the course. There is one for each window over each series.
+#[derive(Clone, Debug, Default)]
+pub struct Trail {
+    /// Samples from the oldest in the window on; the last one is the newest that was decoded ahead.
+    values: [f64; AHEAD],
+    times: [u32; AHEAD],
+    /// The newest sample that was looked at.
+    seen: u32,
+    /// How often the series had been rewritten then.
+    changes: u32,
+    /// A [`Cursor`], its chunk as a time of the course.
+    rest: Rest,
+    chunk: u32,
+    since: u32,
+    bit: u16,
+    next: u8,
+    /// 0: nothing is known yet.
+    end: u8,
 }
 
 impl Trail {
-    /// The oldest sample in the window, if the window is not empty: its time in milliseconds and its value.
-    pub fn first(&self) -> Option<(i64, f64)> {
-        let (at, value) = self.oldest()?;
-        Some((at.saturating_add(self.shift), value))
+    /// The oldest sample in the window, if the window is not empty.
+    pub fn first(&self) -> Option<(u32, f64)> {
+        let next = usize::from(self.next);
+        (self.next < self.end).then(|| (self.times[next], self.values[next]))
     }
 
-    fn oldest(&self) -> Option<Sample> {
-        self.ahead[usize::from(self.next)..usize::from(self.end)].first().copied()
-    }
-
-    /// Moves to `(after, until]`. False when the series has histograms, which nothing here follows.
-    fn follow(&mut self, history: &History, after: i64, until: i64, follower: &mut impl Follower) -> bool {
+    /// Moves to where the course is. False when the series has histograms, which nothing here follows.
+    fn follow(&mut self, history: &History, course: &Course, follower: &mut impl Follower) -> bool {
         if !history.histograms().is_empty() {
             *self = Trail::default();
             return false;
         }
+        // A course keeps both within reach.
+        let [after, until] = [course.after, course.until].map(|at| at.saturating_sub(course.base) as u32);
         let (changes, changed_until) = history.changes();
-        let mut anew = after < self.after || until < self.seen || after >= self.seen;
+        let mut anew = self.end == 0 || until < self.seen || after >= self.seen;
         if self.changes != changes {
             self.changes = changes;
-            if self.cursor.chunk().is_some_and(|chunk| chunk <= changed_until) {
-                self.cursor = Cursor::default();
+            if self.cursor(course).chunk().is_some_and(|chunk| chunk <= changed_until) {
+                self.rest = Rest::default();
             }
-            anew |= changed_until > after;
+            anew |= changed_until > course.after;
         }
         if anew {
             follower.clear();
-            *self = Trail { shift: self.shift, seen: after, read: after, changes, ..Trail::default() };
+            *self = Trail { times: [after; AHEAD], seen: after, changes, next: 1, end: 1, ..Trail::default() };
         }
-        self.after = after;
-        self.enter(history, until, follower);
-        self.leave(history, follower);
+        self.enter(history, course, follower);
+        self.leave(history, course, after, follower);
         true
     }
 
-    fn enter(&mut self, history: &History, until: i64, follower: &mut impl Follower) {
+    fn enter(&mut self, history: &History, course: &Course, follower: &mut impl Follower) {
         let mut seen = self.seen;
-        history.floats(seen.saturating_add(1), until, |at, value| {
-            seen = at;
+        let from = course.base.saturating_add(seen.into()).saturating_add(1);
+        history.floats(from, course.until, |at, value| {
+            seen = at.saturating_sub(course.base) as u32;
             if !is_stale_nan(value) {
-                follower.enter(at, value);
+                follower.enter(seen, value);
             }
         });
         self.seen = seen;
     }
 
     /// Passes over what is no longer in the window, and over staleness markers at its beginning.
-    fn leave(&mut self, history: &History, follower: &mut impl Follower) {
+    fn leave(&mut self, history: &History, course: &Course, after: u32, follower: &mut impl Follower) {
         loop {
-            while let Some((at, value)) = self.oldest() {
-                match (at > self.after, is_stale_nan(value)) {
+            while let Some((at, value)) = self.first() {
+                match (at > after, is_stale_nan(value)) {
                     (true, false) => return,
                     (false, false) => follower.leave(at, value),
                     (_, true) => {}
                 }
                 self.next += 1;
             }
-            if self.read >= self.seen {
+            if self.times[usize::from(self.end) - 1] >= self.seen || !self.read_ahead(history, course) {
                 return;
-            }
-            let count = history.read_ahead(&mut self.cursor, self.read, &mut self.ahead);
-            (self.next, self.end) = (0, count as u8);
-            match self.ahead[..count].last() {
-                Some((last, _)) => self.read = *last,
-                None => return,
             }
         }
     }
-}
 
-/// Shows a follower the times of readers.
-struct Shifted<'a, F> {
-    shift: i64,
-    follower: &'a mut F,
-}
-
-impl<F: Follower> Follower for Shifted<'_, F> {
-    fn clear(&mut self) {
-        self.follower.clear();
+    /// Decodes the next samples; false when there is none.
+    fn read_ahead(&mut self, history: &History, course: &Course) -> bool {
+        let read = course.base.saturating_add(self.times[usize::from(self.end) - 1].into());
+        let (mut cursor, mut ahead) = (self.cursor(course), [Sample::default(); AHEAD]);
+        let count = history.read_ahead(&mut cursor, read, &mut ahead);
+        let mut end = 0;
+        for (at, value) in &ahead[..count] {
+            let offset = at.saturating_sub(course.base);
+            if offset > REACH {
+                // It is decoded again when it comes into reach.
+                cursor = Cursor::default();
+                break;
+            }
+            (self.times[end], self.values[end]) = (offset as u32, *value);
+            end += 1;
+        }
+        self.keep(&cursor, course);
+        if end > 0 {
+            (self.next, self.end) = (0, end as u8);
+        }
+        end > 0
     }
 
-    fn enter(&mut self, at: i64, value: f64) {
-        self.follower.enter(at.saturating_add(self.shift), value);
+    fn cursor(&self, course: &Course) -> Cursor {
+        let chunk = course.base.saturating_add(self.chunk.into());
+        Cursor { chunk, rest: self.rest, since: self.since, bit: self.bit }
     }
 
-    fn leave(&mut self, at: i64, value: f64) {
-        self.follower.leave(at.saturating_add(self.shift), value);
+    /// Keeps a cursor, or none when its chunk began too long ago: then the chunk is read from its beginning.
+    fn keep(&mut self, cursor: &Cursor, course: &Course) {
+        let chunk = u32::try_from(cursor.chunk.saturating_sub(course.base));
+        (self.chunk, self.since, self.bit) = (chunk.unwrap_or(0), cursor.since, cursor.bit);
+        self.rest = if chunk.is_ok() { cursor.rest } else { Rest::default() };
     }
 }
 
 impl View {
-    /// Moves a window over a series to `after < time <= until`, in milliseconds, and tells `follower` what changed.
-    /// False when the series has histograms: then nothing is known. A series that is not in this view has no samples.
-    pub fn follow(
-        &self,
-        series: SeriesRef,
-        trail: &mut Trail,
-        after: i64,
-        until: i64,
-        follower: &mut impl Follower,
-    ) -> bool {
+    /// Moves the window over a series to where its course is, and tells `follower` what changed. False when the series
+    /// has histograms: then nothing is known. A series that is not in this view has no samples.
+    pub fn follow(&self, series: SeriesRef, trail: &mut Trail, course: &Course, follower: &mut impl Follower) -> bool {
         if let Some(history) = self.history(series) {
-            let shift = self.shift();
-            if trail.shift != shift {
-                // The clock was set: what the follower has is of another time.
-                *trail = Trail { shift, ..Trail::default() };
-            }
-            let stored = |at: i64| at.saturating_sub(shift);
-            return trail.follow(history, stored(after), stored(until), &mut Shifted { shift, follower });
+            return trail.follow(history, course, follower);
         }
         *trail = Trail::default();
         follower.clear();
@@ -188,20 +237,30 @@ mod tests {
 
     /// Keeps the window as it is.
     #[derive(Default)]
-    struct Plain(std::collections::VecDeque<(i64, u64)>);
+    struct Plain(std::collections::VecDeque<(u32, u64)>);
 
     impl Follower for Plain {
         fn clear(&mut self) {
             self.0.clear();
         }
 
-        fn enter(&mut self, at: i64, value: f64) {
+        fn enter(&mut self, at: u32, value: f64) {
             self.0.push_back((at, value.to_bits()));
         }
 
-        fn leave(&mut self, at: i64, value: f64) {
+        fn leave(&mut self, at: u32, value: f64) {
             assert_eq!(self.0.pop_front(), Some((at, value.to_bits())));
         }
+    }
+
+    #[test]
+    fn a_window_that_is_too_long_is_not_followed() {
+        let (view, mut course) = (Store::default().view(), Course::default());
+        assert_eq!(course.advance(&view, 0, WIDEST), Step::Anew);
+        assert_eq!(course.advance(&view, 1, WIDEST + 1), Step::On);
+        assert_eq!(course.advance(&view, 1, WIDEST + 2), Step::TooWide);
+        assert_eq!(course.advance(&view, 2, WIDEST + 2), Step::Anew);
+        assert_eq!((course.time(course.offset(7)), course.offset(i64::MAX)), (7, Course::NEVER));
     }
 
     proptest! {
@@ -212,14 +271,17 @@ mod tests {
             steps in prop::collection::vec((1_i64..40_000, 0_u8..8, 0_i64..3_000), 1..1200),
             window in 1_i64..2_000_000,
             offset in 0_i64..60_000,
+            // Of days and months: the reach of a course ends several times.
+            scale in prop::sample::select(vec![1_i64, 1_500]),
         ) {
             let name = Matcher::equal(NAME, "m");
             let mut store = Store::new(Settings { retention: Duration::from_secs(300), ..Settings::default() });
             store.retain(&[Need { matchers: [name.clone()].into(), window: Duration::from_secs(5_000) }]);
             let labels = Labels::named("m");
             let (mut at, mut trail, mut plain) = (0, Trail::default(), Plain::default());
+            let mut course = Course::default();
             for (index, (step, what, back)) in steps.into_iter().enumerate() {
-                at += step;
+                at += step * scale;
                 let value = if what == 0 { stale_nan() } else { f64::from(what) };
                 store.append(&labels, Timestamp::from_millis(at), value);
                 if index % 97 == 96 {
@@ -227,24 +289,29 @@ mod tests {
                     at += by;
                     store.clock_stepped(by);
                 }
-                if index % 50 == 0 {
+                if index % 50 == 0 && scale == 1 {
                     store.collect_garbage(Timestamp::from_millis(at));
                 }
                 if what > 5 {
                     continue;
                 }
-                let until = at - offset - if what == 1 { back } else { 0 };
-                let after = until - window;
+                let until = at - (offset + if what == 1 { back } else { 0 }) * scale;
+                let after = until - window * scale;
                 let view = store.view();
                 let series = view.resolve(std::slice::from_ref(&name))[0];
-                prop_assert!(view.follow(series, &mut trail, after, until, &mut plain));
+                if course.advance(&view, after, until) == Step::Anew {
+                    trail = Trail::default();
+                }
+                prop_assert!(view.follow(series, &mut trail, &course, &mut plain));
                 let mut whole = Vec::new();
                 view.floats_into(series, Timestamp::from_millis(after + 1), Timestamp::from_millis(until), &mut whole);
                 let real = whole.iter().filter(|(_, value)| !is_stale_nan(*value));
                 let whole: Vec<(i64, u64)> = real.map(|(at, value)| (at.as_millis(), value.to_bits())).collect();
-                prop_assert_eq!(plain.0.make_contiguous(), &whole[..]);
+                let followed: Vec<(i64, u64)> = plain.0.iter().map(|(at, bits)| (course.time(*at), *bits)).collect();
+                prop_assert_eq!(followed, &whole[..]);
                 if !whole.is_empty() {
-                    prop_assert_eq!(trail.first().map(|(at, value)| (at, value.to_bits())), whole.first().copied());
+                    let first = trail.first().map(|(at, value)| (course.time(at), value.to_bits()));
+                    prop_assert_eq!(first, whole.first().copied());
                 }
             }
         }

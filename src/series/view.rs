@@ -31,8 +31,6 @@ impl Default for Page {
 #[derive(Clone, Debug)]
 pub(super) struct Series {
     pub(super) labels: Labels,
-    /// Which of the series that stood in this place.
-    pub(super) birth: u32,
     pub(super) history: History,
 }
 
@@ -118,13 +116,14 @@ impl View {
     }
 
     fn series(&self, series: SeriesRef) -> Option<&Series> {
-        self.at(series.slot).filter(|found| found.birth == series.birth)
+        self.at(series.slot).filter(|found| found.history.birth() == series.birth)
     }
 
     /// Whether `fits` holds for any of the series that satisfy all matchers; it is asked no further then.
     pub fn any(&self, matchers: &[Matcher], mut fits: impl FnMut(SeriesRef) -> bool) -> bool {
         let mut found = |(slot, series): (Slot, &Series)| {
-            matchers.iter().all(|m| m.matches_labels(&series.labels)) && fits(SeriesRef { slot, birth: series.birth })
+            matchers.iter().all(|m| m.matches_labels(&series.labels))
+                && fits(SeriesRef { slot, birth: series.history.birth() })
         };
         match self.shared.index.start(matchers) {
             Start::Among(slots) => slots.into_iter().filter_map(|slot| Some((slot, self.at(slot)?))).any(&mut found),
@@ -153,7 +152,7 @@ impl View {
     /// for every view with the same [`View::generation`].
     pub fn resolve(&self, matchers: &[Matcher]) -> Vec<SeriesRef> {
         let found = self.matching(matchers);
-        found.into_iter().map(|(slot, series)| SeriesRef { slot, birth: series.birth }).collect()
+        found.into_iter().map(|(slot, series)| SeriesRef { slot, birth: series.history.birth() }).collect()
     }
 
     /// The labels of a series.

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::{Flag, Shared, status};
 use crate::engine::{Command, Picture, Reply};
 use crate::limits;
+use crate::rules::Listed;
 use crate::switches::PinRequest;
 use crate::time::{Timestamp, parse_duration};
 
@@ -44,7 +45,7 @@ pub(super) fn closing() -> Response {
 }
 
 async fn list(State(shared): State<Shared>) -> Response {
-    let Some(picture) = shared.picture().await else { return closing() };
+    let Some(picture) = shared.picture(Listed::Acting).await else { return closing() };
     done(Value::Array(switches(&shared, &picture)))
 }
 
@@ -70,7 +71,7 @@ fn switch(name: &str, flag: &Flag, picture: &Picture) -> Value {
 }
 
 async fn one(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
-    let Some(picture) = shared.picture().await else { return closing() };
+    let Some(picture) = shared.picture(Listed::Acting).await else { return closing() };
     match switches(&shared, &picture).into_iter().find(|switch| switch["name"] == name.as_str()) {
         Some(switch) => done(switch),
         None => failed(StatusCode::NOT_FOUND, format!("there is no switch `{name}`")),
@@ -152,7 +153,7 @@ struct DecisionsQuery {
 }
 
 async fn decisions(State(shared): State<Shared>, Query(query): Query<DecisionsQuery>) -> Response {
-    let Some(picture) = shared.picture().await else { return closing() };
+    let Some(picture) = shared.picture(Listed::Nothing).await else { return closing() };
     let wanted =
         |decision: &&crate::switches::Decision| query.switch.as_ref().is_none_or(|name| decision.switch == *name);
     let limit = query.limit.unwrap_or(100).min(limits::DECISIONS_KEPT);

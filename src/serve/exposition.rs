@@ -18,6 +18,7 @@ use super::Shared;
 use super::prometheus::Params;
 use crate::limits;
 use crate::model::{Labels, Matcher, MetricKind, MetricMeta, is_stale_nan};
+use crate::rules::Listed;
 use crate::series::{Point, View};
 use crate::telemetry::Telemetry;
 use crate::time::Timestamp;
@@ -33,7 +34,7 @@ type Shown = (Labels, f64, Option<Timestamp>);
 type Meta = BTreeMap<String, MetricMeta>;
 
 pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
-    let Some(picture) = shared.picture().await else {
+    let Some(picture) = shared.picture(Listed::Nothing).await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
     };
     let own = shared.telemetry.samples();
@@ -97,7 +98,7 @@ pub(super) async fn federate(State(shared): State<Shared>, params: Params) -> Re
         Err(error) => return error.into_response(),
     };
     let place = tokio::time::timeout(limits::QUERY_TIME, Arc::clone(&shared.queries).acquire_owned()).await;
-    let (Ok(Ok(place)), Some(picture)) = (place, shared.picture().await) else {
+    let (Ok(Ok(place)), Some(picture)) = (place, shared.picture(Listed::Nothing).await) else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too busy, or shutting down\n").into_response();
     };
     let external = shared.about.borrow().external_labels.clone();

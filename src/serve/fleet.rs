@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::control::{closing, done};
 use super::{Shared, fleet_config, status};
 use crate::engine::Picture;
+use crate::rules::Listed;
 use crate::switches::{FleetPicture, HostPicture, LimitPicture, Quorum, RulePicture, VotePicture, ZonesNeeded};
 use crate::time::Timestamp;
 
@@ -17,7 +18,7 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 async fn fleet(State(shared): State<Shared>) -> Response {
-    let Some(picture) = shared.picture().await else { return closing() };
+    let Some(picture) = shared.picture(Listed::Nothing).await else { return closing() };
     done(json(&picture))
 }
 

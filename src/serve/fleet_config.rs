@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use super::control::{closing, done, failed};
 use super::{Ask, ConfigAsk, Shared};
 use crate::limits;
+use crate::rules::Listed;
 use crate::switches::{BundleFile, Candidate, FleetPicture, Push, RunsConfig, Stage, StageWord};
 use crate::time::{Timestamp, parse_duration};
 
@@ -36,7 +37,7 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 async fn show(State(shared): State<Shared>) -> Response {
-    let Some(picture) = shared.picture().await else { return closing() };
+    let Some(picture) = shared.picture(Listed::Nothing).await else { return closing() };
     done(picture.fleet.as_ref().map_or(Value::Null, json))
 }
 

@@ -55,7 +55,7 @@ pub use value::{Unit, Value, number_text, percent};
 use crate::alerts::Alerts;
 use crate::engine::{Command, Picture, Reply};
 use crate::model::Labels;
-use crate::rules::{Evaluation, RuleId};
+use crate::rules::{Evaluation, Listed, RuleId};
 use crate::series::View;
 use crate::switches::{BundleFile, Push, StageWord};
 use crate::telemetry::Telemetry;
@@ -63,8 +63,8 @@ use crate::time::{Clock, Timestamp};
 
 /// What the server asks of the shell.
 pub enum Ask {
-    /// The state as it is now.
-    Picture(oneshot::Sender<Picture>),
+    /// The state as it is now, with those rules described that are asked for.
+    Picture(Listed, oneshot::Sender<Picture>),
     /// The series as they are now: cheaper than a picture.
     View(oneshot::Sender<View>),
     /// The last evaluations of the rules of a name, of one group or of all.
@@ -218,10 +218,10 @@ impl Shared {
         answer.await.ok()
     }
 
-    /// The state as it is now; `None` while the daemon shuts down.
-    async fn picture(&self) -> Option<Picture> {
+    /// The state as it is now, with those rules described that are asked for; `None` while the daemon shuts down.
+    async fn picture(&self, listed: Listed) -> Option<Picture> {
         let (reply, answer) = oneshot::channel();
-        self.asks.send(Ask::Picture(reply)).await.ok()?;
+        self.asks.send(Ask::Picture(listed, reply)).await.ok()?;
         answer.await.ok()
     }
 }

@@ -21,6 +21,7 @@ use serde_json::json;
 use super::control::{ByQuery, closing, command, done, failed};
 use super::{Shared, status};
 use crate::engine::Command;
+use crate::rules::Listed;
 use crate::switches::{FreezeRequest, RolloutWord};
 use crate::time::{Timestamp, parse_duration};
 
@@ -32,7 +33,7 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 async fn frozen(State(shared): State<Shared>) -> Response {
-    let Some(picture) = shared.picture().await else { return closing() };
+    let Some(picture) = shared.picture(Listed::Nothing).await else { return closing() };
     done(picture.freeze.map_or(serde_json::Value::Null, |freeze| {
         json!({
             "reason": freeze.reason,
@@ -96,7 +97,7 @@ async fn rollout(
 
 /// Plain, without an envelope: scalers take a path into the answer.
 async fn scale(State(shared): State<Shared>, Path(target): Path<String>) -> Response {
-    let Some(picture) = shared.picture().await else { return closing() };
+    let Some(picture) = shared.picture(Listed::Nothing).await else { return closing() };
     let found = status::scales(&picture).into_iter().find(|scale| scale["target"] == target.as_str());
     match found {
         Some(mut scale) => {

@@ -10,6 +10,7 @@ use axum::routing::get;
 use serde_json::{Value, json};
 
 use super::{Shared, control, fleet, status};
+use crate::rules::Listed;
 use crate::telemetry::Metric;
 
 pub(super) fn routes() -> Router<Shared> {
@@ -34,7 +35,7 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
 
 /// Everything the page shows besides its charts, in one answer.
 async fn overview(State(shared): State<Shared>) -> Response {
-    let Some(picture) = shared.picture().await else {
+    let Some(picture) = shared.picture(Listed::All).await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let decisions: Vec<Value> = picture.decisions.iter().rev().take(40).map(control::decision_json).collect();

@@ -62,7 +62,7 @@ fn group(group: &GroupStatus, explain: &Explain<'_>) -> Value {
 fn rule(rule: &RuleStatus, explain: &Explain<'_>) -> Value {
     let mut value = json!({
         "name": &*rule.id.name,
-        "query": rule.query,
+        "query": &*rule.query,
         "labels": rule.spec.labels(),
         "health": rule.health.as_str(),
         "evaluationTime": rule.evaluation_seconds,

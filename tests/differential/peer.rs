@@ -44,7 +44,7 @@ impl Peer {
             .stderr(Stdio::null())
             .spawn()
             .expect("a prometheus that starts");
-        let http = net::client(&HttpSettings::default()).expect("a client");
+        let http = net::plain_client(&HttpSettings::default()).expect("a client");
         let peer = Peer { process, folder, base: format!("http://{free}"), http };
         for _ in 0..600 {
             if peer.http.get(format!("{}/-/ready", peer.base)).send().await.is_ok_and(|r| r.status().is_success()) {

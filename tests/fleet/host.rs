@@ -413,7 +413,7 @@ impl Host {
 
     /// The levels that its decisions led to, oldest first.
     pub fn decisions(&self, at: u64) -> Vec<String> {
-        let picture = self.engine.as_ref().map(|engine| engine.picture(self.local(at)));
+        let picture = self.engine.as_ref().map(|engine| engine.picture(self.local(at), rules::Listed::Nothing));
         picture.map(|picture| picture.decisions.into_iter().map(|decision| decision.to).collect()).unwrap_or_default()
     }
 

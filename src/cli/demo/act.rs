@@ -103,7 +103,7 @@ async fn set_up() -> Result<Stage, Failure> {
     let listen = free_address()?;
     let process = DaemonProcess::start(&place, &file, listen)?;
     let settings = HttpSettings { timeout: Some(PATIENCE), ..HttpSettings::default() };
-    let http = net::client(&settings).map_err(|error| Failure::said(error.to_string()))?;
+    let http = net::plain_client(&settings).map_err(|error| Failure::said(error.to_string()))?;
     let obeying = service::obey(Arc::clone(&shop), http.clone(), listen);
     let load = Load::start(http, address);
     let page = format!("http://{listen}");

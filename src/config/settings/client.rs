@@ -1,9 +1,10 @@
 //! HTTP clients and TLS.
 
 use crate::config::checker::Checker;
-use crate::config::client::{Client, SecretField, Tls};
+use crate::config::client::{Client, OAuth2 as OAuth2Section, SecretField, Tls};
 use crate::config::values::http_url;
-use crate::net::{Authorization, BasicAuth, HttpSettings, SecretSource, TlsSettings};
+use crate::net::{Authorization, BasicAuth, HttpSettings, OAuth2, Secret, SecretSource, TlsSettings};
+use crate::yaml::Spanned;
 
 /// A secret's source; a file must be readable.
 pub fn secret(check: &mut Checker<'_>, field: &SecretField) -> Option<SecretSource> {
@@ -29,22 +30,60 @@ pub fn tls(check: &mut Checker<'_>, tls: &Tls) -> TlsSettings {
     }
 }
 
-/// A client that may send no headers to a proxy: any but a probe's.
+/// A client that may send no headers to a proxy: any but a probe's; and may fetch tokens.
 pub fn client(check: &mut Checker<'_>, client: &Client) -> HttpSettings {
     for (name, _) in &client.proxy_connect_header.0 {
         check.error(&name.place, "`proxy_connect_header` is only supported for probes", "remove it");
     }
-    probe_client(check, client)
+    let oauth2 = client.oauth2.as_ref().map(|oauth2| tokens(check, &oauth2.value));
+    HttpSettings { oauth2, ..probe_or_other(check, client) }
 }
 
-/// A client; its files must be readable.
-pub fn probe_client(check: &mut Checker<'_>, client: &Client) -> HttpSettings {
-    check.refused(&client.refused);
-    if let Some(proxy) = &client.proxy_url
+/// Where tokens come from; files must be readable.
+fn tokens(check: &mut Checker<'_>, oauth2: &OAuth2Section) -> OAuth2 {
+    check.refused(&oauth2.refused);
+    if let Err(message) = http_url(&oauth2.token_url.value) {
+        check.error(&oauth2.token_url.place, message, "write it as https://login.example.org/oauth2/token");
+    }
+    check_proxy(check, oauth2.proxy_url.as_ref());
+    OAuth2 {
+        client_id: oauth2.client_id.clone(),
+        client_secret: secret(check, &oauth2.client_secret),
+        scopes: oauth2.scopes.clone(),
+        token_url: oauth2.token_url.value.clone(),
+        endpoint_params: oauth2
+            .endpoint_params
+            .0
+            .iter()
+            .map(|(name, value)| (name.value.clone(), value.clone()))
+            .collect(),
+        tls: tls(check, &oauth2.tls),
+        proxy_url: oauth2.proxy_url.as_ref().map(|proxy| proxy.value.clone()),
+    }
+}
+
+fn check_proxy(check: &mut Checker<'_>, proxy: Option<&Spanned<Secret>>) {
+    if let Some(proxy) = proxy
         && let Err(message) = http_url(proxy.value.expose())
     {
         check.error(&proxy.place, message, "write it as http://proxy:3128");
     }
+}
+
+/// The client of a probe: every request of it is one that is measured, so it fetches no tokens.
+pub fn probe_client(check: &mut Checker<'_>, client: &Client) -> HttpSettings {
+    if let Some(oauth2) = &client.oauth2 {
+        let help =
+            "use `authorization` with `credentials_file`, and let something else keep the token in the file fresh";
+        check.error(&oauth2.place, "`oauth2` is not supported for probes", help);
+    }
+    probe_or_other(check, client)
+}
+
+/// A client; its files must be readable.
+fn probe_or_other(check: &mut Checker<'_>, client: &Client) -> HttpSettings {
+    check.refused(&client.refused);
+    check_proxy(check, client.proxy_url.as_ref());
     let basic_auth = client
         .basic_auth
         .as_ref()

@@ -43,7 +43,7 @@ async fn credentials_headers_and_our_name_are_sent() {
         headers: vec![("X-Scope".to_owned(), SecretSource::Inline("a".into()))],
         ..HttpSettings::default()
     };
-    let response = client(&settings).unwrap().get(format!("http://{address}/")).send().await.unwrap();
+    let response = plain_client(&settings).unwrap().get(format!("http://{address}/")).send().await.unwrap();
     assert_eq!(read_capped(response, 2).await.unwrap(), "ok");
     let request = request.await.unwrap();
     assert!(request.contains("authorization: Basic am9lOnNlY3JldA==\r\n"), "{request}");
@@ -54,9 +54,10 @@ async fn credentials_headers_and_our_name_are_sent() {
 #[tokio::test]
 async fn a_redirect_is_only_followed_when_asked_for() {
     let (address, _) = serve(b"HTTP/1.1 302 Found\r\nlocation: /next\r\ncontent-length: 0\r\n\r\n").await;
-    let response = client(&HttpSettings::default()).unwrap().get(format!("http://{address}/")).send().await.unwrap();
+    let response =
+        plain_client(&HttpSettings::default()).unwrap().get(format!("http://{address}/")).send().await.unwrap();
     assert_eq!(response.status(), 302);
-    let following = client(&HttpSettings { follow_redirects: true, ..HttpSettings::default() }).unwrap();
+    let following = plain_client(&HttpSettings { follow_redirects: true, ..HttpSettings::default() }).unwrap();
     let error = following.get(format!("http://{address}/")).send().await.unwrap_err();
     assert!(error.is_redirect(), "{error}");
 }
@@ -67,7 +68,7 @@ async fn a_body_past_the_limit_is_refused_whether_or_not_it_is_announced() {
     let endless = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n01234567890123456789";
     for answer in [announced.as_slice(), endless.as_slice()] {
         let (address, _) = serve(answer).await;
-        let response = client(&HttpSettings::default()).unwrap().get(format!("http://{address}/")).send().await;
+        let response = plain_client(&HttpSettings::default()).unwrap().get(format!("http://{address}/")).send().await;
         assert!(matches!(read_capped(response.unwrap(), 10).await, Err(NetError::TooLarge(10))));
     }
 }
@@ -77,14 +78,14 @@ async fn silence_ends_at_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let settings = HttpSettings { timeout: Some(Duration::from_millis(50)), ..HttpSettings::default() };
-    let error = client(&settings).unwrap().get(format!("http://{address}/")).send().await.unwrap_err();
+    let error = plain_client(&settings).unwrap().get(format!("http://{address}/")).send().await.unwrap_err();
     assert!(error.is_timeout(), "{error}");
 }
 
 #[test]
 fn settings_that_cannot_be_used_say_why() {
     let check = |settings: HttpSettings, part: &str| {
-        let error = client(&settings).unwrap_err().to_string();
+        let error = plain_client(&settings).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     };
     let tls = |tls: TlsSettings| HttpSettings { tls, ..HttpSettings::default() };
@@ -148,7 +149,7 @@ async fn tls_trusts_the_ca_file_and_checks_the_name() {
     let (address, ca) = serve_tls("db.test").await;
     let url = format!("https://{address}/");
     let get = |tls: TlsSettings| {
-        let request = client(&HttpSettings { tls, ..HttpSettings::default() }).unwrap().get(url.clone());
+        let request = plain_client(&HttpSettings { tls, ..HttpSettings::default() }).unwrap().get(url.clone());
         async move { request.send().await.map(|response| response.status().as_u16()).map_err(|error| describe(&error)) }
     };
     let with = |ca_file: Option<PathBuf>, name: Option<&str>, insecure_skip_verify: bool| TlsSettings {

@@ -11,11 +11,11 @@ use regex::Regex;
 
 use super::error::EvalError;
 use super::nodes::Nodes;
-use super::slide::{Slide, Wanted};
+use super::slide::Slide;
 use crate::limits;
 use crate::model::{Labels, LabelsMap, MatchOp, Matcher, NAME, PassThrough};
 use crate::promql::ast::Expr;
-use crate::series::{SeriesRef, View};
+use crate::series::{Course, SeriesRef, Step, Trail, View};
 
 /// By a node's address.
 pub(super) type ByNode<V> = HashMap<usize, V, BuildHasherDefault<PassThrough>>;
@@ -34,6 +34,7 @@ struct Resolved {
 pub(super) struct Windows {
     pub found: Arc<[SeriesRef]>,
     pub slides: Vec<Slide>,
+    pub course: Course,
     /// No two of the series have the same labels without their names.
     pub unique: bool,
     /// All have the same metric name.
@@ -41,16 +42,27 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    fn new(found: Arc<[SeriesRef]>, view: &View, wanted: Wanted, before: Option<Windows>) -> Windows {
+    fn new(found: Arc<[SeriesRef]>, view: &View, before: Option<Windows>) -> Windows {
         let mut old: HashMap<SeriesRef, Slide> = HashMap::new();
+        let mut course = Course::default();
         if let Some(before) = before {
+            course = before.course;
             old.extend(before.found.iter().copied().zip(before.slides));
         }
-        let slides = found.iter().map(|one| old.remove(one).unwrap_or_else(|| Slide::new(wanted))).collect();
+        let slides = found.iter().map(|one| old.remove(one).unwrap_or_default()).collect();
         let labels: Vec<&Labels> = found.iter().filter_map(|one| view.labels(*one)).collect();
         let unique = are_unique(&labels);
         let same_name = labels.iter().all(|one| one.name() == labels[0].name());
-        Windows { found, slides, unique, same_name }
+        Windows { found, slides, course, unique, same_name }
+    }
+
+    /// Moves all of them to `after < time <= until`, in milliseconds; false when they are too long to be followed.
+    pub(super) fn advance(&mut self, view: &View, after: i64, until: i64) -> bool {
+        let step = self.course.advance(view, after, until);
+        if step == Step::Anew {
+            self.slides.iter_mut().for_each(|slide| slide.trail = Trail::default());
+        }
+        step != Step::TooWide
     }
 }
 
@@ -138,13 +150,7 @@ impl Cache {
     }
 
     /// Takes out the windows of a range selector, to be put back after use; `None` when there are too many series.
-    pub(super) fn take_windows(
-        &mut self,
-        node: usize,
-        view: &View,
-        matchers: &[Matcher],
-        wanted: Wanted,
-    ) -> Option<Windows> {
+    pub(super) fn take_windows(&mut self, node: usize, view: &View, matchers: &[Matcher]) -> Option<Windows> {
         let found = self.resolve(node, view, matchers);
         let before = self.windows.remove(node);
         if found.len() > limits::PROMQL_WINDOWS {
@@ -152,7 +158,7 @@ impl Cache {
         }
         match before {
             Some(same) if Arc::ptr_eq(&same.found, &found) => Some(same),
-            before => Some(Windows::new(found, view, wanted, before)),
+            before => Some(Windows::new(found, view, before)),
         }
     }
 

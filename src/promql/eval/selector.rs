@@ -174,7 +174,7 @@ impl Reference {
             AtModifier::Start => query.start,
             AtModifier::End => query.end,
         });
-        Ok(Reference { offset: offset_millis(modifiers.offset.as_ref(), query)?, pinned })
+        Ok(Reference { offset: offset_millis(modifiers.offset.as_deref(), query)?, pinned })
     }
 
     /// The instant that is looked at when `at` is evaluated.

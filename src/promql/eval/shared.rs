@@ -5,6 +5,8 @@
 //! is ever older than it would be without.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
 
 use super::error::EvalError;
 use super::evaluator::{Element, Evaluator, Frame, key};
@@ -15,7 +17,8 @@ use crate::series::View;
 /// The parts of all expressions that are evaluated beside each other.
 #[derive(Debug, Default)]
 pub struct SharedParts {
-    numbers: HashMap<Box<str>, u32>,
+    /// By the hash of the text; where it is that of another text already, by the next free number after it.
+    numbers: HashMap<u64, u32>,
     parts: Vec<Part>,
     /// The instant and the state of the store that the results belong to.
     moment: (i64, u64, u64),
@@ -23,18 +26,33 @@ pub struct SharedParts {
     found: Vec<u32>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Part {
+    /// Where it stands first, for its text: the expression, and its place among the expression's nodes.
+    first: (Arc<Expr>, u32),
     /// In how many places it stands.
     places: u32,
     /// Samples read, and the elements.
     result: Option<Box<(usize, Vec<Element>)>>,
 }
 
+impl Part {
+    /// Whether it is printed as this text.
+    fn is(&self, text: &str) -> bool {
+        let (expr, place) = &self.first;
+        let (mut at, mut same) = (0, false);
+        expr.walk(&mut |node| {
+            same |= at == *place && node.to_string() == text;
+            at += 1;
+        });
+        same
+    }
+}
+
 impl SharedParts {
     /// Numbers the parts of one more expression.
-    pub(super) fn register(&mut self, expr: &Expr) -> Nodes<u32> {
-        let mut found = Nodes::default();
+    pub(super) fn register(&mut self, expr: &Arc<Expr>) -> Nodes<u32> {
+        let (mut found, mut place) = (Nodes::default(), 0);
         expr.walk(&mut |node| {
             let ranged =
                 |call: &crate::promql::ast::Call| call.args.iter().any(|arg| matches!(arg.kind, Kind::Range(_)));
@@ -44,16 +62,30 @@ impl SharedParts {
                 _ => false,
             };
             if worth {
-                let fresh = self.parts.len() as u32;
-                let number = *self.numbers.entry(node.to_string().into()).or_insert(fresh);
-                if number == fresh {
-                    self.parts.push(Part::default());
-                }
+                let number = self.number(&node.to_string(), expr, place);
                 self.parts[number as usize].places += 1;
                 found.insert(key(node), number);
             }
+            place += 1;
         });
         found
+    }
+
+    /// The number of a part with this text; a new one stands at this place of the expression.
+    fn number(&mut self, text: &str, expr: &Arc<Expr>, place: u32) -> u32 {
+        let mut hash = self.numbers.hasher().hash_one(text);
+        loop {
+            match self.numbers.get(&hash) {
+                Some(number) if self.parts[*number as usize].is(text) => return *number,
+                Some(_) => hash = hash.wrapping_add(1),
+                None => {
+                    let fresh = self.parts.len() as u32;
+                    self.numbers.insert(hash, fresh);
+                    self.parts.push(Part { first: (Arc::clone(expr), place), places: 0, result: None });
+                    return fresh;
+                }
+            }
+        }
     }
 
     /// To be called before an evaluation: forgets what belongs to another instant or another state of the store.

@@ -193,7 +193,7 @@ fn windows_reach_as_far_back_as_the_expression_reads() {
         let expr = parse(text).expect(text);
         let found = windows(&expr, Timestamp::from_millis(1_000_000), &Options::default());
         let found: Vec<(String, u64)> =
-            found.into_iter().map(|(matchers, window)| (matchers[0].value.clone(), window.as_secs())).collect();
+            found.into_iter().map(|(matchers, window)| (matchers[0].value.to_string(), window.as_secs())).collect();
         let expected: Vec<(String, u64)> = expected.iter().map(|(name, secs)| ((*name).to_owned(), *secs)).collect();
         assert_eq!(found, expected, "{text}");
     };

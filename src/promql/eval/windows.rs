@@ -97,7 +97,7 @@ impl Reach<'_> {
             Some(AtModifier::End) => self.query.end,
             None => from,
         };
-        at - offset_millis(modifiers.offset.as_ref(), &self.query).unwrap_or(0)
+        at - offset_millis(modifiers.offset.as_deref(), &self.query).unwrap_or(0)
     }
 
     fn push(&mut self, matchers: &[Matcher], start: i64) {

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use super::answer::{Answer, ApiError, data};
 use super::params::Params;
 use crate::model::Matcher;
+use crate::rules::Listed;
 use crate::serve::{Shared, status};
 
 pub(super) async fn rules(State(shared): State<Shared>, params: Params) -> Answer {
     let wanted = Wanted::read(&params)?;
-    let picture = shared.picture().await.ok_or(ApiError::Unavailable)?;
+    let picture = shared.picture(Listed::All).await.ok_or(ApiError::Unavailable)?;
     let mut groups: Vec<Value> = status::groups(&picture);
     groups.retain_mut(|group| wanted.keep(group));
     let next = page(&mut groups, &params)?;
@@ -77,7 +78,7 @@ impl<'a> Wanted<'a> {
 }
 
 fn labels_match(matchers: &[Matcher], labels: &Value) -> bool {
-    matchers.iter().all(|matcher| matcher.matches(labels[&matcher.name].as_str().unwrap_or("")))
+    matchers.iter().all(|matcher| matcher.matches(labels[matcher.name.as_str()].as_str().unwrap_or("")))
 }
 
 /// Cuts the groups to the page that `group_limit` and `group_next_token` ask for; gives the token of the next page.
@@ -121,7 +122,7 @@ pub(super) async fn evaluations(State(shared): State<Shared>, params: Params) ->
 }
 
 pub(super) async fn alerts(State(shared): State<Shared>) -> Answer {
-    let picture = shared.picture().await.ok_or(ApiError::Unavailable)?;
+    let picture = shared.picture(Listed::Alerting).await.ok_or(ApiError::Unavailable)?;
     Ok(data(&json!({ "alerts": status::alerts(&picture) }).to_string()))
 }
 

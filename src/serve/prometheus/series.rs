@@ -11,6 +11,7 @@ use super::envelope::labels_json;
 use super::params::Params;
 use super::query::TRUNCATED;
 use crate::model::{Labels, MatchOp, Matcher, NAME};
+use crate::rules::Listed;
 use crate::serve::Shared;
 use crate::time::Timestamp;
 
@@ -100,7 +101,7 @@ pub(super) async fn metadata(State(shared): State<Shared>, params: Params) -> An
     let limit = params.limit()?;
     // There is one entry for each metric, so any limit but none leaves it.
     params.number("limit_per_metric")?;
-    let picture = shared.picture().await.ok_or(ApiError::Unavailable)?;
+    let picture = shared.picture(Listed::Nothing).await.ok_or(ApiError::Unavailable)?;
     let wanted = params.get("metric");
     let own = crate::telemetry::Telemetry::meta();
     let known: BTreeMap<&str, Value> = own

@@ -41,7 +41,7 @@ fn selector_json(kind: &str, selector: &Selector, mode: WindowMode) -> Value {
     let matcher = |m: &Matcher| json!({ "name": m.name, "value": m.value, "type": m.op.as_str() });
     let mut value = json!({
         "type": kind,
-        "name": selector.name.as_deref().unwrap_or(""),
+        "name": selector.name().unwrap_or(""),
         "matchers": selector.matchers.iter().map(matcher).collect::<Vec<_>>(),
         "anchored": mode == WindowMode::Anchored,
         "smoothed": mode == WindowMode::Smoothed,
@@ -51,7 +51,7 @@ fn selector_json(kind: &str, selector: &Selector, mode: WindowMode) -> Value {
 }
 
 fn modifiers(value: &mut Value, modifiers: &Modifiers) {
-    value["offset"] = json!(millis(modifiers.offset.as_ref()));
+    value["offset"] = json!(millis(modifiers.offset.as_deref()));
     value["timestamp"] = match &modifiers.at {
         Some(AtModifier::Time(at)) => json!(at.as_millis()),
         _ => Value::Null,

@@ -1,11 +1,9 @@
 //! Asking: one request an expression, one after the other, each with its deadline and a bounded answer.
 
-use reqwest::Client;
-
 use super::answer::{Answer, read};
 use super::{Rule, Settings};
 use crate::limits;
-use crate::net::{self, NetError, describe, read_capped};
+use crate::net::{self, Client, NetError, read_capped};
 use crate::telemetry::{Metric, Telemetry};
 use crate::time::Timestamp;
 
@@ -47,8 +45,8 @@ impl Asker {
         let url = format!("{}/api/v1/query", self.settings.url);
         let time = at.as_secs_f64().to_string();
         let form = [("query", rule.expr.as_str()), ("time", time.as_str())];
-        let sent = self.client.post(url).form(&form).send().await;
-        let response = sent.map_err(|error| describe(&error.without_url()))?;
+        let sent = self.client.send(|client| client.post(url).form(&form)).await;
+        let response = sent.map_err(|error| error.to_string())?;
         let status = response.status();
         let body = read_capped(response, limits::QUERY_API_BYTES).await.map_err(|error| error.to_string())?;
         // The API says in its body why it refuses; whatever stands before it does not.

@@ -20,6 +20,8 @@ use crate::time::Timestamp;
 
 /// Samples further ahead of us than this are refused, as in Prometheus.
 const AHEAD: Duration = Duration::from_secs(10 * 60);
+/// So many rounds after the last new series the table that is needed for new ones is given back.
+const SETTLED: u32 = 10;
 /// Cached series past twice the last good scrape's plus this are thrown away even if no scrape succeeds.
 const SPARE: usize = 1_000;
 
@@ -64,8 +66,10 @@ pub struct Ingest {
     spellings: Spellings,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// Slots by their labels.
-    by_labels: HashTable<u32>,
+    /// Slots by their labels; only while new series come.
+    by_labels: Option<HashTable<u32>>,
+    /// The round in which a series came last.
+    grew: u32,
     /// Spellings in the order of the last body.
     order: Vec<u32>,
     families: HashMap<String, Family>,
@@ -100,7 +104,8 @@ impl Ingest {
             spellings: Spellings::default(),
             slots: Vec::new(),
             free: Vec::new(),
-            by_labels: HashTable::new(),
+            by_labels: None,
+            grew: 0,
             order: Vec::new(),
             families: HashMap::new(),
             round: 0,
@@ -197,10 +202,8 @@ impl Ingest {
         let mut labels = LabelsBuilder::new();
         series_labels(series, parser.kind(), &mut labels).map_err(|reason| parser.error(reason, series))?;
         let labels = self.final_labels(labels)?;
-        let slots = &self.slots;
-        let known = labels.as_ref().and_then(|labels| {
-            self.by_labels.find(labels.hash64(), |slot| slots[*slot as usize].labels.as_ref() == Some(labels)).copied()
-        });
+        self.grew = self.round;
+        let known = labels.as_ref().and_then(|labels| self.slot_of(labels));
         let slot = known.unwrap_or_else(|| self.take_slot(labels));
         let spelling = self.spellings.insert(key, slot);
         self.remember_order(position, spelling);
@@ -212,6 +215,21 @@ impl Ingest {
             Some(place) => *place = spelling,
             None => self.order.push(spelling),
         }
+    }
+
+    /// The slot that has these labels.
+    fn slot_of(&mut self, labels: &Labels) -> Option<u32> {
+        let slots = &self.slots;
+        let table = self.by_labels.get_or_insert_with(|| {
+            let mut table = HashTable::with_capacity(slots.len() - self.free.len());
+            for (index, slot) in slots.iter().enumerate() {
+                if let Some(labels) = &slot.labels {
+                    table.insert_unique(labels.hash64(), index as u32, |slot| hash_of(slots, *slot));
+                }
+            }
+            table
+        });
+        table.find(labels.hash64(), |slot| slots[*slot as usize].labels.as_ref() == Some(labels)).copied()
     }
 
     fn take_slot(&mut self, labels: Option<Labels>) -> u32 {
@@ -227,9 +245,9 @@ impl Ingest {
                 (self.slots.len() - 1) as u32
             }
         };
-        if let Some(hash) = hash {
+        if let (Some(hash), Some(table)) = (hash, &mut self.by_labels) {
             let slots = &self.slots;
-            self.by_labels.insert_unique(hash, index, |slot| hash_of(slots, *slot));
+            table.insert_unique(hash, index, |slot| hash_of(slots, *slot));
         }
         index
     }
@@ -327,12 +345,15 @@ impl Ingest {
             let spellings = &self.spellings;
             self.order.retain(|spelling| slots[spellings.slot(*spelling) as usize].met == round);
             self.spellings.retain(|slot| slots[slot as usize].met == round);
-            self.by_labels.retain(|slot| slots[*slot as usize].met == round);
+            if let Some(table) = &mut self.by_labels {
+                table.retain(|slot| slots[*slot as usize].met == round);
+            }
             for (index, slot) in slots.iter_mut().enumerate().filter(|(_, slot)| slot.met != 0 && slot.met != round) {
                 (slot.labels, slot.met) = (None, 0);
                 self.free.push(index as u32);
             }
         }
+        self.by_labels.take_if(|_| round.wrapping_sub(self.grew) > SETTLED);
         self.families.retain(|_, family| family.met == round);
         self.settled = self.spellings.len();
         tidy(&mut self.slots);

@@ -110,12 +110,12 @@ struct Job {
     telemetry: Telemetry,
     board: Board,
     out: mpsc::Sender<Batch>,
-    client: Arc<Mutex<Option<(reqwest::Client, Timestamp)>>>,
+    client: Arc<Mutex<Option<(net::Client, Timestamp)>>>,
 }
 
 impl Job {
     /// The job's client; built off the loop, because it reads files.
-    async fn client(&self) -> Result<reqwest::Client, NetError> {
+    async fn client(&self) -> Result<net::Client, NetError> {
         let mut place = self.client.lock().await;
         if let Some((client, _)) = &*place {
             return Ok(client.clone());
@@ -275,13 +275,13 @@ impl Scraper {
 
     async fn fetch(&self) -> Result<(Format, bytes::Bytes), Failure> {
         let client = self.job.client().await?;
-        let request = client
-            .get(self.target.url.clone())
-            .header(ACCEPT, FORMATS)
-            .header("X-Prometheus-Scrape-Timeout-Seconds", self.target.timeout.as_secs_f64().to_string());
-        let response = request.send().await.map_err(|error| match error.is_timeout() {
+        let sent = client.send(|client| {
+            let request = client.get(self.target.url.clone()).header(ACCEPT, FORMATS);
+            request.header("X-Prometheus-Scrape-Timeout-Seconds", self.target.timeout.as_secs_f64().to_string())
+        });
+        let response = sent.await.map_err(|error| match error.is_timeout() {
             true => Failure::Timeout(self.target.timeout),
-            false => Failure::Transport(net::describe(&error.without_url())),
+            false => Failure::Transport(error.to_string()),
         })?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(Failure::Status(response.status()));

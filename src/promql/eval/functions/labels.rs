@@ -18,7 +18,7 @@ impl Evaluator<'_> {
         frame: &Frame,
         at: i64,
     ) -> Result<Vec<Element>, EvalError> {
-        let [vector, target, replacement, source, pattern] = call.args.as_slice() else {
+        let [vector, target, replacement, source, pattern] = &call.args[..] else {
             return Err(EvalError::execution("label_replace takes five arguments").at(expr.span));
         };
         let (target, replacement) = (text_arg(target), text_arg(replacement));
@@ -39,7 +39,7 @@ impl Evaluator<'_> {
         frame: &Frame,
         at: i64,
     ) -> Result<Vec<Element>, EvalError> {
-        let [vector, target, separator, sources @ ..] = call.args.as_slice() else {
+        let [vector, target, separator, sources @ ..] = &call.args[..] else {
             return Err(EvalError::execution("label_join takes at least three arguments").at(expr.span));
         };
         let (target, separator) = (text_arg(target), text_arg(separator));

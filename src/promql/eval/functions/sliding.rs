@@ -9,7 +9,8 @@ use crate::promql::eval::binary::Filter;
 use crate::promql::eval::error::EvalError;
 use crate::promql::eval::evaluator::{Element, Evaluator, Frame, bare, key};
 use crate::promql::eval::selector::{Bounds, SeriesSamples};
-use crate::promql::eval::slide::{Kept, Slide, Sums, Wanted};
+use crate::promql::eval::slide::{Keeper, Slide, Wanted};
+use crate::series::Course;
 
 /// A range function that can be followed.
 #[derive(Clone, Copy)]
@@ -44,30 +45,29 @@ enum Known {
 }
 
 impl Followed {
-    fn known(&self, slide: &Slide, bounds: &Bounds) -> Known {
-        let Kept { count, sums } = &slide.kept;
-        let number = *count as f64;
-        match sums {
-            Sums::Ends { last, resets, .. } => {
+    fn known(&self, slide: &Slide, course: &Course, bounds: &Bounds) -> Known {
+        let kept = &slide.kept;
+        let number = f64::from(kept.count);
+        match self.wanted {
+            Wanted::Ends { .. } => {
                 let Some(first) = slide.trail.first() else { return Known::Nothing };
-                let mut result = last.1 - first.1;
-                for (_, before) in resets.iter().flat_map(|list| list.iter()) {
-                    result += before;
-                }
-                let ends = Ends { first, last: *last, count: *count, result };
+                let last = kept.last();
+                let result = kept.before_resets().fold(last.1 - first.1, |result, before| result + before);
+                let [first, last] = [first, last].map(|(at, value)| (course.time(at), value));
+                let ends = Ends { first, last, count: kept.count as usize, result };
                 ends.stretched(bounds, self.meaning, &[]).map_or(Known::Nothing, Known::Value)
             }
-            Sums::Count => Known::Value(if self.name == "count_over_time" { number } else { 1.0 }),
-            Sums::Sum(sum) => {
+            Wanted::Count => Known::Value(if self.name == "count_over_time" { number } else { 1.0 }),
+            Wanted::Sum => {
+                let Some(sum) = kept.sum() else { return Known::Unknown };
                 let divisor = if self.name == "avg_over_time" { number } else { 1.0 };
-                match (sum.exact(), sum.bounds(*count)) {
+                match (sum.exact(), sum.bounds(kept.count)) {
                     (Some(sum), _) => Known::Value(sum / divisor),
                     (None, Some((low, high))) => Known::Between(low / divisor, high / divisor),
                     (None, None) => Known::Unknown,
                 }
             }
-            Sums::Extreme { odd: 0, best: Some((_, best)), .. } => Known::Value(*best),
-            Sums::Extreme { .. } => Known::Unknown,
+            Wanted::Extreme { .. } => kept.best().map_or(Known::Unknown, Known::Value),
         }
     }
 }
@@ -113,28 +113,33 @@ impl Evaluator<'_> {
     ) -> Result<Option<Vec<Element>>, EvalError> {
         let (extent, bounds) = self.range_extent(source, range, frame, following.at)?;
         let (matchers, wanted) = (&range.selector.matchers, following.function.wanted);
-        let Some(mut windows) = self.cache.take_windows(key(source), self.view, matchers, wanted) else {
+        let Some(mut windows) = self.cache.take_windows(key(source), self.view, matchers) else {
             return Ok(None);
         };
+        let view = self.view;
+        if !windows.advance(view, bounds.after, bounds.until) {
+            self.cache.put_windows(key(source), windows);
+            return Ok(None);
+        }
         following.same_name = windows.same_name;
         if !windows.unique {
             following.filter = None;
         }
-        let (view, mut samples) = (self.view, None);
+        let (course, mut samples) = (&windows.course, None);
         for (one, slide) in windows.found.iter().zip(&mut windows.slides) {
-            let known = view.follow(*one, &mut slide.trail, bounds.after, bounds.until, &mut slide.kept);
+            let known = view.follow(*one, &mut slide.trail, course, &mut Keeper { wanted, kept: &mut slide.kept });
             if known && slide.kept.count == 0 {
                 continue;
             }
             let Some(labels) = view.labels(*one) else { continue };
-            if known && following.is_settled(self, labels, slide, &bounds)? {
+            if known && following.is_settled(self, labels, slide, course, &bounds)? {
                 continue;
             }
             let samples = samples.get_or_insert_with(|| SeriesSamples::new(labels.clone()));
             self.read(*one, extent, samples)?;
             following.running.apply(self, samples, &bounds)?;
             if known {
-                slide.kept.learn(samples);
+                slide.kept.learn(wanted, course, samples);
             }
         }
         self.cache.put_windows(key(source), windows);
@@ -160,9 +165,10 @@ impl Following<'_> {
         evaluator: &mut Evaluator<'_>,
         labels: &Labels,
         slide: &Slide,
+        course: &Course,
         bounds: &Bounds,
     ) -> Result<bool, EvalError> {
-        let value = match self.function.known(slide, bounds) {
+        let value = match self.function.known(slide, course, bounds) {
             Known::Value(value) => Some(value),
             Known::Nothing => None,
             Known::Between(low, high) => match self.filter {
@@ -171,7 +177,7 @@ impl Following<'_> {
             },
             Known::Unknown => return Ok(false),
         };
-        evaluator.touch(slide.kept.count)?;
+        evaluator.touch(slide.kept.count as usize)?;
         let Some(value) = value else { return Ok(true) };
         let noted = self.noted.as_ref().is_some_and(|noted| self.same_name || noted.name() == labels.name());
         if matches!(self.function.name, "rate" | "increase") && !noted {

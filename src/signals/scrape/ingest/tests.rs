@@ -20,6 +20,12 @@ fn series(ingested: &Ingested) -> Vec<String> {
 }
 
 #[test]
+fn a_cached_series_takes_little() {
+    // There is one for each series of each target.
+    assert!(size_of::<Slot>() <= 16, "{}", size_of::<Slot>());
+}
+
+#[test]
 fn labels_of_the_target_win_unless_the_job_honours_the_series_own() {
     let body = "a{job=\"own\",exported_job=\"x\"} 1\n";
     let mut plain = ingest(|_| {});
@@ -56,9 +62,22 @@ fn an_unchanged_body_keeps_its_label_sets() {
     assert_eq!((ingest.slots.len(), ingest.spellings.len(), ingest.order.len()), (2, 2, 2));
     // What went away leaves nothing behind.
     read(&mut ingest, "d 1\n");
-    assert_eq!((ingest.spellings.len(), ingest.by_labels.len(), ingest.order.len()), (1, 1, 1));
+    let listed = ingest.by_labels.as_ref().map(HashTable::len);
+    assert_eq!((ingest.spellings.len(), listed, ingest.order.len()), (1, Some(1), 1));
     read(&mut ingest, "e 1\nf 1\n");
     assert!(ingest.slots.len() <= 3, "slots are used again");
+}
+
+#[test]
+fn a_series_is_known_by_its_labels_after_long_quiet() {
+    let mut ingest = ingest(|_| {});
+    for _ in 0..SETTLED + 2 {
+        read(&mut ingest, "a{x=\"1\",y=\"2\"} 1\nb 1\n");
+    }
+    assert!(ingest.by_labels.is_none(), "the table was given back");
+    let got = read(&mut ingest, "a{x=\"1\",y=\"2\"} 1\na{y=\"2\",x=\"1\"} 2\nb 1\n");
+    assert_eq!([got.kept, got.added, got.duplicates], [3, 0, 1]);
+    assert_eq!(ingest.by_labels.as_ref().map(HashTable::len), Some(2));
 }
 
 #[test]
