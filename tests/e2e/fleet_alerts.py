@@ -2,13 +2,16 @@
 
 One sick application on all four: one message with four alerts. The agent that counts is killed between the alert and its message: one
 message all the same, and nothing twice. etcd is stopped: each agent tells its own alert within the bound, and nothing again when etcd is
-back. Two agents of one name: the second one says so, has no vote, and takes the name when the first is gone.
+back. The link of a message silences for all, and still does when the agent that counted is gone for good. Two agents of one name: the second one says so, has no vote, and takes the name when the first is gone.
 
 usage: fleet_alerts.py
 """
+import re
 import signal
 import sys
 import time
+import urllib.parse
+import urllib.request
 
 import peers
 from etcd import Cluster
@@ -24,6 +27,7 @@ scrape_configs:
   - {{job_name: app, scrape_interval: 1s, metrics_path: /h{number}, static_configs: [{{targets: ["127.0.0.1:{signals}"]}}]}}
 alertmanager:
   tell_alone_after: {alone}s
+  links: {{}}
   route:
     receiver: nobody
     routes:
@@ -32,6 +36,7 @@ alertmanager:
     - name: nobody
     - name: ops
       webhook_configs: [{{url: "http://127.0.0.1:{hooks}/alerts", send_resolved: true}}]
+      email_configs: [{{to: ops@example.org, from: b@example.org, smarthost: "127.0.0.1:{smtp}", require_tls: false}}]
 store:
   etcd: {{endpoints: [{endpoints}], prefix: /fleet, host: {name}, lease: {lease}s}}
 """
@@ -48,11 +53,11 @@ groups:
 
 
 class Host:
-    def __init__(self, cluster, number, signals, hooks, name=None):
+    def __init__(self, cluster, number, signals, hooks, mail, name=None):
         self.number, self.name = number, name or f"h{number}"
         place, self.ways, endpoints = cluster.way_in(number)
         endpoints = ", ".join(f'"{endpoint}"' for endpoint in endpoints)
-        config = CONFIG.format(endpoints=endpoints, number=number, name=self.name, signals=signals.listen(place), hooks=hooks.port, wait=GROUP_WAIT,
+        config = CONFIG.format(endpoints=endpoints, number=number, name=self.name, signals=signals.listen(place), hooks=hooks.port, smtp=mail.port, wait=GROUP_WAIT,
                                interval=GROUP_INTERVAL, alone=ALONE, lease=LEASE)
         self.agent = peers.Agent(config, RULES)
 
@@ -68,10 +73,11 @@ class Fleet:
     def __init__(self):
         self.cluster, self.signals, self.events = Cluster(), Signals(), Events()
         self.hooks = peers.Webhooks(self.events)
+        self.mail = peers.MailServer(self.events)
         self.hosts = [self.host(number + 1) for number in range(AGENTS)]
 
     def host(self, number, name=None):
-        return Host(self.cluster, number, self.signals, self.hooks, name)
+        return Host(self.cluster, number, self.signals, self.hooks, self.mail, name)
 
     def all_sick(self, sick):
         self.signals.sick = {str(number + 1) for number in range(AGENTS)} if sick else set()
@@ -178,6 +184,46 @@ def store_gone(checks, fleet):
     checks.check(f"who told the beginning tells the end ({took:.1f} s)", fleet.counts(ended) == [(0, 1)] * 4, fleet.counts(ended))
 
 
+def linked(checks, fleet):
+    """Two hosts are sick; somebody silences by the link; the agent that counts dies; the others turn sick, too."""
+    began = time.monotonic()
+    fleet.signals.sick = {"1", "2"}
+    fleet.told((2, 0), began, GROUP_WAIT + 12)
+    _, mail = fleet.events.wait("mail", after=began, timeout=10)
+    found = dict(re.findall(r"(Silence|Acknowledge): (\S+)", mail["message"].get_body(("plain",)).get_content()))
+    checks.check("the fleet's message has links that act", set(found) == {"Silence", "Acknowledge"}, found)
+    first = fleet.counting()
+    # The page's address in the configuration is the default one: only the path matters here.
+    link = first.agent.url + urllib.parse.urlparse(found["Silence"]).path
+    page = urllib.request.urlopen(link, timeout=10).read().decode()
+    checks.check("the link says what it would do", "on all hosts of the fleet" in page and "alertname=AppSick" in page, page)
+    request = urllib.request.Request(link, data=b"by=ann", headers={"Origin": "null", "Content-Type": "application/x-www-form-urlencoded"})
+    said = urllib.request.urlopen(request, timeout=10).read().decode()
+    checks.check("and does it", "silenced for the whole fleet" in said, said)
+    wait_for("the silence in the store", lambda: fleet.cluster.ctl("get", "--prefix", "/fleet/outbox/alerts%2Fsilence", "--keys-only").split(), timeout=10, pause=0.2)
+    first.agent.kill()
+    second = wait_for("another to count", lambda: (host := fleet.counting()) is not first and host, timeout=6 * LEASE, pause=0.2)
+    silenced = time.monotonic()
+    fleet.all_sick(True)
+    time.sleep(GROUP_INTERVAL + GROUP_WAIT + ALONE + 6)
+    firing = [counts for counts in fleet.counts(silenced) if counts[0]]
+    checks.check(f"{second.name} counts now, and {first.name} is gone: the silence holds", firing == [], fleet.counts(silenced))
+    there = second.agent.get("/api/v2/silences")
+    checks.check("people see it there", [s["createdBy"] for s in there if s["status"]["state"] == "active"] == ["ann"], there)
+    ended = time.monotonic()
+    request = urllib.request.Request(f"{second.agent.url}/api/v2/silence/{there[0]['id']}", method="DELETE")
+    urllib.request.urlopen(request, timeout=10).read()
+    try:
+        fleet.told((2, 0), ended, GROUP_INTERVAL + ALONE + 10)
+        checks.check("and can end it there: the others are told", True)
+    except AssertionError as error:
+        checks.check("and can end it there: the others are told", False, error)
+    first.agent.start()
+    fleet.connected()
+    fleet.all_sick(False)
+    time.sleep(GROUP_INTERVAL + ALONE + 4)
+
+
 def same_name(checks, fleet):
     second = fleet.host(5, name="h2")
     first = next(host for host in fleet.hosts if host.name == "h2")
@@ -199,7 +245,7 @@ def main():
     fleet.connected()
     wait_for("somebody to count", fleet.counting, timeout=20)
     time.sleep(6)
-    for part in [together, counter_killed, store_gone, same_name]:
+    for part in [together, counter_killed, store_gone, linked, same_name]:
         try:
             part(checks, fleet)
         except AssertionError as error:
