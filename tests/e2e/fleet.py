@@ -271,7 +271,7 @@ class Fleet:
 
     def elected(self):
         """The host that is elected: the oldest key below `counter/`."""
-        listed = self.cluster.ctl("get", "--prefix", "/fleet/counter/", "--sort-by=CREATE", "--keys-only", "--limit=1").split()
+        listed = self.cluster.ctl("get", "--prefix", "/fleet/counter/", "--sort-by=CREATE", "--order=ASCEND", "--keys-only", "--limit=1").split()
         return next((host for host in self.hosts if listed == [f"/fleet/counter/h{host.number}"]), None)
 
     def counting(self):

@@ -83,7 +83,7 @@ class Fleet:
         self.signals.sick = {str(number + 1) for number in range(AGENTS)} if sick else set()
 
     def counting(self):
-        listed = self.cluster.ctl("get", "--prefix", "/fleet/counter/", "--sort-by=CREATE", "--keys-only", "--limit=1").split()
+        listed = self.cluster.ctl("get", "--prefix", "/fleet/counter/", "--sort-by=CREATE", "--order=ASCEND", "--keys-only", "--limit=1").split()
         return next(host for host in self.hosts if listed == [f"/fleet/counter/{host.name}"])
 
     def connected(self):
@@ -189,7 +189,8 @@ def linked(checks, fleet):
     began = time.monotonic()
     fleet.signals.sick = {"1", "2"}
     fleet.told((2, 0), began, GROUP_WAIT + 12)
-    _, mail = fleet.events.wait("mail", after=began, timeout=10)
+    # A mail of the part before may come late.
+    _, mail = fleet.events.wait("mail", lambda mail: "FIRING:2" in mail["message"]["subject"], after=began, timeout=10)
     found = dict(re.findall(r"(Silence|Acknowledge): (\S+)", mail["message"].get_body(("plain",)).get_content()))
     checks.check("the fleet's message has links that act", set(found) == {"Silence", "Acknowledge"}, found)
     first = fleet.counting()

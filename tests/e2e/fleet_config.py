@@ -108,7 +108,7 @@ class Fleet:
 
     def counting(self):
         """The number of the host that is elected, from 1."""
-        listed = self.cluster.ctl("get", "--prefix", "/fleet/counter/", "--sort-by=CREATE", "--keys-only", "--limit=1").split()
+        listed = self.cluster.ctl("get", "--prefix", "/fleet/counter/", "--sort-by=CREATE", "--order=ASCEND", "--keys-only", "--limit=1").split()
         return int(listed[0].rsplit("/h", 1)[1])
 
 

@@ -116,7 +116,7 @@ def main():
     checks.check("and the failures are counted", counted, [line for line in text.splitlines() if "query_api" in line])
     prometheus.start()
     wait_for("the series again", lambda: everybody(lambda agent: value(agent) == 100.0), timeout=40, pause=0.3)
-    listed = cluster.ctl("get", "--prefix", "/fleet/counter/", "--sort-by=CREATE", "--keys-only", "--limit=1").split()
+    listed = cluster.ctl("get", "--prefix", "/fleet/counter/", "--sort-by=CREATE", "--order=ASCEND", "--keys-only", "--limit=1").split()
     counting = agents.pop(listed[0].rsplit("/", 1)[1])
     counting.kill()
     seen = set()
