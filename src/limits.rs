@@ -151,6 +151,8 @@ pub const LEASES: usize = 100_000;
 pub const AGENT_CONNECTIONS: usize = 64;
 /// How long a command may take that is run after a projection was written.
 pub const RELOAD_TIME: Duration = Duration::from_secs(30);
+/// At the end so long is waited for the last values in the files, and for the commands that follow.
+pub const LAST_PROJECTIONS: Duration = Duration::from_secs(5);
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS: usize = 4;
 /// The same, of the thread that serves: it works out queries, and compresses answers.

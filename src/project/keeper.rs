@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::Projections;
@@ -22,18 +22,14 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Changes that come within this time lead to one run of a command.
 const TOGETHER: Duration = Duration::from_millis(100);
 
+/// Runs one command, and ends when nobody can want it any more.
 struct Reloader {
-    wanted: Arc<Notify>,
+    wanted: mpsc::Sender<()>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Reloader {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Keeps the files until the task is dropped. Costs nothing while there are none.
+/// Keeps the files until nobody gives switches any more; the last values are in the files then, and the commands that
+/// follow have run. Costs nothing while there are none.
 pub async fn keep(
     mut settings: watch::Receiver<Arc<Projections>>,
     mut boards: watch::Receiver<Arc<Switchboard>>,
@@ -59,7 +55,8 @@ pub async fn keep(
                     }
                     if changed && !projection.reload.is_empty() {
                         let make = || reloader(projection.reload.clone(), path.clone(), telemetry.clone());
-                        reloaders.entry(projection.reload.clone()).or_insert_with(make).wanted.notify_one();
+                        // A full queue means that it will run again in any case.
+                        reloaders.entry(projection.reload.clone()).or_insert_with(make).wanted.try_send(()).ok();
                     }
                 }
                 Err(error) => {
@@ -75,20 +72,25 @@ pub async fn keep(
             if projections.is_empty() { std::future::pending().await } else { tokio::time::sleep(LOOK_AGAIN).await }
         };
         tokio::select! {
-            changed = boards.changed() => if changed.is_err() { return },
-            changed = settings.changed() => if changed.is_err() { return },
+            // Before an end: what has not been seen of the switches.
+            biased;
+            changed = boards.changed() => if changed.is_err() { break },
+            changed = settings.changed() => if changed.is_err() { break },
             () = look_again => {}
         }
+    }
+    for Reloader { wanted, task } in reloaders.into_values() {
+        drop(wanted);
+        // One that panicked has nothing more to do.
+        drop(task.await);
     }
 }
 
 /// Runs a command each time it is wanted: once for wishes that come together, and never twice at one time.
 fn reloader(command: Vec<String>, path: String, telemetry: Telemetry) -> Reloader {
-    let wanted = Arc::new(Notify::new());
-    let asked = Arc::clone(&wanted);
+    let (wanted, mut asked) = mpsc::channel(1);
     let task = tokio::spawn(async move {
-        loop {
-            asked.notified().await;
+        while asked.recv().await.is_some() {
             tokio::time::sleep(TOGETHER).await;
             if let Err(error) = run(&command).await {
                 telemetry.count(Metric::ProjectionsFailed, &[("path", &path)]);
@@ -133,6 +135,29 @@ mod tests {
 
     fn words(text: &str) -> Vec<String> {
         text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn at_the_end_the_last_values_are_written_and_their_command_has_run() {
+        use crate::project::{Format, Projection};
+        use crate::serve::sample;
+        let folder = std::env::temp_dir().join(format!("brownout-keeper-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let (path, ran) = (folder.join("env"), folder.join("ran"));
+        let reload = vec!["cp".to_owned(), path.display().to_string(), ran.display().to_string()];
+        let projection = Projection { path: path.clone(), format: Format::Env, mode: 0o644, owner: None, reload };
+        let wanted = Projections { files: vec![projection], ..Projections::default() };
+        let (settings, settings_out) = watch::channel(Arc::new(wanted));
+        let (boards, boards_out) = watch::channel(Arc::new(Switchboard::default()));
+        let kept = keep(settings_out, boards_out, Telemetry::new());
+        // All that before the task has looked at anything, and both at one time.
+        boards.send_replace(Arc::new(sample()));
+        drop((settings, boards));
+        kept.await;
+        let written = std::fs::read_to_string(&path).expect("the file");
+        assert!(written.contains("BROWNOUT_RECS=cached"), "{written}");
+        assert_eq!(std::fs::read_to_string(&ran).expect("the command ran"), written);
+        std::fs::remove_dir_all(folder).expect("gone");
     }
 
     #[tokio::test]

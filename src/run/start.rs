@@ -271,12 +271,12 @@ impl Daemon {
         let serving = Serving::start(listener, shared).map_err(ServeError::Thread)?;
         let tasks = [
             tokio::spawn(performer.run(work)),
-            tokio::spawn(project::keep(projections.clone(), switchboard.clone(), telemetry.clone())),
             tokio::spawn(forward::follow(forwarding_out, forwarder)),
             tokio::spawn(notify::heartbeat(heartbeat_out, telemetry.clone())),
             tokio::spawn(files::watch(watched_out, senders.reloads.clone())),
             tokio::spawn(signals(senders.reloads, senders.stop)?),
         ];
+        let mut projected = tokio::spawn(project::keep(projections.clone(), switchboard.clone(), telemetry.clone()));
         let carried = carrier.map(|carrier| tokio::spawn(carrier.run()));
         let keys = session
             .clone()
@@ -351,6 +351,10 @@ impl Daemon {
         drop(checked);
         shell.run(inputs).await;
         serving.stop();
+        // With the shell its switches ended: the files have their last values, and then that task is over, too.
+        if tokio::time::timeout(limits::LAST_PROJECTIONS, &mut projected).await.is_err() {
+            projected.abort();
+        }
         tasks.iter().chain(&carried).chain(&keys).for_each(tokio::task::JoinHandle::abort);
         if let Some(session) = session {
             session.leave().await;
