@@ -1,10 +1,10 @@
 //! Label sets: the name of a series.
 //!
 //! A [`Labels`] is an immutable, sorted set of name/value pairs, packed into one allocation and shared by
-//! reference count. It is one pointer wide, as there are several for each of a hundred thousand series; its hash is
-//! computed when asked for, which takes about as long as fetching a kept one from memory would. Cloning, comparing for
-//! equality and hashing are therefore cheap enough for the hot path; building one is not, so collectors build theirs
-//! once and keep them.
+//! reference count. It is one pointer wide, as there are several for each of a hundred thousand series; the price is that
+//! its hash is computed whenever it is asked for, so who looks one up again and again keeps its place instead. Cloning and
+//! comparing for equality are cheap enough for the hot path; building one is not, so collectors build theirs once and keep
+//! them.
 //!
 //! A label with an empty value is the same as no label (as in Prometheus), so none is ever stored.
 
