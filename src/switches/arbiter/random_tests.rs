@@ -33,7 +33,7 @@ impl Dice {
     }
 
     fn truth(&mut self) -> Truth {
-        [Truth::True, Truth::False, Truth::False, Truth::Unknown][self.below(4) as usize]
+        [Truth::True, Truth::False, Truth::False, Truth::Unknown, Truth::NotYet][self.below(5) as usize]
     }
 
     /// Mostly a number up to this; sometimes no data.
