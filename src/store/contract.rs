@@ -196,6 +196,8 @@ pub(super) async fn same_name(one: &impl Store, two: &impl Store, end_one: impl 
     two.put_mine(Mine::Presence(presence("us")));
     two.put_mine(Mine::Vote("g/r".to_owned(), Some(vote("g/r", "full"))));
     until(&mut two.rival(), "the one before", Option::is_some).await;
+    // Its first list may come later than the word of who has the name.
+    until(&mut two.reach(), "the store", |reach| reach.is_connected()).await;
     let rival = two.rival().borrow().clone().expect("the first");
     assert_eq!((rival.zone.as_str(), rival.address.is_empty()), ("eu", false));
     let refused = two.compare_and_put(write("a", 1, "off")).await;

@@ -8,16 +8,14 @@ use super::keys::Key;
 use super::lease::unreadable;
 use super::session::Inner;
 use crate::limits;
+use crate::store::StoreError;
 use crate::store::bundles::{fits, old_bundles};
-use crate::store::{Reach, StoreError};
 use crate::switches::{Bundle, Shares, StageWrite, Staged, Term};
 
 impl Inner {
     pub(super) async fn put_stage(&self, write: StageWrite) -> Result<Arc<Staged>, StoreError> {
         fits(write.bundle.as_ref())?;
-        if let Reach::Lost { .. } = *self.reach.borrow() {
-            return Err(StoreError::Unreachable(self.trouble.borrow().clone()));
-        }
+        self.in_reach()?;
         let key = self.keys.stage();
         let mut compares = vec![Compare::Modified(key.clone(), write.expected)];
         let mut otherwise = vec![Op::Range(Range::key(&key))];

@@ -38,6 +38,8 @@ const COUNTED_BY: u64 = 1_000;
 
 /// How the reasons begin that are etcd's own answer.
 const REFUSES: &str = "the store refuses";
+/// How an error begins that says so too.
+const OUT_OF_REACH: &str = "the store is out of reach: ";
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -172,6 +174,16 @@ impl Inner {
 
     fn is_large(&self) -> bool {
         self.crowd() > limits::STORE_CENSUS_FOR_ALL
+    }
+
+    /// Why a write is not tried now: whoever writes must not wait for deadlines, and nothing is to arrive late.
+    pub(super) fn in_reach(&self) -> Result<(), StoreError> {
+        if self.reach.borrow().is_connected() {
+            return Ok(());
+        }
+        let trouble = self.trouble.borrow();
+        let why = if trouble.is_empty() { "its first answer is not there yet" } else { trouble.as_str() };
+        Err(StoreError::Unreachable(why.strip_prefix(OUT_OF_REACH).unwrap_or(why).to_owned()))
     }
 
     /// Tells an error once, not with every try.

@@ -12,7 +12,7 @@ use super::lease::unreadable;
 use super::session::Inner;
 use crate::limits;
 use crate::model::SwitchName;
-use crate::store::{Reach, StoreError, Table};
+use crate::store::{StoreError, Table};
 use crate::switches::{Decision, HandOver, Place, Record, Shelf, Write};
 
 /// What became of one try to write.
@@ -29,10 +29,7 @@ impl Inner {
         let Some(key) = self.keys.switch(&write.place, name) else {
             return Err(StoreError::NotShared(name.clone()));
         };
-        if let Reach::Lost { .. } = *self.reach.borrow() {
-            // Not tried: whoever writes must not wait for deadlines, and nothing is to arrive late.
-            return Err(StoreError::Unreachable(self.trouble.borrow().clone()));
-        }
+        self.in_reach()?;
         if self.rival.borrow().is_some() {
             return Err(StoreError::SameName(self.settings.host.clone()));
         }
