@@ -4,9 +4,13 @@
 //! moves it too). A step of the system's clock therefore does not move it; the shell notices the step
 //! ([`Clock::wall_drift_millis`]) and tells the engine as an event.
 
+mod alarm;
+
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use alarm::Alarm;
 
 /// Milliseconds since the Unix epoch; may be negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
@@ -95,19 +99,21 @@ pub struct Clock {
     /// The wall time at `start`, in milliseconds. One clock is made in a process's life, so it is never freed.
     wall_millis: &'static AtomicI64,
     start: tokio::time::Instant,
+    /// Time passes as it does in the system.
+    real: bool,
 }
 
 impl Clock {
     /// Starts the clock at the system's wall time.
     pub fn start() -> Clock {
-        Clock::start_at(wall_now())
+        Clock { real: true, ..Clock::start_at(wall_now()) }
     }
 
     /// Starts the clock at a given time: for tests and simulation.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
     pub fn start_at(at: Timestamp) -> Clock {
         let wall_millis = Box::leak(Box::new(AtomicI64::new(at.as_millis())));
-        Clock { wall_millis, start: tokio::time::Instant::now() }
+        Clock { wall_millis, start: tokio::time::Instant::now(), real: false }
     }
 
     /// The time now.
@@ -124,6 +130,11 @@ impl Clock {
     pub fn instant(&self, at: Timestamp) -> tokio::time::Instant {
         let ahead = at.as_millis().saturating_sub(self.wall_start()).clamp(0, 1 << 50);
         self.start + Duration::from_millis(ahead as u64)
+    }
+
+    /// An alarm on the runtime that this is called in, for a task that sleeps often.
+    pub fn alarm(&self) -> Alarm {
+        if self.real { Alarm::of_kernel() } else { Alarm::of_tokio() }
     }
 
     /// How far the system's wall clock has moved away from this clock, in milliseconds; positive when it is ahead.

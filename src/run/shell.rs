@@ -26,7 +26,7 @@ use crate::serve::{About, Agents, Ask, Delivery, Limiters, Switchboard};
 use crate::store::Table;
 use crate::switches::{Bundle, ConfigRefused, Declaration, SwitchKind, Told};
 use crate::telemetry::{Metric, Telemetry};
-use crate::time::{Clock, Timestamp, millis};
+use crate::time::{Alarm, Clock, Timestamp, millis};
 use crate::yaml::{Severity, render_problems};
 
 /// How often our own metrics become samples, and the watchdog is fed.
@@ -127,9 +127,10 @@ pub(super) struct Shell {
 impl Shell {
     /// Runs until it is told to stop.
     pub(super) async fn run(mut self, mut inputs: Inputs) {
+        let mut alarm = self.clock.alarm();
         loop {
             let deadline = self.engine.next_deadline().map_or(self.own_due, |at| at.min(self.own_due));
-            let input = next(&mut inputs, self.clock, deadline).await;
+            let input = next(&mut inputs, &mut alarm, self.clock.instant(deadline)).await;
             if matches!(input, Input::Stop) {
                 return self.stop(inputs).await;
             }
@@ -495,11 +496,11 @@ impl Shell {
 }
 
 /// The first that is there. Asks and events go before samples, so that a flood of samples does not keep people waiting.
-async fn next(inputs: &mut Inputs, clock: Clock, deadline: Timestamp) -> Input {
+async fn next(inputs: &mut Inputs, alarm: &mut Alarm, deadline: tokio::time::Instant) -> Input {
     tokio::select! {
         biased;
         Some(()) = inputs.stop.recv() => Input::Stop,
-        () = tokio::time::sleep_until(clock.instant(deadline)) => Input::Deadline,
+        () = alarm.until(deadline) => Input::Deadline,
         Ok(()) = inputs.table.changed() => Input::Table(Arc::clone(&inputs.table.borrow_and_update())),
         Some(event) = inputs.events.recv() => Input::Event(event),
         Some(ask) = inputs.asks.recv() => Input::Ask(ask),

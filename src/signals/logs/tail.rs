@@ -109,20 +109,26 @@ async fn follow(
     // The turns that are left, once the job stops.
     let mut stopping: Option<u32> = None;
     let mut next_turn = job.clock.now();
+    let mut alarm = job.clock.alarm();
     loop {
         if stopping.is_none() {
             let until = job.clock.instant(next_turn);
             let breath = job.clock.instant(tail.next_hinted(job.clock.now()));
-            // A hint waits with the kernel until the breath is over: it does not wake anybody before that.
-            let hinted = async {
-                tokio::time::sleep_until(breath).await;
-                tail.watcher.woken().await;
+            let due = async {
+                // A hint waits with the kernel until the breath is over: it does not wake anybody before that.
+                alarm.until(breath.min(until)).await;
+                if breath < until {
+                    tokio::select! {
+                        biased;
+                        () = tail.watcher.woken() => {}
+                        () = alarm.until(until) => {}
+                    }
+                }
             };
             tokio::select! {
                 biased;
                 () = stop.as_mut() => stopping = Some(LAST_TURNS),
-                () = tokio::time::sleep_until(until) => {}
-                () = hinted => {}
+                () = due => {}
             }
         }
         let now = job.clock.now();
