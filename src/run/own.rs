@@ -1,6 +1,8 @@
 //! Our own metrics as a source like any other, so that rules can read them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use crate::alerts::OutboxCounts;
@@ -27,6 +29,8 @@ pub(super) struct OwnMetrics {
     decided: usize,
     outbox: OutboxCounts,
     cpu_seconds: f64,
+    /// What the kernel says of this process: `stat` and `statm`, kept open as they are read each second.
+    process: (Option<File>, Option<File>),
     /// Who had samples refused so far: only so many are named.
     refused: BTreeSet<Source>,
     /// Hosts of the fleet of which something is told.
@@ -45,6 +49,7 @@ impl OwnMetrics {
             decided: 0,
             outbox: OutboxCounts::default(),
             cpu_seconds: 0.0,
+            process: (File::open("/proc/self/stat").ok(), File::open("/proc/self/statm").ok()),
             refused: BTreeSet::new(),
             members: BTreeSet::new(),
             rolled_back: None,
@@ -174,12 +179,12 @@ impl OwnMetrics {
 
     /// What this process costs, from `/proc/self`; nothing where there is none.
     fn count_process(&mut self, telemetry: &Telemetry) {
-        let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
-        if let Some(seconds) = cpu_seconds(&read("/proc/self/stat"), rustix::param::clock_ticks_per_second()) {
+        let (stat, statm) = &self.process;
+        if let Some(seconds) = cpu_seconds(&read(stat), rustix::param::clock_ticks_per_second()) {
             telemetry.add(Metric::ProcessCpuSeconds, &[], (seconds - self.cpu_seconds).max(0.0));
             self.cpu_seconds = seconds;
         }
-        let pages = read("/proc/self/statm").split(' ').nth(1).and_then(|pages| pages.parse::<f64>().ok());
+        let pages = read(statm).split(' ').nth(1).and_then(|pages| pages.parse::<f64>().ok());
         if let Some(pages) = pages {
             telemetry.set(Metric::ProcessResidentBytes, &[], pages * rustix::param::page_size() as f64);
         }
@@ -219,6 +224,13 @@ impl OwnMetrics {
         }
         self.decided = total as usize;
     }
+}
+
+/// The first lines of a small file, once more from its beginning.
+fn read(file: &Option<File>) -> String {
+    let mut buffer = [0; 1_024];
+    let bytes = file.as_ref().and_then(|file| file.read_at(&mut buffer, 0).ok()).unwrap_or_default();
+    String::from_utf8_lossy(&buffer[..bytes]).into_owned()
 }
 
 /// User and system time out of `/proc/<pid>/stat`: the 14th and 15th field, counted behind the command's name.
