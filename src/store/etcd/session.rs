@@ -34,7 +34,7 @@ use crate::time::{Clock, Stopwatch};
 const CENSUS_PAUSE: Duration = Duration::from_millis(50);
 
 /// In a fleet of more hosts only so many of their lists a minute count them; the others go by what they knew.
-const COUNTED_BY: u64 = 1_000;
+const COUNTED_BY: u64 = 300;
 
 /// How the reasons begin that are etcd's own answer.
 const REFUSES: &str = "the store refuses";
