@@ -177,6 +177,8 @@ pub const REMOTE_DISK_PAUSE: Duration = Duration::from_secs(5);
 pub const ALERTS_PER_RULE: usize = 10_000;
 /// The shortest time between two evaluations out of turn; what comes between waits for the next one.
 pub const URGENT_GAP: Duration = Duration::from_millis(10);
+/// A descriptor of at least this number is not kept for an alarm: there are many already.
+pub const ALARM_DESCRIPTORS: i32 = 128;
 /// A rule that is evaluated at least so often need not be told of what it knows.
 pub const SOON: Duration = Duration::from_secs(1);
 /// Series of urgent batches whose last value is remembered, so that only news starts an evaluation out of turn.

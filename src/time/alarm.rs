@@ -5,7 +5,7 @@
 //! woken is most of what it costs. An alarm asks the kernel for the one moment (`timerfd_create(2)`); where the kernel
 //! has none to give, and where time is not the system's (tests, simulation), it is tokio's timer.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::time::{
@@ -14,6 +14,8 @@ use rustix::time::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
+
+use crate::limits;
 
 /// Wakes one task at one instant at a time.
 #[derive(Debug)]
@@ -25,11 +27,13 @@ pub struct Alarm {
 }
 
 impl Alarm {
-    /// An alarm of the kernel, on the runtime that it is made in.
+    /// An alarm of the kernel, on the runtime that it is made in. Many sleepers share the wake-ups of tokio's wheel, and
+    /// descriptors are wanted for connections: only the first get one.
     pub(super) fn of_kernel() -> Alarm {
         let made = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC);
+        let made = made.ok().filter(|fd| fd.as_raw_fd() < limits::ALARM_DESCRIPTORS);
         #[expect(deprecated, reason = "its successor is unsafe to call; this descriptor is owned and never replaced")]
-        let kernel = made.ok().and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE).ok());
+        let kernel = made.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE).ok());
         Alarm { kernel, set: None }
     }
 

@@ -119,9 +119,10 @@ async fn probe_target(shared: Arc<Shared>, index: usize, pause: Duration) {
     let mut after = clock.now() + pause;
     let mut was_good = None;
     let interval = shared.job.scrape_interval;
+    let mut alarm = clock.alarm();
     loop {
         let slot = next_slot(after, interval, offset);
-        tokio::time::sleep_until(clock.instant(slot)).await;
+        alarm.until(clock.instant(slot)).await;
         let at = clock.now();
         // A slightly late start does not move the end past the next slot; a very late one (the host was suspended) does,
         // as a probe must not fail for want of time.
