@@ -16,7 +16,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
 /// Imports within a floor.
 const NEIGHBOURS: [(&str, &[&str]); 20] = [
     ("model", &["limits", "time"]),
-    ("time", &[]),
+    ("time", &["limits"]),
     ("limits", &[]),
     ("rng", &[]),
     ("yaml", &["limits", "time"]),
