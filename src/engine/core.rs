@@ -134,8 +134,8 @@ impl Engine {
             | Event::Shares(_)
             | Event::AskedFor(_) => self.of_fleet(now, event),
             Event::FreezeFile(text) => self.switches.freeze_file(now, text),
-            Event::StoreRefused(place, name) => match &mut self.fleet {
-                Some(fleet) => fleet.refused(now, &place, &name),
+            Event::StoreRefused { place, name, moved } => match &mut self.fleet {
+                Some(fleet) => fleet.refused(now, &place, &name, moved),
                 None => self.switches.write_failed(now, &name),
             },
             Event::ClockStepped(by_millis) => self.clock_stepped(now, by_millis),

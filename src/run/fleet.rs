@@ -109,7 +109,7 @@ impl Errand {
 
 async fn refuse(events: &mpsc::Sender<Event>, errand: Errand, why: &str) {
     for write in errand.writes {
-        drop(events.send(Event::StoreRefused(write.place, write.name)).await);
+        drop(events.send(Event::StoreRefused { place: write.place, name: write.name, moved: false }).await);
     }
     for (waiting, _) in errand.replies {
         drop(waiting.send(Reply::Refused(why.to_owned())));
@@ -154,13 +154,13 @@ impl Carrier {
                 None
             }
             Err(error) => {
-                let conflict = matches!(error, StoreError::Conflict { .. });
-                if !conflict {
+                let moved = matches!(error, StoreError::Conflict { .. });
+                if !moved {
                     self.telemetry.count(Metric::StoreWriteFailures, &[]);
                     tracing::error!(switch = %name, %error, "switch not written");
                 }
-                drop(self.events.send(Event::StoreRefused(place, name)).await);
-                (!conflict).then(|| error.to_string())
+                drop(self.events.send(Event::StoreRefused { place, name, moved }).await);
+                (!moved).then(|| error.to_string())
             }
         }
     }

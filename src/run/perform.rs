@@ -150,12 +150,14 @@ impl Performer {
                 self.telemetry.set(Metric::StoreConnected, &[], 1.0);
                 tracing::info!(switch = %name, level, revision = table.revision, "switch written");
             }
-            Err(StoreError::Conflict { .. }) => drop(self.events.send(Event::StoreRefused(place, name)).await),
+            Err(StoreError::Conflict { .. }) => {
+                drop(self.events.send(Event::StoreRefused { place, name, moved: true }).await);
+            }
             Err(error) => {
                 self.telemetry.set(Metric::StoreConnected, &[], 0.0);
                 self.telemetry.count(Metric::StoreWriteFailures, &[]);
                 tracing::error!(switch = %name, %error, "switch not written; it will be tried again");
-                drop(self.events.send(Event::StoreRefused(place, name)).await);
+                drop(self.events.send(Event::StoreRefused { place, name, moved: false }).await);
             }
         }
     }

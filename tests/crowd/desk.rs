@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use brownout::engine::{ActionSettings, Effects, Engine, Event, Restored, Settings};
 use brownout::model::{Batch, Labels, NAME, Source};
-use brownout::store::{Mine, Store as _};
+use brownout::store::{Mine, Store as _, StoreError};
 use brownout::switches::{Declaration, FleetSettings, HandOver, Mode, OnSilence, SwitchKind, Write};
 use brownout::time::{Stopwatch, Timestamp};
 use brownout::yaml::SourceFile;
@@ -135,8 +135,9 @@ async fn carry(host: Arc<Host>, mut errands: mpsc::Receiver<Errand>, inbox: mpsc
                                   "votes": record.decision.as_ref().and_then(|d| d.votes.as_ref()).map(|v| (v.agreed, v.of)), "why": why,
                                   "asked": asked, "at": host.plan.clock.now().as_millis()})
             );
-            if result.is_err() {
-                drop(inbox.send(Event::StoreRefused(place, name)).await);
+            if let Err(error) = &result {
+                let moved = matches!(error, StoreError::Conflict { .. });
+                drop(inbox.send(Event::StoreRefused { place, name, moved }).await);
             }
         }
         if !errand.hand_over.is_empty()

@@ -248,6 +248,8 @@ class Fleet:
         self.cluster, self.signals = Cluster(network=network), Signals()
         self.hosts = [Host(self.cluster, number + 1, self.signals) for number in range(agents)]
         self.level, self.written = "full", ["full"]
+        # Levels of pins that were refused since a fault began: each may have been written all the same.
+        self.doubts = []
 
     def pin(self, host, level, sure=True):
         """Pins through one agent; gives whether it was taken. One that was not may still have been."""
@@ -258,6 +260,9 @@ class Fleet:
             self.written.append(level)
         elif sure:
             raise AssertionError(f"the pin was refused: {answer}")
+        else:
+            self.doubts.append(level)
+            self.written.append(level)
         return taken
 
     def agree(self, level=None, timeout=AGREE, name="recs"):
@@ -502,29 +507,26 @@ def inject(fleet, name, seconds):
         except AssertionError as error:
             wrong.append(str(error))
     began, before, known = time.monotonic(), fleet.level, len(fleet.written)
+    fleet.doubts = []
     heal = quorum_lost(fleet) if name == LONG else FAULTS[name](fleet)
-    in_doubt = None
     if random.random() < 0.5:
         level = random.choice([level for level in LEVELS if level != fleet.level])
         host = random.choice([host for host in fleet.hosts if not host.watcher.paused])
-        if not fleet.pin(host, level, sure=False):
-            in_doubt = level
+        fleet.pin(host, level, sure=False)
     time.sleep(seconds)
     heal()
     fleet.cluster.heal()
     healed = time.monotonic()
     try:
-        if in_doubt:
+        if fleet.doubts:
             # Refused, it may have been written all the same: etcd itself says.
             last = wait_for("one value", lambda: one_value(fleet), timeout=AGREE)
             # A member that was cut off from the others may have had it, and bring it only now.
             time.sleep(DOUBT)
             healed += DOUBT
             last = wait_for("one value", lambda: one_value(fleet), timeout=AGREE)
-            if last not in (fleet.level, in_doubt):
-                wrong.append(f"{last} is neither {fleet.level} nor {in_doubt}")
-            if last == in_doubt != fleet.level:
-                fleet.written.append(last)
+            if last not in (fleet.level, *fleet.doubts):
+                wrong.append(f"{last} is neither {fleet.level} nor one of {fleet.doubts}, which were refused")
             fleet.level = last
         fleet.agree()
     except AssertionError as error:

@@ -118,7 +118,7 @@ enum Word {
     Census(Arc<Census>),
     Elected(Option<Term>),
     Reach(bool),
-    Refused(Place, SwitchName),
+    Refused(Place, SwitchName, bool),
     Outbox(BTreeMap<String, Value>),
     Staged(Arc<Staged>),
     NotHandedOver(Vec<(Shelf, String)>),
@@ -271,7 +271,7 @@ impl Host {
                     Word::Census(census) => Event::Census(census),
                     Word::Elected(term) => Event::Elected(term),
                     Word::Reach(reach) => Event::StoreReach(reach),
-                    Word::Refused(place, name) => Event::StoreRefused(place, name),
+                    Word::Refused(place, name, moved) => Event::StoreRefused { place, name, moved },
                     Word::Outbox(outbox) => Event::Outbox(outbox),
                     Word::Staged(staged) => Event::Staged(staged),
                     Word::Decisions(past) => Event::Decisions(past),
@@ -373,7 +373,10 @@ impl Host {
                 Err(StoreError::NotShared(name)) => {
                     panic!("{name}: a host's own record was given to the fleet's store")
                 }
-                Err(_) => refused.push(Word::Refused(write.place, write.name)),
+                Err(error) => {
+                    let moved = matches!(error, StoreError::Conflict { .. });
+                    refused.push(Word::Refused(write.place, write.name, moved));
+                }
             }
         }
         if let Some(write) = out.stage {

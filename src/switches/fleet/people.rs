@@ -80,9 +80,12 @@ impl Fleet {
         Ok(())
     }
 
-    /// The store had another record: the word is said again when that is known.
-    pub(super) fn intent_refused(&mut self, now: Timestamp, name: &SwitchName) {
-        if let Some(intent) = self.intents.get_mut(name) {
+    /// The store had another record: the word is said again when that is known. A store that could not be asked ends it:
+    /// whoever said it was told so, and it must not come true later.
+    pub(super) fn intent_refused(&mut self, now: Timestamp, name: &SwitchName, moved: bool) {
+        if !moved {
+            self.intents.remove(name);
+        } else if let Some(intent) = self.intents.get_mut(name) {
             intent.again_at = Some(now + AGAIN);
         }
     }

@@ -276,13 +276,13 @@ impl Fleet {
         self.desk(now, place).adopt(name, record, mine);
     }
 
-    /// The store did not take a write: what it has is in force.
-    pub fn refused(&mut self, now: Timestamp, place: &Place, name: &SwitchName) {
+    /// The store did not take a write: what it has is in force. `moved`: somebody else wrote the switch since.
+    pub fn refused(&mut self, now: Timestamp, place: &Place, name: &SwitchName, moved: bool) {
         self.pending.remove(&(place.clone(), name.clone()));
         let stored = table(&self.tables, place).and_then(|table| table.get(name)).cloned();
         self.desk(now, place).put_back(now, name, stored);
         if *place == Place::Fleet {
-            self.intent_refused(now, name);
+            self.intent_refused(now, name, moved);
         }
         self.dirty = true;
     }
@@ -350,7 +350,7 @@ impl Fleet {
             // The store may have taken them or not; it says so when it is back.
             let lost: Vec<_> = std::mem::take(&mut self.pending).into_keys().collect();
             for (place, name) in lost {
-                self.refused(now, &place, &name);
+                self.refused(now, &place, &name, false);
             }
         }
         self.dirty = true;
@@ -408,7 +408,7 @@ impl Fleet {
         let unheard = |at: &Timestamp| now.since(*at) >= UNHEARD;
         let lost: Vec<_> = self.pending.iter().filter(|(_, (_, at))| unheard(at)).map(|(key, _)| key.clone()).collect();
         for (place, name) in lost {
-            self.refused(now, &place, &name);
+            self.refused(now, &place, &name, false);
         }
     }
 

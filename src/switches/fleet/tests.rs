@@ -254,7 +254,7 @@ fn a_refused_write_leaves_what_the_store_has_and_is_decided_anew() {
     world.now = world.now + Duration::from_secs(1);
     let writes = world.tick();
     assert_eq!(writes.len(), 1);
-    world.fleet.refused(world.now, &Place::Fleet, &name());
+    world.fleet.refused(world.now, &Place::Fleet, &name(), true);
     world.now = world.now + Duration::from_millis(10);
     let again = world.tick();
     assert_eq!(world.told(), "full", "nothing is told that the store does not have");
@@ -281,10 +281,18 @@ fn a_pin_is_refused_without_the_store_and_said_again_over_another_hosts_write() 
     let theirs = Record { pin: None, decision: None, ..theirs };
     world.tables = Tables::of_one(9, BTreeMap::from([(name(), theirs)]));
     world.fleet.tables(world.now, world.tables.clone());
-    world.fleet.refused(world.now, &Place::Fleet, &name());
+    world.fleet.refused(world.now, &Place::Fleet, &name(), true);
     let writes = world.run(1);
     assert_eq!((writes.len(), writes[0].expected, writes[0].term.clone()), (1, 4, None));
     assert_eq!(world.told(), "off");
+    // A store that could not be asked: whoever said it was told that it was not done, and it is not done later.
+    let higher = PinRequest { level: "cached".into(), ..request() };
+    asked = Asked::default();
+    assert_eq!(world.fleet.pin(world.now, higher, &mut asked), Ok(()));
+    assert_eq!(asked.writes.len(), 1);
+    world.fleet.refused(world.now, &Place::Fleet, &name(), false);
+    let writes = world.run(10);
+    assert!(writes.is_empty(), "{writes:?}");
     world.fleet.reach(world.now, false);
     assert_eq!(world.fleet.pin(world.now, request(), &mut asked), Err(Refused::OutOfReach));
 }
