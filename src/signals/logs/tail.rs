@@ -29,7 +29,7 @@ use crate::time::{Clock, Timestamp};
 const BREATH: Duration = Duration::from_millis(5);
 /// Turns that find little: so many a breath apart, then one each so often. Turns that find much (at least
 /// [`MUCH`] bytes) are always a breath apart, as it is their work that costs then, and not their number.
-const SMALL_TURNS: (u32, Duration) = (10, Duration::from_millis(200));
+const SMALL_TURNS: (u32, Duration) = (40, Duration::from_millis(200));
 const MUCH: u64 = 16 << 10;
 /// How often everything is looked at: when all directories are watched, when some are not, and while a rotated file may
 /// still be written under a name that no hint tells.
