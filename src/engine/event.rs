@@ -51,7 +51,7 @@ pub enum Event {
     AskedFor(BTreeMap<SwitchName, f64>),
     /// The file that freezes appeared, with its text, or is gone.
     FreezeFile(Option<String>),
-    /// The store did not take a write. `moved`: somebody else wrote the switch since; else it could not be asked.
+    /// The store did not take a write. `moved`: because somebody else wrote the switch since.
     StoreRefused { place: Place, name: SwitchName, moved: bool },
     /// The system's clock was set by so many milliseconds, back when below zero. The time of this event is the new one.
     ClockStepped(i64),

@@ -80,8 +80,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// The store had another record: the word is said again when that is known. A store that could not be asked ends it:
-    /// whoever said it was told so, and it must not come true later.
+    /// The store had another record: the word is said again when that is known. Any other reason ends it: whoever said it
+    /// was told so, and it must not be tried later.
     pub(super) fn intent_refused(&mut self, now: Timestamp, name: &SwitchName, moved: bool) {
         if !moved {
             self.intents.remove(name);
