@@ -86,6 +86,10 @@ class Fleet:
         listed = self.cluster.ctl("get", "--prefix", "/fleet/counter/", "--sort-by=CREATE", "--order=ASCEND", "--keys-only", "--limit=1").split()
         return next(host for host in self.hosts if listed == [f"/fleet/counter/{host.name}"])
 
+    def under_way(self):
+        """The messages of the fleet that, as etcd has it, may not have been accepted."""
+        return self.cluster.ctl("get", "--prefix", "/fleet/outbox/alerts%2Fout", "--keys-only").split()
+
     def connected(self):
         wait_for("everybody in reach", lambda: all(host.connected() for host in self.hosts), timeout=40, pause=0.2)
 
@@ -161,6 +165,8 @@ def counter_killed(checks, fleet):
 
 
 def store_gone(checks, fleet):
+    # What was accepted while the store could not be told so is sent again under its id: here the record of it comes first.
+    wait_for("the record of what was told", lambda: fleet.under_way() == [], timeout=20, pause=0.2)
     for member in fleet.cluster.members:
         member.kill()
     wait_for("everybody to notice", lambda: all(not host.connected() for host in fleet.hosts), timeout=20, pause=0.2)
