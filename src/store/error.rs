@@ -17,6 +17,9 @@ pub enum StoreError {
     /// The store does not answer, or has no quorum.
     #[error("the store is out of reach: {0}")]
     Unreachable(String),
+    /// A write was sent and nobody said what became of it.
+    #[error("the store did not say whether it took this, and may have: look before you say it again ({0})")]
+    InDoubt(String),
     /// The store answers, and does not want us: a certificate, a password, a right.
     #[error("the store refuses: {0}")]
     Refused(String),

@@ -217,7 +217,7 @@ def storm(checks, cluster, crowd, count, meter, within):
     wrote = written[0]["at"] - deciding
     checks.check(f"{count} hosts vote in {said['said'][-1] - begun} ms: decided once", decided == 1 and len(written) == 1, (decided, written))
     asked = written[0]["asked"] - deciding
-    print(f"    after the deciding vote: decided {asked} ms, written {wrote} ms, half of the hosts {median(took):.0f} ms, all {max(took)} ms; "
+    print(f"    {deciding - begun} ms after the first host is sick the deciding one is; after that: decided {asked} ms, written {wrote} ms, half of the hosts {median(took):.0f} ms, all {max(took)} ms; "
           f"{written[0]['votes'][0]} of {written[0]['votes'][1]} had voted; etcd {etcd:.0f} % of a processor ({megabytes} MB), the hosts {own:.0f} %; {retries:.0f} retries", flush=True)
     return asked, wrote, median(took), max(took)
 

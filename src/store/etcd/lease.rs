@@ -10,6 +10,10 @@
 //!
 //! In a large fleet a host learns from its list, once a minute, who stands; some host always just has one. Where too few
 //! do, it draws a lot how long it waits, and looks again before it stands: a few come first, and the others see them.
+//!
+//! Where thousands vote at one time, their votes have turns by lot, so that the decision is not behind all of them in the
+//! store's queue. A vote that only agrees with what is in force by then, or by its turn, has time: it holds the switch where
+//! it is, and others do so already.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,8 +21,8 @@ use std::time::Duration;
 use super::api::{self, Compare, Op, Range};
 use super::session::Inner;
 use crate::limits;
-use crate::store::{Mine, StoreError};
-use crate::switches::{Member, Term};
+use crate::store::{Mine, StoreError, Table};
+use crate::switches::{Member, Term, Vote};
 use crate::telemetry::Metric;
 use crate::time::Stopwatch;
 
@@ -42,6 +46,24 @@ pub(super) struct Hold {
     kept: Option<Stopwatch>,
     /// Since when there has been room to stand, and the lot that was drawn then.
     room: Option<(Stopwatch, f64)>,
+    /// Since when a vote has waited for its turn, and the lot that was drawn then.
+    turn: Option<(Stopwatch, f64)>,
+}
+
+impl Hold {
+    /// What the store does not have as it should be; `None`: what is to be gone.
+    fn news(&self) -> impl Iterator<Item = (String, Option<&Vec<u8>>)> {
+        // Votes go before presence, so that a host that is back is not counted as one without an opinion.
+        let new = self.wanted.iter().rev().filter(|(key, value)| self.written.get(*key) != Some(*value));
+        let new = new.map(|(key, value)| (key.clone(), Some(value)));
+        let old = self.written.keys().filter(|key| !self.wanted.contains_key(*key)).map(|key| (key.clone(), None));
+        new.chain(old)
+    }
+
+    /// Whether the store has this as it should be.
+    fn is_known(&self, key: &str) -> bool {
+        self.written.get(key).is_some_and(|written| self.wanted.get(key) == Some(written))
+    }
 }
 
 impl Inner {
@@ -114,7 +136,7 @@ impl Inner {
         if self.hold().lease == 0 {
             return Ok(Duration::ZERO);
         }
-        self.say().await?;
+        let turn = self.say().await?;
         // It came when the fleet was small.
         let lasts = self.hold().lasts;
         if !self.client.stands() && self.long() >= 2 * lasts {
@@ -125,7 +147,7 @@ impl Inner {
             let hold = self.hold();
             (hold.kept.as_ref().map_or(Duration::ZERO, Stopwatch::elapsed), hold.lasts / 3)
         };
-        Ok(pause.saturating_sub(age).min(standing).max(Duration::from_millis(10)))
+        Ok(pause.saturating_sub(age).min(standing).min(turn).max(Duration::from_millis(10)))
     }
 
     async fn grant(&self) -> Result<(), StoreError> {
@@ -243,11 +265,13 @@ impl Inner {
         tracing::warn!("the lease of this host in the shared store ended; it says everything again");
     }
 
-    /// Brings what the store has of this host in line with what it wants to have said.
-    async fn say(&self) -> Result<(), StoreError> {
+    /// Brings what the store has of this host in line with what it wants to have said, but for votes whose turn has not
+    /// come; gives how long that is.
+    async fn say(&self) -> Result<Duration, StoreError> {
         loop {
-            let (lease, claim, changes) = self.changes();
-            let Some(claim) = claim.filter(|_| !changes.is_empty()) else { return Ok(()) };
+            let turn = self.before_voting();
+            let (lease, claim, changes) = self.changes(turn.is_none());
+            let Some(claim) = claim.filter(|_| !changes.is_empty()) else { return Ok(turn.unwrap_or(Duration::MAX)) };
             let presence = self.keys.member(&self.settings.host);
             let guard = Compare::Modified(presence.clone(), claim);
             // What this host's alerts are outlives it.
@@ -263,7 +287,7 @@ impl Inner {
                 Err(StoreError::Refused(why)) if why.contains("lease not found") => {
                     self.lease_lost();
                     self.said.notify_one();
-                    return Ok(());
+                    return Ok(Duration::ZERO);
                 }
                 Err(error) => return Err(error),
             };
@@ -273,7 +297,7 @@ impl Inner {
                 // Somebody else says that they have our name, or an answer was lost.
                 hold.claim = None;
                 self.said.notify_one();
-                return Ok(());
+                return Ok(Duration::ZERO);
             }
             if hold.lease == lease {
                 if changes.iter().any(|(key, _)| *key == presence) {
@@ -289,14 +313,45 @@ impl Inner {
         }
     }
 
-    /// What the store does not have as it should be, as much as one transaction takes.
-    fn changes(&self) -> (u64, Option<u64>, Vec<Change>) {
+    /// How long the votes of this host still wait for their turn; `None` when it has come.
+    fn before_voting(&self) -> Option<Duration> {
+        let (crowd, votes) = (self.crowd(), self.keys.votes(&self.settings.host));
+        let mut hold = self.hold();
+        if crowd <= limits::STORE_VOTES_AT_ONCE
+            || self.client.stands()
+            || !hold.is_known(&self.keys.member(&self.settings.host))
+        {
+            hold.turn = None;
+            return None;
+        }
+        let news: Vec<(String, Option<&Vec<u8>>)> = hold.news().filter(|(key, _)| key.starts_with(&votes)).collect();
+        if news.is_empty() {
+            hold.turn = None;
+            return None;
+        }
+        let agreed = {
+            let table = self.table.borrow();
+            news.iter().all(|(_, vote)| vote.is_some_and(|vote| is_in_force(&table, vote)))
+        };
+        let lot = self.lot();
+        let (since, lot) = hold.turn.get_or_insert_with(|| (Stopwatch::start(), lot));
+        let left = before_turn(crowd, agreed, *lot).saturating_sub(since.elapsed());
+        (left > Duration::ZERO).then_some(left)
+    }
+
+    /// What is in force changed: a vote that waits for its turn may have more time, or less.
+    pub(super) fn look_at_turn(&self) {
+        if self.hold().turn.is_some() {
+            self.said.notify_one();
+        }
+    }
+
+    /// What the store does not have as it should be, with or without votes, as much as one transaction takes.
+    fn changes(&self, votes: bool) -> (u64, Option<u64>, Vec<Change>) {
+        let later = self.keys.votes(&self.settings.host);
         let hold = self.hold();
-        // Votes go before presence, so that a host that is back is not counted as one without an opinion.
-        let new = hold.wanted.iter().rev().filter(|(key, value)| hold.written.get(*key) != Some(*value));
-        let new = new.map(|(key, value)| (key.clone(), Some(value.clone())));
-        let old = hold.written.keys().filter(|key| !hold.wanted.contains_key(*key)).map(|key| (key.clone(), None));
-        (hold.lease, hold.claim, new.chain(old).take(limits::STORE_TXN).collect())
+        let now = hold.news().filter(|(key, _)| votes || !key.starts_with(&later));
+        (hold.lease, hold.claim, now.map(|(key, value)| (key, value.cloned())).take(limits::STORE_TXN).collect())
     }
 
     /// Stands for election while too few others do; gives how long there is nothing to do about it.
@@ -388,6 +443,19 @@ impl Inner {
     }
 }
 
+/// How long after it was known the vote of a host with this lot is put, in a fleet of so many.
+fn before_turn(crowd: u64, agreed: bool, lot: f64) -> Duration {
+    let beyond = crowd.saturating_sub(limits::STORE_VOTES_AT_ONCE);
+    let pace = if agreed { limits::STORE_VOTES_PACE_AGREED } else { limits::STORE_VOTES_PACE };
+    Duration::from_secs_f64(beyond as f64 / pace as f64).mul_f64(lot)
+}
+
+/// Whether the fleet's switch is what a vote wants.
+fn is_in_force(table: &Table, vote: &[u8]) -> bool {
+    let Ok(vote) = serde_json::from_slice::<Vote>(vote) else { return false };
+    table.switches.get(&vote.switch).is_some_and(|record| record.level == vote.level)
+}
+
 /// How long a host of a fleet of so many waits before it stands beside so many others. By the third root of a lot few come
 /// early, however many draw: of 10,000 the first after a quarter of a second, and 40 a second after that.
 fn before_standing(crowd: u64, others: usize, lot: f64) -> Duration {
@@ -405,8 +473,75 @@ pub(super) fn unreadable() -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::net::TlsSettings;
     use crate::rng::Rng;
+    use crate::store::contract::{vote, write};
+    use crate::store::etcd::EtcdSettings;
+    use crate::telemetry::Telemetry;
+    use crate::time::{Clock, Timestamp};
+
+    /// A session that asks nobody, of a fleet of so many, with a presence that the store knows.
+    fn among(crowd: u64) -> Arc<Inner> {
+        let settings = EtcdSettings {
+            endpoints: vec!["http://127.0.0.1:1".to_owned()],
+            prefix: "/b".to_owned(),
+            instance: String::new(),
+            address: String::new(),
+            host: "h1".to_owned(),
+            lease: Duration::from_secs(10),
+            tls: TlsSettings::default(),
+            user: None,
+        };
+        let inner = Inner::new(settings, None, Clock::start_at(Timestamp::ZERO), Telemetry::new());
+        inner.client.of_fleet(crowd);
+        inner.put_mine(Mine::Presence(Member::default()));
+        let mut hold = inner.hold();
+        hold.written = hold.wanted.clone();
+        drop(hold);
+        inner
+    }
+
+    #[test]
+    fn among_thousands_a_vote_waits_for_its_turn_and_longer_when_it_only_agrees() {
+        let says = |inner: &Inner, level: Option<&str>| {
+            inner.put_mine(Mine::Vote("g/r".to_owned(), level.map(|level| vote("g/r", level))));
+            inner.hold().turn = Some((Stopwatch::start(), 0.99));
+            inner.before_voting()
+        };
+        let near = |wait: Option<Duration>, seconds: f64| {
+            let wait = wait.expect("it waits").as_secs_f64();
+            assert!(wait <= seconds && wait > seconds - 1.0, "{wait}");
+        };
+        let inner = among(10_000);
+        near(says(&inner, Some("off")), 0.99 * 2.0);
+        let kinds = |inner: &Inner, votes| inner.changes(votes).2.len();
+        assert_eq!((kinds(&inner, false), kinds(&inner, true)), (0, 1), "only the vote waits");
+        // What is in force is what it wants.
+        let record = write("recs", 1, "off").record;
+        let switches = [(vote("g/r", "off").switch, record)].into();
+        inner.table.send_replace(Arc::new(Table { revision: 1, switches, ..Table::default() }));
+        near(inner.before_voting(), 0.99 * 8.0);
+        near(says(&inner, Some("cached")), 0.99 * 2.0);
+        // Well again before its turn: there is nothing to say, and the next one draws a new lot.
+        assert_eq!(says(&inner, None), None);
+        assert!(inner.hold().turn.is_none() && kinds(&inner, true) == 0);
+        // The store has it and it is to be gone: that has a turn, too.
+        says(&inner, Some("off"));
+        let mut hold = inner.hold();
+        hold.written = hold.wanted.clone();
+        drop(hold);
+        near(says(&inner, None), 0.99 * 2.0);
+        // With a presence that is new, under a new lease for one, and where this host stands for election.
+        inner.hold().written.clear();
+        assert_eq!(says(&inner, Some("off")), None);
+        let inner = among(10_000);
+        inner.client.stand(true);
+        assert_eq!(says(&inner, Some("off")), None);
+        assert_eq!(says(&among(limits::STORE_VOTES_AT_ONCE), Some("off")), None);
+    }
 
     #[test]
     fn of_any_number_of_hosts_a_few_stand_first() {

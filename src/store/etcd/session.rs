@@ -455,6 +455,7 @@ impl Inner {
                 }
                 newer
             });
+            self.look_at_turn();
         }
         if news.staged {
             self.staged.send_replace(Arc::clone(&self.mirror().staged));

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::super::contract::{config_contract, contract, fleet_contract, same_name, until, vote, write};
 use super::*;
 use crate::limits;
@@ -60,6 +62,11 @@ impl Server {
     fn kill(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = Pid::from_raw(self.child.id() as i32).expect("a process");
+        kill_process(process, signal).expect("it is there");
     }
 
     fn again(&mut self) {
@@ -171,6 +178,22 @@ async fn what_was_said_is_said_again_and_nothing_flips_when_etcd_comes_back() {
     other.leave().await;
     etcd.leave().await;
     drop(std::fs::remove_file(cache));
+}
+
+#[tokio::test]
+async fn a_write_that_nobody_answered_may_have_been_taken_and_one_that_came_too_early_was_not() {
+    let Some(server) = Server::start("doubt") else { return };
+    let etcd = server.open("h1", None);
+    let error = etcd.compare_and_put(write("a", 1, "off")).await.expect_err("nothing was heard of etcd yet");
+    assert_eq!(error.to_string(), "the store is out of reach: its first answer is not there yet");
+    until(&mut etcd.reach(), "etcd", |reach| reach.is_connected()).await;
+    server.signal(Signal::STOP);
+    let error = etcd.compare_and_put(write("a", 1, "off")).await.expect_err("nobody answers");
+    server.signal(Signal::CONT);
+    let text = error.to_string();
+    assert!(matches!(error, StoreError::InDoubt(_)), "{text}");
+    assert!(text.contains("may have: look before you say it again") && text.contains("no answer in time"), "{text}");
+    etcd.end();
 }
 
 #[tokio::test]

@@ -91,7 +91,12 @@ impl Inner {
             let value = serde_json::to_vec(&decision).map_err(|error| StoreError::Refused(error.to_string()))?;
             success.push(Op::Put { key, value, lease: 0 });
         }
-        let answer = self.client.write(api::TXN, &api::txn(&compares, &success, &otherwise)).await?;
+        let in_doubt = |error| match error {
+            StoreError::Unreachable(why) => StoreError::InDoubt(why),
+            error => error,
+        };
+        let message = api::txn(&compares, &success, &otherwise);
+        let answer = self.client.write(api::TXN, &message).await.map_err(in_doubt)?;
         let done = api::read_txn(&answer).ok_or_else(unreadable)?;
         if done.succeeded {
             self.found(&write.place, &write.name, write.record.clone(), done.header.revision);
