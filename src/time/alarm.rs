@@ -120,6 +120,17 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn while_descriptors_are_few_the_kernel_wakes() {
+        let clock = crate::time::Clock::start();
+        let mut alarm = clock.alarm();
+        let (next, _) = std::io::pipe().expect("descriptors");
+        let few = next.as_raw_fd() + 8 < limits::ALARM_DESCRIPTORS;
+        let at = clock.instant(clock.now()) + Duration::from_secs(3_600);
+        assert!(tokio::time::timeout(SHORT / 4, alarm.until(at)).await.is_err());
+        assert!(!few || alarm.set == Some(at), "it sleeps on tokio's timer");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_alarm_of_tokio_follows_paused_time() {
         let clock = crate::time::Clock::start_at(crate::time::Timestamp::ZERO);
