@@ -30,6 +30,9 @@ const BREATH: Duration = Duration::from_millis(5);
 /// Turns that find little: so many a breath apart, then one each so often. Turns that find much (at least
 /// [`MUCH`] bytes) are always a breath apart, as it is their work that costs then, and not their number.
 const SMALL_TURNS: (u32, Duration) = (40, Duration::from_millis(200));
+/// Turns that find nothing, because it was another file of the directory that was written: they hold up our own lines no longer
+/// than this.
+const IDLE_TURNS: (u32, Duration) = (200, Duration::from_millis(50));
 const MUCH: u64 = 16 << 10;
 /// How often everything is looked at: when all directories are watched, when some are not, and while a rotated file may
 /// still be written under a name that no hint tells.
@@ -176,6 +179,7 @@ struct Tail {
     much: bool,
     last_turn: Timestamp,
     small_turns: Pace,
+    idle_turns: Pace,
     next_sweep: Timestamp,
     next_search: Timestamp,
 }
@@ -196,6 +200,7 @@ impl Tail {
             much: false,
             last_turn: Timestamp::MIN,
             small_turns: Pace::new(SMALL_TURNS.0, SMALL_TURNS.1),
+            idle_turns: Pace::new(IDLE_TURNS.0, IDLE_TURNS.1),
             next_sweep: now,
             next_search: now,
         })
@@ -213,7 +218,8 @@ impl Tail {
     /// When a hint may lead to a turn.
     fn next_hinted(&self, now: Timestamp) -> Timestamp {
         let breath = self.last_turn.min(now) + BREATH;
-        self.small_turns.free_at(now).map_or(breath, |free| free.max(breath))
+        let free = self.small_turns.free_at(now).max(self.idle_turns.free_at(now));
+        free.map_or(breath, |free| free.max(breath))
     }
 
     fn turn(&mut self, now: Timestamp, hint: Hint, stopping: Option<u32>) -> Option<Output> {
@@ -252,7 +258,9 @@ impl Tail {
         }
         self.more = polled.more;
         self.much = polled.bytes >= MUCH;
-        if !self.much {
+        if polled.bytes == 0 {
+            self.idle_turns.take(now);
+        } else if !self.much {
             self.small_turns.take(now);
         }
         self.count(&polled, unparsed);

@@ -178,3 +178,31 @@ async fn lines_are_read_at_once_after_the_clock_was_set_back() {
         assert!(output.batch.at <= clock.now(), "in the new time");
     }
 }
+
+#[test]
+fn a_busy_log_is_read_now_and_then_and_a_busy_neighbour_holds_up_nobody() {
+    let dir = Dir::new();
+    dir.append("a.log", "x\n");
+    let (out, _kept) = mpsc::channel(1);
+    let settings = Arc::new(settings(&dir.0.join("*.log")));
+    let job = Job { settings, clock: Clock::start_at(Timestamp::ZERO), telemetry: Telemetry::new(), out };
+    let mut tail = Tail::new(&job, &Checkpoint::default()).expect("a job");
+    let at = Timestamp::from_millis;
+    drop(tail.turn(at(0), Hint { paths: Vec::new(), search: true }, None));
+    let mut turns = |from: i64, count: i64, name: &str, text: &str| {
+        for millis in (from..).step_by(5).take(count as usize) {
+            dir.append(name, text);
+            drop(tail.turn(at(millis), Hint { paths: vec![dir.0.join(name)], search: false }, None));
+        }
+        let now = at(from + 5 * count);
+        tail.next_hinted(now).since(now)
+    };
+    // In half a second; then for long.
+    assert_eq!(turns(5, 100, "other.txt", "x\n"), Duration::ZERO, "a neighbour takes no turn of ours");
+    let idle = turns(1_000, 1_000, "other.txt", "x\n");
+    assert!(idle > Duration::ZERO && idle <= IDLE_TURNS.1, "{idle:?}");
+    assert_eq!(turns(60_000, 30, "a.log", "x\n"), Duration::ZERO);
+    let small = turns(61_000, 100, "a.log", "x\n");
+    assert!(small > IDLE_TURNS.1 && small <= SMALL_TURNS.1, "{small:?}");
+    assert_eq!(turns(120_000, 100, "a.log", &"x\n".repeat(10_000)), Duration::ZERO, "much is read at once");
+}
