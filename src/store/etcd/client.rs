@@ -326,7 +326,6 @@ fn elsewhere(error: &CallError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::TlsSettings;
 
     #[test]
     fn signs_of_life_are_rarer_from_two_thousand_hosts_on_and_at_most_five_times() {
@@ -338,17 +337,7 @@ mod tests {
 
     #[test]
     fn a_fleet_stays_as_large_as_it_was_while_a_slow_store_shows_fewer() {
-        let settings = EtcdSettings {
-            endpoints: vec!["http://127.0.0.1:1".to_owned()],
-            prefix: "/b".to_owned(),
-            instance: String::new(),
-            address: String::new(),
-            host: "h1".to_owned(),
-            lease: Duration::from_secs(10),
-            tls: TlsSettings::default(),
-            user: None,
-        };
-        let client = Client::new(settings, 0, Telemetry::new());
+        let client = Client::new(EtcdSettings::of_nobody(), 0, Telemetry::new());
         let seen = |client: &Client| (client.crowd(), client.spread(), client.patience());
         // Nothing is known: an answer is not waited for long, and the connection is made as for a large fleet.
         assert_eq!(seen(&client), (None, 5, limits::STORE_TRY));

@@ -476,7 +476,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::net::TlsSettings;
     use crate::rng::Rng;
     use crate::store::contract::{vote, write};
     use crate::store::etcd::EtcdSettings;
@@ -485,17 +484,7 @@ mod tests {
 
     /// A session that asks nobody, of a fleet of so many, with a presence that the store knows.
     fn among(crowd: u64) -> Arc<Inner> {
-        let settings = EtcdSettings {
-            endpoints: vec!["http://127.0.0.1:1".to_owned()],
-            prefix: "/b".to_owned(),
-            instance: String::new(),
-            address: String::new(),
-            host: "h1".to_owned(),
-            lease: Duration::from_secs(10),
-            tls: TlsSettings::default(),
-            user: None,
-        };
-        let inner = Inner::new(settings, None, Clock::start_at(Timestamp::ZERO), Telemetry::new());
+        let inner = Inner::new(EtcdSettings::of_nobody(), None, Clock::start_at(Timestamp::ZERO), Telemetry::new());
         inner.client.of_fleet(crowd);
         inner.put_mine(Mine::Presence(Member::default()));
         let mut hold = inner.hold();

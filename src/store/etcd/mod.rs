@@ -70,6 +70,23 @@ pub struct EtcdSettings {
     pub user: Option<(String, SecretSource)>,
 }
 
+#[cfg(test)]
+impl EtcdSettings {
+    /// Of a store that nobody serves.
+    fn of_nobody() -> EtcdSettings {
+        EtcdSettings {
+            endpoints: vec!["http://127.0.0.1:1".to_owned()],
+            prefix: "/b".to_owned(),
+            host: "h1".to_owned(),
+            instance: String::new(),
+            address: String::new(),
+            lease: Duration::from_secs(10),
+            tls: TlsSettings::default(),
+            user: None,
+        }
+    }
+}
+
 /// A session with etcd. Cheap to clone; it goes on until [`Etcd::leave`].
 #[derive(Clone, Debug)]
 pub struct Etcd {
