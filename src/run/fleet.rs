@@ -157,7 +157,7 @@ impl Carrier {
                 let moved = matches!(error, StoreError::Conflict { .. });
                 if !moved {
                     self.telemetry.count(Metric::StoreWriteFailures, &[]);
-                    tracing::error!(switch = %name, %error, "switch not written");
+                    tracing::error!(switch = %name, %error, "switch not known to be written");
                 }
                 drop(self.events.send(Event::StoreRefused { place, name, moved }).await);
                 (!moved).then(|| error.to_string())
