@@ -260,6 +260,8 @@ pub const STORE_TRY_LARGE: Duration = Duration::from_secs(6);
 pub const STORE_HEARTBEAT: Duration = Duration::from_secs(2);
 /// A watch that has been silent for so long is opened at another endpoint.
 pub const STORE_SILENCE: Duration = Duration::from_secs(5);
+/// In a large fleet it is asked only when nothing was heard on its connection for this time, as often longer.
+pub const STORE_QUIET: Duration = Duration::from_millis(3_500);
 /// In a fleet of twice, three times so many hosts and so on, signs of life are two, three times as rare.
 pub const STORE_SPREAD: u64 = 1_000;
 /// How many times as rare at the most.
@@ -268,6 +270,8 @@ pub const STORE_SPREAD_MOST: u32 = 5;
 pub const STORE_CROWD_LASTS: Duration = Duration::from_secs(600);
 /// So many times as long at the most is the lease of a host that does not stand for election.
 pub const STORE_LEASE_MOST: u32 = 3;
+/// How rarely such a lease is kept at the most.
+pub const STORE_KEEP_MOST: Duration = Duration::from_secs(15);
 /// How often the whole table is read again, whatever the watch says.
 pub const STORE_RELIST: Duration = Duration::from_secs(60);
 /// The longest pause between two tries to reach the store.

@@ -96,8 +96,10 @@ impl Grouped {
                 own.fleet_says(now, &marks);
             }
         }
-        let live: BTreeSet<String> = census.members.keys().cloned().collect();
-        self.fed |= live != self.live || self.reports.len() != census.alerts.len();
+        if !self.live.iter().eq(census.members.keys()) {
+            (self.live, self.fed) = (census.members.keys().cloned().collect(), true);
+        }
+        self.fed |= self.reports.len() != census.alerts.len();
         let mut reports = BTreeMap::new();
         for (host, value) in &census.alerts {
             let known = self.reports.remove(host).filter(|(known, _)| Arc::ptr_eq(known, value) || known == value);
@@ -108,7 +110,6 @@ impl Grouped {
             }
         }
         self.reports = reports;
-        self.live = live;
     }
 
     /// Another office than before begins with what the store has.

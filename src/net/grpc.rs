@@ -29,6 +29,8 @@ use super::{Resolver, describe};
 /// How often a connection is pinged, and how long the answer may take.
 const PING: Duration = Duration::from_secs(3);
 const PONG: Duration = Duration::from_secs(2);
+/// How often, so many times, where there are very many connections: after a lease is kept on it, which shows as much.
+const PING_SPREAD: Duration = Duration::from_millis(3_500);
 /// How long a connection that broke off may take to say why.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
@@ -130,7 +132,8 @@ impl Channel {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).keep_alive_interval(PING * spread).keep_alive_timeout(PONG * spread);
+        let ping = if spread > 1 { PING_SPREAD * spread } else { PING };
+        builder.timer(TokioTimer::new()).keep_alive_interval(ping).keep_alive_timeout(PONG * spread);
         builder.keep_alive_while_idle(true).max_header_list_size(64 << 10);
         builder.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
         let (sender, connection) =

@@ -175,7 +175,7 @@ pub(super) async fn config_contract(one: &impl Store, two: &impl Store) {
 }
 
 fn said(census: &crate::switches::Census) -> usize {
-    census.votes.values().map(std::collections::BTreeMap::len).sum()
+    census.votes.values().map(|votes| votes.len()).sum()
 }
 
 fn presence(zone: &str) -> Member {

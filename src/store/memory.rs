@@ -279,7 +279,7 @@ impl State {
                 continue;
             }
             let rival = self.owners.get(&host.name).filter(|owner| *owner != name);
-            let rival = rival.and_then(|_| self.census.members.get(&host.name)).cloned();
+            let rival = rival.and_then(|_| self.census.members.get(&host.name)).map(|rival| Member::clone(rival));
             host.rival.send_if_modified(|known| {
                 let news = *known != rival;
                 known.clone_from(&rival);

@@ -95,13 +95,13 @@ impl Mine {
     /// Puts this into a census as what the host says last.
     pub(super) fn put_into(self, census: &mut Census, host: &str) {
         match self {
-            Mine::Presence(member) => drop(census.members.insert(host.to_owned(), member)),
+            Mine::Presence(member) => drop(census.members.insert(host.to_owned(), Arc::new(member))),
             Mine::Vote(rule, Some(vote)) => {
-                census.votes.entry(host.to_owned()).or_default().insert(rule, vote);
+                Arc::make_mut(census.votes.entry(host.to_owned()).or_default()).insert(rule, vote);
             }
             Mine::Alerts(report) => drop(census.alerts.insert(host.to_owned(), report)),
             Mine::Vote(rule, None) => {
-                if let Some(votes) = census.votes.get_mut(host) {
+                if let Some(votes) = census.votes.get_mut(host).map(Arc::make_mut) {
                     votes.remove(&rule);
                     if votes.is_empty() {
                         census.votes.remove(host);

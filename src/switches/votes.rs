@@ -125,9 +125,9 @@ pub struct Vote {
 pub struct Census {
     pub revision: u64,
     /// By host.
-    pub members: BTreeMap<String, Member>,
+    pub members: BTreeMap<String, Arc<Member>>,
     /// By host, then by rule.
-    pub votes: BTreeMap<String, BTreeMap<String, Vote>>,
+    pub votes: BTreeMap<String, Arc<BTreeMap<String, Vote>>>,
     /// The host that counts.
     pub counter: Option<String>,
     /// What each host reports of its alerts, as JSON; it outlives the host.

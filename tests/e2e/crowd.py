@@ -190,21 +190,45 @@ def settled(crowd, count, others=0, timeout=180):
     return wait_for(f"{count} hosts connected and present (now: {crowd.status()})", whole, timeout=timeout, pause=0.5)
 
 
+class Votes:
+    """The votes as somebody beside the fleet sees them in the store: which hosts', and when each first came, in milliseconds of the clock."""
+
+    def __init__(self, cluster):
+        self.came = {}
+        command = ["etcdctl", "--endpoints", ",".join(member.endpoint for member in cluster.members), "watch", "--prefix", "/crowd/votes/"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"})
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        put = False
+        for line in self.process.stdout:
+            if put:
+                self.came.setdefault(line, time.time() * 1000)
+            put = line == b"PUT\n"
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
 def decisions(cluster):
     return len(cluster.ctl("get", "--prefix", "/crowd/decisions/", "--keys-only").split())
 
 
 def storm(checks, cluster, crowd, count, meter, within):
-    """All hosts vote within a second; gives the times after the deciding vote, in milliseconds: decided, median and last watcher."""
+    """All hosts turn sick within a second; gives the times after the deciding vote, in milliseconds: decided, written, median and last watcher."""
     before, retries = decisions(cluster), crowd.status()["counted"].get("brownout_store_retries_total", 0)
+    votes = Votes(cluster)
+    time.sleep(1)
     meter.look()
     said = crowd.order("sick", 0, count, 2, within)
-    deciding = said["said"][math.ceil(count / 2) - 1]
-    begun = said["begun"]
+    quorum = math.ceil(count / 2)
+    sick, begun = said["said"][quorum - 1], said["begun"]
     everybody = lambda: crowd.status()["levels"].get("off") == count
     try:
-        wait_for("everybody to follow", everybody, timeout=60, pause=0.1)
+        wait_for("everybody to follow", everybody, timeout=60 + count / 100, pause=0.1 + count / 50_000)
     except AssertionError as error:
+        votes.close()
         checks.check(f"{count} hosts vote", False, f"{error}: {crowd.status()}")
         return None
     etcd, own, megabytes = meter.used()
@@ -213,18 +237,22 @@ def storm(checks, cluster, crowd, count, meter, within):
     time.sleep(2)
     decided = decisions(cluster) - before
     retries = crowd.status()["counted"].get("brownout_store_retries_total", 0) - retries
-    took = [at - deciding for at in seen]
-    wrote = written[0]["at"] - deciding
-    checks.check(f"{count} hosts vote in {said['said'][-1] - begun} ms: decided once", decided == 1 and len(written) == 1, (decided, written))
-    asked = written[0]["asked"] - deciding
-    print(f"    {deciding - begun} ms after the first host is sick the deciding one is; after that: decided {asked} ms, written {wrote} ms, half of the hosts {median(took):.0f} ms, all {max(took)} ms; "
+    votes.close()
+    came = sorted(votes.came.values())
+    checks.check(f"{count} hosts are sick in {said['said'][-1] - begun} ms: decided once", decided == 1 and len(written) == 1 and len(came) >= quorum, (decided, written, len(came)))
+    times = {"decided": written[0]["asked"], "written": written[0]["at"], "half of the hosts": median(seen), "all": max(seen)}
+    after = lambda start: ", ".join(f"{what} {at - start:.0f}" for what, at in times.items()) + " ms"
+    deciding = came[quorum - 1]
+    print(f"    after the first host is sick: {after(begun)}; after half of them are ({sick - begun} ms): {after(sick)}; after the deciding vote is in the store ({deciding - begun:.0f} ms): {after(deciding)}; "
           f"{written[0]['votes'][0]} of {written[0]['votes'][1]} had voted; etcd {etcd:.0f} % of a processor ({megabytes} MB), the hosts {own:.0f} %; {retries:.0f} retries", flush=True)
-    return asked, wrote, median(took), max(took)
+    return [at - deciding for at in times.values()]
 
 
 def well(crowd, count):
+    began = time.monotonic()
     crowd.order("sick", 0, count, 0, 1000)
-    wait_for("all to be well", lambda: crowd.status()["levels"].get("full") == count, timeout=60, pause=0.2)
+    wait_for("all to be well", lambda: crowd.status()["levels"].get("full") == count, timeout=60 + count / 50, pause=0.2 + count / 50_000)
+    print(f"    all are well again and have it back {time.monotonic() - began:.1f} s later", flush=True)
 
 
 def counter_dies(checks, cluster, first, crowd, count, meter):
@@ -297,7 +325,8 @@ def size(checks, count, arguments):
     wait_for("all to be present", lambda: (first.status()["present"] or 0) == count + 1, timeout=180, pause=0.5)
     etcd, own, megabytes = meter.used()
     print(f"{count} hosts: all there after {time.monotonic() - began:.0f} s, having come over {over / 1000:.0f} (etcd {etcd:.0f} % of a processor, {megabytes} MB, the hosts {own:.0f} %)", flush=True)
-    time.sleep(5)
+    # Until each has read its list and knows how many there are.
+    time.sleep(5 if count < 1000 else 100)
     meter.look()
     before = crowd.status()["counted"]
     time.sleep(arguments.rest)
@@ -318,7 +347,7 @@ def size(checks, count, arguments):
     took = [times for times in took if times]
     if took:
         worst = [max(times) for times in zip(*took)]
-        checks.check(f"{count} hosts: the last has it within a second of the deciding vote (worst of {len(took)}: {worst[3]} ms)", worst[3] <= 1000, worst)
+        checks.check(f"{count} hosts: the last has it within a second of the deciding vote (worst of {len(took)}: {worst[3]:.0f} ms)", worst[3] <= 1000, worst)
     member_dies(checks, cluster, crowd, count, Meter(cluster, crowd))
     slow = [event for event in crowd.events if event["event"] == "slow"]
     print(f"    the slowest step of an engine: {slow[-1]['milliseconds'] if slow else 'under 5'} ms", flush=True)

@@ -8,7 +8,7 @@
 //! errors are etcd's answer and are given back in words that name the setting to look at.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue};
@@ -37,6 +37,8 @@ pub(super) struct Client {
     channels: Vec<tokio::sync::Mutex<Option<Channel>>>,
     /// The endpoint that answered last.
     current: AtomicUsize,
+    /// Since when an endpoint has answered no call.
+    answered: Vec<Mutex<Option<Stopwatch>>>,
     /// Tries in a row that had no answer in time.
     slow: AtomicU32,
     /// How many hosts there are, or were not long ago; until that is known, very many.
@@ -83,10 +85,11 @@ impl Client {
     pub(super) fn new(settings: EtcdSettings, start: usize, telemetry: Telemetry) -> Client {
         let channels = settings.endpoints.iter().map(|_| tokio::sync::Mutex::default()).collect::<Vec<_>>();
         let current = AtomicUsize::new(start % channels.len().max(1));
+        let answered = channels.iter().map(|_| Mutex::default()).collect();
         let (token, resolver) = (Mutex::default(), Resolver::new());
         let (slow, crowd) = (AtomicU32::new(0), AtomicU64::new(u64::MAX));
         let (counted, stands) = (Mutex::default(), AtomicBool::new(false));
-        Client { settings, channels, current, slow, crowd, counted, stands, token, resolver, telemetry }
+        Client { settings, channels, current, answered, slow, crowd, counted, stands, token, resolver, telemetry }
     }
 
     /// Says how many hosts there are. Hosts that are not there because the store is slow come back: where there were more,
@@ -136,6 +139,15 @@ impl Client {
         (limits::STORE_TRY * longer.max(spread)).min(limits::STORE_TRY_LARGE)
     }
 
+    fn answered(&self, index: usize) -> MutexGuard<'_, Option<Stopwatch>> {
+        self.answered[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For how long an endpoint has answered no call.
+    pub(super) fn quiet(&self, index: usize) -> Duration {
+        self.answered(index).as_ref().map_or(Duration::MAX, Stopwatch::elapsed)
+    }
+
     /// Goes on with the next endpoint: this one has fallen silent.
     pub(super) fn move_on(&self, from: usize) {
         let next = (from + 1) % self.channels.len();
@@ -182,7 +194,10 @@ impl Client {
                         self.slow.store(0, Ordering::Relaxed);
                     }
                     match answered {
-                        Ok(answer) => return Ok((answer, index)),
+                        Ok(answer) => {
+                            *self.answered(index) = Some(Stopwatch::start());
+                            return Ok((answer, index));
+                        }
                         Err(error) => error,
                     }
                 }
@@ -246,7 +261,7 @@ impl Client {
         Ok(channel)
     }
 
-    fn token(&self) -> std::sync::MutexGuard<'_, Token> {
+    fn token(&self) -> MutexGuard<'_, Token> {
         self.token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -333,6 +348,14 @@ mod tests {
         for (crowd, expected) in table {
             assert_eq!(spread_of(crowd), expected, "{crowd} hosts");
         }
+    }
+
+    #[test]
+    fn an_endpoint_is_quiet_until_it_answers() {
+        let client = Client::new(EtcdSettings::of_nobody(), 0, Telemetry::new());
+        assert_eq!(client.quiet(0), Duration::MAX);
+        *client.answered(0) = Some(Stopwatch::start());
+        assert!(client.quiet(0) < Duration::from_secs(5));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::api::{self, Compare, Op, Range};
+use super::mirror::Sees;
 use super::session::Inner;
 use crate::limits;
 use crate::store::{Mine, StoreError, Table};
@@ -122,7 +123,7 @@ impl Inner {
         }
         let (lease, age, pause) = {
             let hold = self.hold();
-            (hold.lease, hold.kept.as_ref().map_or(Duration::MAX, Stopwatch::elapsed), hold.lasts / 3)
+            (hold.lease, hold.kept.as_ref().map_or(Duration::MAX, Stopwatch::elapsed), self.keep_after(hold.lasts))
         };
         if lease == 0 && self.client.crowd().is_none() {
             // The first list says how long the lease is to be; being in reach wakes us.
@@ -139,13 +140,14 @@ impl Inner {
         let turn = self.say().await?;
         // It came when the fleet was small.
         let lasts = self.hold().lasts;
-        if !self.client.stands() && self.long() >= 2 * lasts {
+        if !self.client.stands() && self.long() * 2 >= lasts * 3 {
             self.change(self.long()).await?;
         }
         let standing = self.stand().await?;
+        self.tell_how_many().await?;
         let (age, pause) = {
             let hold = self.hold();
-            (hold.kept.as_ref().map_or(Duration::ZERO, Stopwatch::elapsed), hold.lasts / 3)
+            (hold.kept.as_ref().map_or(Duration::ZERO, Stopwatch::elapsed), self.keep_after(hold.lasts))
         };
         Ok(pause.saturating_sub(age).min(standing).min(turn).max(Duration::from_millis(10)))
     }
@@ -174,6 +176,12 @@ impl Inner {
     /// How long the lease is to be of a host that does not stand.
     fn long(&self) -> Duration {
         self.settings.lease * self.client.spread().min(limits::STORE_LEASE_MOST)
+    }
+
+    /// How long after it was last kept a lease that lasts so long is kept again.
+    fn keep_after(&self, lasts: Duration) -> Duration {
+        let third = lasts / 3;
+        if lasts > self.settings.lease { (lasts / 2).min(limits::STORE_KEEP_MOST).max(third) } else { third }
     }
 
     /// Goes over to a lease of another length; what hung on the one before is never gone.
@@ -396,6 +404,23 @@ impl Inner {
         Ok(Duration::MAX)
     }
 
+    /// Whoever counts a large fleet says in its candidacy how large it is: every list of every host has that.
+    async fn tell_how_many(&self) -> Result<(), StoreError> {
+        let Some(term) = self.term.borrow().clone() else { return Ok(()) };
+        let (sees, told) = {
+            let mirror = self.mirror();
+            (mirror.census.members.len() as u64, mirror.elected().and_then(|elected| elected.hosts))
+        };
+        if !is_worth_telling(told, sees) {
+            return Ok(());
+        }
+        let value = serde_json::to_vec(&Sees { hosts: sees }).unwrap_or_default();
+        let lease = self.hold().lease;
+        let put = Op::Put { key: term.key.clone(), value, lease };
+        self.client.call(api::TXN, &api::txn(&[Compare::Created(term.key, term.number)], &[put], &[])).await?;
+        Ok(())
+    }
+
     async fn others_now(&self) -> Result<usize, StoreError> {
         let range = api::Range { keys_only: true, ..api::Range::prefix(&self.keys.all("counter")) };
         let answer = self.client.call(api::RANGE, &range.message()).await?;
@@ -440,6 +465,14 @@ impl Inner {
             drop(tokio::time::timeout(limits::STORE_TRY, revoked).await);
         }
         self.term.send_replace(None);
+    }
+}
+
+/// Whether who counts says anew how many hosts there are: in a fleet where not all count, when a tenth more or fewer came.
+fn is_worth_telling(told: Option<u64>, sees: u64) -> bool {
+    match told {
+        None => sees > limits::STORE_CENSUS_FOR_ALL,
+        Some(told) => told.abs_diff(sees) * 10 > told,
     }
 }
 
@@ -530,6 +563,36 @@ mod tests {
         inner.client.stand(true);
         assert_eq!(says(&inner, Some("off")), None);
         assert_eq!(says(&among(limits::STORE_VOTES_AT_ONCE), Some("off")), None);
+    }
+
+    #[test]
+    fn a_long_lease_is_kept_at_half_of_it_and_no_later_than_another_sign_of_life_were_due() {
+        let inner = among(10_000);
+        let second = Duration::from_secs(1);
+        let of_lease = inner.settings.lease;
+        assert_eq!(inner.keep_after(of_lease), of_lease / 3);
+        for (lasts, expected) in [(20, 10), (30, 15), (45, 15), (60, 20)] {
+            let lasts = second * lasts;
+            assert!(lasts > of_lease, "{of_lease:?}");
+            assert_eq!(inner.keep_after(lasts), second * expected);
+        }
+        assert!(limits::STORE_KEEP_MOST < limits::STORE_QUIET * limits::STORE_SPREAD_MOST);
+        assert!(limits::STORE_QUIET < limits::STORE_SILENCE);
+    }
+
+    #[test]
+    fn how_many_there_are_is_said_when_a_tenth_came_or_went() {
+        for (told, sees, expected) in [
+            (None, 100, false),
+            (None, 101, true),
+            (Some(101), 111, false),
+            (Some(101), 112, true),
+            (Some(10_000), 9_000, false),
+            (Some(10_000), 8_999, true),
+            (Some(500), 3, true),
+        ] {
+            assert_eq!(is_worth_telling(told, sees), expected, "{sees} where {told:?} was said");
+        }
     }
 
     #[test]

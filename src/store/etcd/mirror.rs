@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use super::api::{Changed, Header, KeyValue};
 use super::keys::{Key, Keys};
+use serde::{Deserialize, Serialize};
+
 use crate::model::SwitchName;
 use crate::store::Table;
 use crate::switches::{Census, Place, Record, Shares, Stage, Staged};
@@ -49,6 +51,22 @@ pub(super) struct Candidate {
     pub host: String,
     pub created: u64,
     pub lease: u64,
+    /// How many hosts it sees, when it counts them and they are many.
+    pub hosts: Option<u64>,
+}
+
+/// What a host that counts thousands says of them in its candidacy, so that they need not be counted by each of them.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Sees {
+    pub hosts: u64,
+}
+
+impl Candidate {
+    fn read(host: String, kv: &KeyValue) -> Candidate {
+        // Before it counts, the name of the host stands there.
+        let hosts = serde_json::from_slice::<Sees>(&kv.value).ok().map(|sees| sees.hosts);
+        Candidate { host, created: kv.created, lease: kv.lease, hosts }
+    }
 }
 
 #[derive(Debug)]
@@ -195,7 +213,7 @@ impl Mirror {
 
     fn list_counters(&mut self, kvs: &[KeyValue], news: &mut News) {
         let read = |kv: &KeyValue| match self.keys.read(&kv.key) {
-            Some(Key::Counter(host)) => Some((host.clone(), Candidate { host, created: kv.created, lease: kv.lease })),
+            Some(Key::Counter(host)) => Some((host.clone(), Candidate::read(host, kv))),
             _ => None,
         };
         let candidates = kvs.iter().filter_map(read).collect();
@@ -267,11 +285,11 @@ impl Mirror {
     fn said(&self, census: &mut Census, kv: &KeyValue, news: &mut News) {
         match self.keys.read(&kv.key) {
             Some(Key::Member(host)) => match serde_json::from_slice(&kv.value) {
-                Ok(member) => drop(census.members.insert(host, member)),
+                Ok(member) => drop(census.members.insert(host, Arc::new(member))),
                 Err(error) => news.problems.push(format!("host {host}: {error}")),
             },
             Some(Key::Vote { host, rule }) => match serde_json::from_slice(&kv.value) {
-                Ok(vote) => drop(census.votes.entry(host).or_default().insert(rule, vote)),
+                Ok(vote) => drop(Arc::make_mut(census.votes.entry(host).or_default()).insert(rule, vote)),
                 Err(error) => news.problems.push(format!("vote of {host} for {rule}: {error}")),
             },
             Some(Key::Alerts(host)) => match serde_json::from_slice(&kv.value) {
@@ -305,8 +323,7 @@ impl Mirror {
                     if event.gone {
                         self.candidates.remove(&host);
                     } else {
-                        let candidate = Candidate { host: host.clone(), created: kv.created, lease: kv.lease };
-                        self.candidates.insert(host, candidate);
+                        self.candidates.insert(host.clone(), Candidate::read(host, kv));
                     }
                     self.counted(&mut news);
                 }
@@ -336,7 +353,7 @@ impl Mirror {
                     news.census = true;
                 }
                 Some(Key::Vote { host, rule }) if event.gone => {
-                    if let Some(votes) = self.census.votes.get_mut(&host) {
+                    if let Some(votes) = self.census.votes.get_mut(&host).map(Arc::make_mut) {
                         votes.remove(&rule);
                         if votes.is_empty() {
                             self.census.votes.remove(&host);
@@ -491,7 +508,7 @@ mod tests {
     #[test]
     fn the_oldest_candidate_counts() {
         let mut mirror = mirror();
-        let counters = vec![kv("/b/counter/h2", &"", 5, 5), kv("/b/counter/h1", &"", 7, 7)];
+        let counters = vec![kv("/b/counter/h2", &Sees { hosts: 4_711 }, 5, 5), kv("/b/counter/h1", &"", 7, 7)];
         let news = mirror.list(Listed { header: header(1, 10), counters, ..Listed::default() });
         assert!(news.counters && news.census);
         assert_eq!(mirror.census.counter.as_deref(), Some("h2"));

@@ -3,8 +3,8 @@
 //! Following: read everything at one revision, watch from the next one, ask the watch for a sign of life every two seconds.
 //! A watch that is silent for five seconds, breaks, or is cancelled is opened again at once, at another endpoint; the
 //! table counts as stale only when that fails, too. What was silent is not used again for anything: its connection is ended.
-//! Where there are thousands of hosts these times are longer, up to five times: their signs of life would be most of what
-//! the store has to do.
+//! Where there are thousands of hosts these times are longer, up to five times, and a call that was answered on the watch's
+//! connection, such as the lease's, is a sign of life as well: theirs would be most of what the store has to do.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -33,8 +33,11 @@ use crate::time::{Clock, Stopwatch};
 /// In a large fleet the votes are shown to the one who counts no more often than this.
 const CENSUS_PAUSE: Duration = Duration::from_millis(50);
 
-/// In a fleet of more hosts only so many of their lists a minute count them; the others go by what they knew.
+/// While nobody counts, in a fleet of more hosts only so many of their lists a minute do; the others go by what they knew.
 const COUNTED_BY: u64 = 300;
+
+/// A watch in a large fleet is looked at every so many times two seconds, however seldom it is asked for a sign of life.
+const BEATS: u32 = 2;
 
 /// How the reasons begin that are etcd's own answer.
 const REFUSES: &str = "the store refuses";
@@ -281,7 +284,7 @@ impl Inner {
             drop(stream.0.send(framed(&message.0)).await);
         }
         self.connected();
-        let ended = self.listen(stream, follows).await;
+        let ended = self.listen(stream, endpoint, follows).await;
         if matches!(ended, Ended::Lost(_) | Ended::Silent) {
             self.client.move_on(endpoint);
         }
@@ -308,13 +311,13 @@ impl Inner {
         self.wanted(self.crowd()).election
     }
 
-    /// Takes what a watch says until it ends.
-    async fn listen(&self, (sender, mut messages): Stream, follows: Follows) -> Ended {
+    /// Takes what a watch at an endpoint says until it ends.
+    async fn listen(&self, (sender, mut messages): Stream, endpoint: usize, follows: Follows) -> Ended {
         let mut heard = Stopwatch::start();
         // Whoever counts must not be deaf for long, and is one.
         let rarer = || if follows.census { 1 } else { self.client.spread() };
         let mut spread = rarer();
-        let mut beat = tokio::time::interval(limits::STORE_HEARTBEAT * spread);
+        let mut beat = tokio::time::interval(limits::STORE_HEARTBEAT * spread.min(BEATS));
         // Hosts that began at one moment do not all read everything at one moment.
         let first_relist = limits::STORE_RELIST.mul_f64(0.5 + self.lot());
         let mut relist = tokio::time::interval_at(soon(first_relist), limits::STORE_RELIST);
@@ -354,11 +357,18 @@ impl Inner {
                     self.show_census();
                 }
                 _ = beat.tick() => {
-                    if heard.elapsed() > limits::STORE_SILENCE * spread {
+                    let mut quiet = heard.elapsed();
+                    if spread > 1 {
+                        // Calls have the watch's connection: an answer to one is a sign of life, too.
+                        quiet = quiet.min(self.client.quiet(endpoint));
+                    }
+                    if quiet > limits::STORE_SILENCE * spread {
                         return Ended::Silent;
                     }
-                    // A full queue means that the one before was not sent yet.
-                    drop(sender.try_send(framed(&api::watch_progress().0)));
+                    if spread == 1 || quiet > limits::STORE_QUIET * spread {
+                        // A full queue means that the one before was not sent yet.
+                        drop(sender.try_send(framed(&api::watch_progress().0)));
+                    }
                 }
                 _ = relist.tick() => match self.relist("minute", follows.census).await {
                     Ok((_, crowd)) => {
@@ -367,7 +377,7 @@ impl Inner {
                         }
                         if spread != rarer() {
                             spread = rarer();
-                            beat = tokio::time::interval(limits::STORE_HEARTBEAT * spread);
+                            beat = tokio::time::interval(limits::STORE_HEARTBEAT * spread.min(BEATS));
                         }
                     }
                     Err(error) => return Ended::Lost(error.to_string()),
@@ -383,11 +393,15 @@ impl Inner {
     }
 
     fn census_pause(&self) -> Duration {
-        if self.mirror().census.members.len() <= 200 { Duration::ZERO } else { CENSUS_PAUSE }
+        match self.mirror().census.members.len() {
+            0..=200 => Duration::ZERO,
+            201..=2_000 => CENSUS_PAUSE,
+            _ => CENSUS_PAUSE * 2,
+        }
     }
 
     /// Reads everything at one revision. Gives the revision to watch from, and how many hosts there are.
-    async fn relist(&self, reason: &'static str, with_census: bool) -> Result<(u64, u64), StoreError> {
+    pub(super) async fn relist(&self, reason: &'static str, with_census: bool) -> Result<(u64, u64), StoreError> {
         self.telemetry.count(Metric::StoreRelists, &[("reason", reason)]);
         let members = Range::prefix(&self.keys.all("members"));
         let mut ops = vec![
@@ -398,7 +412,9 @@ impl Inner {
             Op::Range(Range::prefix(&self.keys.all("queries"))),
         ];
         // etcd walks over all keys that it counts: where there are thousands, few lists do that.
-        let known = self.client.crowd().filter(|crowd| !with_census && self.lot() * *crowd as f64 >= COUNTED_BY as f64);
+        let told = self.mirror().elected().is_some_and(|elected| elected.hosts.is_some());
+        let walks = |crowd: u64| with_census || (!told && self.lot() * (crowd as f64) < COUNTED_BY as f64);
+        let known = self.client.crowd().filter(|crowd| !walks(*crowd));
         if known.is_none() {
             ops.push(Op::Range(Range { count_only: !with_census, ..members }));
         }
@@ -413,10 +429,7 @@ impl Inner {
         };
         let told = answers.by_ref().take(2).flat_map(|told| told.kvs).collect();
         let members = if known.is_none() { answers.next().ok_or_else(unreadable)? } else { Ranged::default() };
-        let crowd = known.unwrap_or(members.count);
-        if known.is_none() {
-            self.client.of_fleet(crowd);
-        }
+        let counted = members.count;
         let census = with_census.then(|| members.kvs.into_iter().chain(answers.flat_map(|more| more.kvs)).collect());
         let (switches, counters, config) = (switches.kvs, counters.kvs, config.kvs);
         let news = {
@@ -427,6 +440,12 @@ impl Inner {
             }
             news
         };
+        // Who counts knows best, and says it.
+        let told = self.mirror().elected().and_then(|elected| elected.hosts).filter(|_| !with_census);
+        let crowd = told.or(known).unwrap_or(counted);
+        if told.is_some() || known.is_none() {
+            self.client.of_fleet(crowd);
+        }
         if self.take(&news) {
             self.show_census();
         }

@@ -222,7 +222,8 @@ async fn a_host_among_thousands_has_a_long_lease_and_takes_a_short_one_when_it_s
     seed.end();
     let keys = &seed.inner.keys;
     let put = |key: String, value: &str| api::Op::Put { key, value: value.as_bytes().to_vec(), lease: 0 };
-    let members: Vec<api::Op> = (0..3_000).map(|host| put(keys.member(&format!("m{host}")), "{}")).collect();
+    let member = serde_json::to_string(&crate::switches::Member::default()).expect("JSON");
+    let members: Vec<api::Op> = (0..3_000).map(|host| put(keys.member(&format!("m{host}")), &member)).collect();
     // Nobody stands.
     let gone = [api::Op::DeleteAll(keys.all("counter"))];
     for ops in members.chunks(limits::STORE_TXN).chain([gone.as_slice()]) {
@@ -251,6 +252,27 @@ async fn a_host_among_thousands_has_a_long_lease_and_takes_a_short_one_when_it_s
     let second = under().await.expect("the vote was never gone");
     assert_ne!(second, first);
     assert_eq!(held(&host), (second, host.inner.settings.lease));
+    // It says how many there are, and says it anew; another host takes its word and counts nobody.
+    let other = server.session("h2").await;
+    let key = keys.counter("h1");
+    let told = async |more: &'static str| loop {
+        let answer = seed.inner.client.call(api::RANGE, &api::Range::key(&key).message()).await.expect("read");
+        let there = api::read_range(&answer).expect("an answer").kvs.remove(0);
+        let sees = serde_json::from_slice::<serde_json::Value>(&there.value).ok();
+        if let Some(hosts) = sees.and_then(|sees| sees["hosts"].as_u64()).filter(|hosts| *hosts > 3_900 || more == "3")
+        {
+            break hosts;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert!(told("3").await.abs_diff(3_000) < 10);
+    let more: Vec<api::Op> = (0..1_000).map(|host| put(keys.member(&format!("n{host}")), &member)).collect();
+    for ops in more.chunks(limits::STORE_TXN) {
+        seed.inner.client.call(api::TXN, &api::txn(&[], ops, &[])).await.expect("taken");
+    }
+    let hosts = told("4").await;
+    other.inner.relist("minute", false).await.expect("listed");
+    assert_eq!(other.inner.crowd(), hosts);
     host.leave().await;
 }
 

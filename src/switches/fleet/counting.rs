@@ -5,6 +5,8 @@
 //! For each rule and each place it speaks for: worse at once; better one level at a time, each after `min_hold` since the
 //! last change (the record says when) and after the votes have been too few for `clear.for`.
 
+use std::collections::BTreeSet;
+
 use super::super::arbiter::SharedRule;
 use super::super::state::{Actor, Agreement, Ask, Declaration, OnSilence};
 use super::super::value::{SwitchKind, SwitchValue, percent};
@@ -21,8 +23,8 @@ const PARTS: usize = 3;
 
 impl Fleet {
     pub(super) fn count(&mut self, now: Timestamp, out: &mut Asked) {
-        let zones: std::collections::BTreeSet<String> =
-            self.known.hosts().map(|(_, seen)| seen.member.zone.clone()).collect();
+        let zones: BTreeSet<&str> = self.known.hosts().map(|(_, seen)| seen.member.zone.as_str()).collect();
+        let zones: Vec<String> = zones.into_iter().map(str::to_owned).collect();
         for zone in zones {
             self.desk(now, &Place::Zone(zone));
         }
@@ -65,21 +67,19 @@ impl Fleet {
         for (part, value) in agreed.iter_mut().enumerate().take(counted_parts) {
             let number = |vote: &Vote| vote_parts(&declaration, vote)[part];
             let bodies: Vec<_> = zones.iter().map(|zone| self.known.body(now, key, zone.as_deref(), &number)).collect();
-            let all: Vec<Body> = bodies.iter().map(|(body, _)| body.clone()).collect();
+            let (all, named): (Vec<Body>, Vec<_>) = bodies.into_iter().unzip();
             match tally::count(&rule.quorum, &all, *value, parts(&healthy)[part]) {
                 Step::Hold => {}
                 Step::Worse(to) => (*value, worse) = (to, true),
                 Step::Better(to) => (*value, better) = (to, true),
             }
             if part == 0 {
-                let named: Vec<(f64, String)> = bodies
-                    .iter()
-                    .flat_map(|(_, named)| named.iter().map(|(n, host)| (*n, (*host).to_owned())))
-                    .collect();
                 counted = Some((all, named));
             }
         }
         let Some((bodies, named)) = counted else { return };
+        let moves = named.into_iter().flatten().filter(|_| worse || better);
+        let named: Vec<(f64, String)> = moves.map(|(n, host)| (n, host.to_owned())).collect();
         let clearing = (place.clone(), key.to_owned());
         if !worse && !better {
             self.clearing.remove(&clearing);

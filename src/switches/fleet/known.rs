@@ -8,7 +8,8 @@
 //! there it counts from when it was seen here. A clock is wrong when it differs by more than [`CLOCK_TOLERANCE`] from the
 //! median of all hosts'.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -49,9 +50,11 @@ pub(super) struct Before {
 /// One host.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
-    pub member: Member,
+    pub member: Arc<Member>,
     pub gone_since: Option<Timestamp>,
     votes: BTreeMap<String, Heard>,
+    /// The same as the census had them.
+    said: Option<Arc<BTreeMap<String, Vote>>>,
     /// By how much its clock is ahead of ours, as far as it could be measured.
     ahead: Option<i64>,
 }
@@ -85,19 +88,22 @@ impl Known {
                     if follows && seen.member.at != member.at {
                         seen.ahead = Some(ahead);
                     }
-                    (seen.gone_since, seen.member) = (None, member.clone());
+                    (seen.gone_since, seen.member) = (None, Arc::clone(member));
                     seen
                 }
                 None => {
                     // How old its words are is not known; but nothing right was said in the future.
                     let ahead = Some(ahead).filter(|ahead| follows || *ahead > 0);
-                    let seen = Seen { member: member.clone(), gone_since: None, votes: BTreeMap::new(), ahead };
+                    let member = Arc::clone(member);
+                    let seen = Seen { member, gone_since: None, votes: BTreeMap::new(), said: None, ahead };
                     self.hosts.entry(name.clone()).or_insert(seen)
                 }
             };
             seen.hear(now, census.votes.get(name), follows);
         }
-        for (name, seen) in &mut self.hosts {
+        // All of the census are known now; are there more?
+        let some_gone = self.hosts.len() > census.members.len();
+        for (name, seen) in self.hosts.iter_mut().filter(|_| some_gone) {
             if !census.members.contains_key(name) {
                 seen.gone_since.get_or_insert(now);
             }
@@ -136,10 +142,8 @@ impl Known {
     /// The zones of hosts that run or ran a rule.
     pub fn zones(&self, rule: &str) -> Vec<String> {
         let running = self.hosts.values().filter(|seen| seen.member.rules.contains(rule));
-        let mut zones: Vec<String> = running.map(|seen| seen.member.zone.clone()).collect();
-        zones.sort();
-        zones.dedup();
-        zones
+        let zones: BTreeSet<&str> = running.map(|seen| seen.member.zone.as_str()).collect();
+        zones.into_iter().map(str::to_owned).collect()
     }
 
     /// Whether any host that is present runs a rule.
@@ -282,10 +286,15 @@ impl Before {
 }
 
 impl Seen {
-    fn hear(&mut self, now: Timestamp, votes: Option<&BTreeMap<String, Vote>>, follows: bool) {
+    fn hear(&mut self, now: Timestamp, votes: Option<&Arc<BTreeMap<String, Vote>>>, follows: bool) {
+        let before = std::mem::replace(&mut self.said, votes.cloned());
         let Some(votes) = votes else { return self.votes.clear() };
+        // Of thousands few said something since the last census.
+        if before.is_some_and(|before| Arc::ptr_eq(&before, votes)) {
+            return;
+        }
         self.votes.retain(|rule, _| votes.contains_key(rule));
-        for (rule, vote) in votes {
+        for (rule, vote) in votes.iter() {
             match self.votes.get_mut(rule) {
                 Some(heard) if heard.vote == *vote => {}
                 before => {

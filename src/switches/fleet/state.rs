@@ -302,7 +302,7 @@ impl Fleet {
         self.known.census(now, census);
         self.heard_census = true;
         self.dirty = true;
-        self.share_out(Shares::of(census.members.values()));
+        self.share_out(Shares::of(census.members.values().map(Arc::as_ref)));
     }
 
     /// Whether this host counts. Another office than before begins with nothing but the records.

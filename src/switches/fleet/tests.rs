@@ -93,11 +93,11 @@ impl World {
         let rules = BTreeSet::from([RULE.to_owned()]);
         let (since, at) = (self.now, self.now);
         let member = Member { zone: "z".into(), since, rules, version: "1".into(), at, ..Member::default() };
-        self.census.members.insert(format!("h{host}"), member);
+        self.census.members.insert(format!("h{host}"), Arc::new(member));
     }
 
     fn vote(&mut self, host: usize, level: Option<&str>) {
-        let votes = self.census.votes.entry(format!("h{host}")).or_default();
+        let votes = Arc::make_mut(self.census.votes.entry(format!("h{host}")).or_default());
         let Some(level) = level else { return votes.clear() };
         let vote = Vote {
             rule: RULE.into(),
@@ -211,11 +211,11 @@ fn the_age_of_a_vote_is_not_believed_of_a_host_whose_clock_is_wrong() {
     let wrong = world.now.shifted(-600_000);
     for host in [1, 2] {
         world.vote(host, Some("cached"));
-        let vote = world.census.votes.get_mut(&format!("h{host}")).and_then(|votes| votes.get_mut(RULE));
+        let vote = world.census.votes.get_mut(&format!("h{host}")).and_then(|votes| Arc::make_mut(votes).get_mut(RULE));
         vote.expect("a vote").expires_at = wrong + Duration::from_secs(180);
     }
-    world.census.members.get_mut("h0").expect("here").at = world.now;
-    world.census.members.get_mut("h3").expect("here").at = world.now;
+    Arc::make_mut(world.census.members.get_mut("h0").expect("here")).at = world.now;
+    Arc::make_mut(world.census.members.get_mut("h3").expect("here")).at = world.now;
     world.hear();
     let (others, own) = world.fleet.wrong_clocks();
     assert_eq!((others.keys().map(String::as_str).collect::<Vec<_>>(), own), (vec!["h1", "h2"], None));
