@@ -300,10 +300,10 @@ pub const STORE_STAND: Duration = Duration::from_secs(60);
 pub const STORE_CENSUS_FOR_ALL: u64 = 100;
 /// So many hosts may put their votes at one moment; those beyond wait for their turn.
 pub const STORE_VOTES_AT_ONCE: u64 = 2_000;
-/// Turns a second of the hosts beyond.
-pub const STORE_VOTES_PACE: u64 = 4_000;
+/// Turns a second of the hosts beyond: more than a small store takes would wait there, longer than their deadlines.
+pub const STORE_VOTES_PACE: u64 = 1_000;
 /// Turns a second where a vote only agrees with what is in force.
-pub const STORE_VOTES_PACE_AGREED: u64 = 1_000;
+pub const STORE_VOTES_PACE_AGREED: u64 = 500;
 /// Decisions of one host between two looks at how many are kept.
 pub const STORE_PRUNE_EVERY: u64 = 50;
 /// Writes that wait for the shared store; more are refused, and the engine gives them again.

@@ -130,12 +130,17 @@ impl Client {
         }
     }
 
-    /// How long the next try may take.
-    fn patience(&self) -> Duration {
+    /// How long the next try may take. Whoever stands for election must know soon whether its lease is kept; its writes
+    /// wait behind thousands of votes as those do, and one that is given up takes the connection with it.
+    fn patience(&self, kind: Kind) -> Duration {
         let crowd = self.crowd();
         let large = crowd.is_none_or(|crowd| crowd > limits::STORE_CENSUS_FOR_ALL);
         let longer = if large { 2_u32.pow(self.slow.load(Ordering::Relaxed).min(4)) } else { 1 };
-        let spread = crowd.map_or(1, |_| self.spread());
+        let spread = match crowd {
+            None => 1,
+            Some(crowd) if kind == Kind::Write => spread_of(crowd),
+            Some(_) => self.spread(),
+        };
         (limits::STORE_TRY * longer.max(spread)).min(limits::STORE_TRY_LARGE)
     }
 
@@ -187,7 +192,7 @@ impl Client {
         let mut last = CallError::Broken("there is no endpoint".to_owned());
         for _ in 0..=self.channels.len() {
             let index = self.current.load(Ordering::Relaxed);
-            let (patience, begun) = (self.patience(), Stopwatch::start());
+            let (patience, begun) = (self.patience(kind), Stopwatch::start());
             let error = match tokio::time::timeout(patience, self.at(index, path, message, kind)).await {
                 Ok(answered) => {
                     if begun.elapsed() < limits::STORE_TRY / 2 {
@@ -361,7 +366,7 @@ mod tests {
     #[test]
     fn a_fleet_stays_as_large_as_it_was_while_a_slow_store_shows_fewer() {
         let client = Client::new(EtcdSettings::of_nobody(), 0, Telemetry::new());
-        let seen = |client: &Client| (client.crowd(), client.spread(), client.patience());
+        let seen = |client: &Client| (client.crowd(), client.spread(), client.patience(Kind::Call));
         // Nothing is known: an answer is not waited for long, and the connection is made as for a large fleet.
         assert_eq!(seen(&client), (None, 5, limits::STORE_TRY));
         for (shown, crowd, spread, patience) in
@@ -373,5 +378,6 @@ mod tests {
         // One of the few that stand for election.
         client.stand(true);
         assert_eq!(seen(&client), (Some(10_000), 1, limits::STORE_TRY));
+        assert_eq!(client.patience(Kind::Write), limits::STORE_TRY_LARGE);
     }
 }

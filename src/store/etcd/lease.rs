@@ -538,15 +538,15 @@ mod tests {
             assert!(wait <= seconds && wait > seconds - 1.0, "{wait}");
         };
         let inner = among(10_000);
-        near(says(&inner, Some("off")), 0.99 * 2.0);
+        near(says(&inner, Some("off")), 0.99 * 8.0);
         let kinds = |inner: &Inner, votes| inner.changes(votes).2.len();
         assert_eq!((kinds(&inner, false), kinds(&inner, true)), (0, 1), "only the vote waits");
         // What is in force is what it wants.
         let record = write("recs", 1, "off").record;
         let switches = [(vote("g/r", "off").switch, record)].into();
         inner.table.send_replace(Arc::new(Table { revision: 1, switches, ..Table::default() }));
-        near(inner.before_voting(), 0.99 * 8.0);
-        near(says(&inner, Some("cached")), 0.99 * 2.0);
+        near(inner.before_voting(), 0.99 * 16.0);
+        near(says(&inner, Some("cached")), 0.99 * 8.0);
         // Well again before its turn: there is nothing to say, and the next one draws a new lot.
         assert_eq!(says(&inner, None), None);
         assert!(inner.hold().turn.is_none() && kinds(&inner, true) == 0);
@@ -555,7 +555,7 @@ mod tests {
         let mut hold = inner.hold();
         hold.written = hold.wanted.clone();
         drop(hold);
-        near(says(&inner, None), 0.99 * 2.0);
+        near(says(&inner, None), 0.99 * 8.0);
         // With a presence that is new, under a new lease for one, and where this host stands for election.
         inner.hold().written.clear();
         assert_eq!(says(&inner, Some("off")), None);
