@@ -256,6 +256,8 @@ pub const DECISIONS_KEPT: usize = 1_000;
 pub const STORE_TRY: Duration = Duration::from_millis(1_500);
 /// The same in a large fleet, whose store is slow because all of it asks at one time.
 pub const STORE_TRY_LARGE: Duration = Duration::from_secs(6);
+/// In a large fleet a call is given up after so many tries that had no answer in time.
+pub const STORE_UNANSWERED: u32 = 2;
 /// How often a watch is asked for a sign of life.
 pub const STORE_HEARTBEAT: Duration = Duration::from_secs(2);
 /// A watch that has been silent for so long is opened at another endpoint.
@@ -304,6 +306,8 @@ pub const STORE_VOTES_AT_ONCE: u64 = 2_000;
 pub const STORE_VOTES_PACE: u64 = 1_000;
 /// Turns a second where a vote only agrees with what is in force.
 pub const STORE_VOTES_PACE_AGREED: u64 = 500;
+/// So many times at the most does the time double over which the turns are, for a host that the store did not answer.
+pub const STORE_VOTES_LATE: u32 = 3;
 /// Decisions of one host between two looks at how many are kept.
 pub const STORE_PRUNE_EVERY: u64 = 50;
 /// Writes that wait for the shared store; more are refused, and the engine gives them again.

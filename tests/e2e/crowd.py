@@ -5,10 +5,11 @@
   crowd.py --fifty          fifty hosts that judge their own signals: one that is sick, fifteen, forty that vanish, a bad rule for all
 
 Sessions, leases, presence, votes and the counting are the daemon's (`tests/crowd`); the hosts are in one process, or in a few
-that leave the processors to etcd (`--processes`, `--nice`).
+that leave the processors to etcd (`--processes`, `--nice`). The host that counts and the one that does after it have a process each,
+as every host has. With `--held SHARE` the members of etcd run for that share of the time only, as on machines that are too small.
 
 usage: crowd.py [--hosts 100,1000,10000] [--rounds N] [--rest SECONDS] [--lease SECONDS] [--processes N] [--nice N]
-                [--over SECONDS] [--within MILLISECONDS] [--etcd "FLAG FLAG"] [--fifty]
+                [--over SECONDS] [--within MILLISECONDS] [--held SHARE] [--etcd "FLAG FLAG"] [--fifty]
 """
 import argparse
 import json
@@ -17,6 +18,7 @@ import os
 import pathlib
 import queue
 import resource
+import signal
 import subprocess
 import tempfile
 import threading
@@ -193,6 +195,34 @@ def settled(crowd, count, others=0, timeout=180):
     return wait_for(f"{count} hosts connected and present (now: {crowd.status()})", whole, timeout=timeout, pause=0.5)
 
 
+class Held:
+    """Stops the members of etcd again and again, so that they run for a share of the time only."""
+
+    EVERY = 0.1
+
+    def __init__(self, cluster, share):
+        self.cluster, self.share, self.over = cluster, share, threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        if share < 1:
+            self.thread.start()
+
+    def all(self, what):
+        for member in self.cluster.members:
+            if member.running():
+                member.process.send_signal(what)
+
+    def run(self):
+        while not self.over.wait(self.EVERY * self.share):
+            self.all(signal.SIGSTOP)
+            time.sleep(self.EVERY * (1 - self.share))
+            self.all(signal.SIGCONT)
+
+    def close(self):
+        self.over.set()
+        if self.share < 1:
+            self.thread.join()
+
+
 class Votes:
     """The votes as somebody beside the fleet sees them in the store: which hosts', and when each first came, in milliseconds of the clock."""
 
@@ -218,8 +248,10 @@ def decisions(cluster):
     return len(cluster.ctl("get", "--prefix", "/crowd/decisions/", "--keys-only").split())
 
 
-def storm(checks, cluster, crowd, count, meter, within):
+def storm(checks, cluster, counts, crowd, count, meter, within):
     """All hosts turn sick within a second; gives the times after the deciding vote, in milliseconds: decided, written, median and last watcher."""
+    written_by = lambda since: counts.written(since, "off") + crowd.written(since, "off")
+    refused_by = lambda since: counts.refused(since) + crowd.refused(since)
     before, retries = decisions(cluster), crowd.status()["counted"].get("brownout_store_retries_total", 0)
     votes = Votes(cluster)
     time.sleep(1)
@@ -237,14 +269,16 @@ def storm(checks, cluster, crowd, count, meter, within):
     etcd, own, megabytes = meter.used()
     seen = crowd.order("seen", "off", begun)["seen"]
     # Who wrote it may hear of it later than those who follow it.
-    wait_for("the writer's answer", lambda: crowd.written(begun, "off") or crowd.refused(begun), timeout=30, pause=0.1)
+    wait_for("the writer's answer", lambda: written_by(begun) or refused_by(begun), timeout=30, pause=0.1)
     time.sleep(2)
-    written = crowd.written(begun, "off") or crowd.refused(begun)
+    written, refused = written_by(begun), refused_by(begun)
     decided = decisions(cluster) - before
     retries = crowd.status()["counted"].get("brownout_store_retries_total", 0) - retries
     votes.close()
     came = sorted(votes.came.values())
-    checks.check(f"{count} hosts are sick in {said['said'][-1] - begun} ms: decided once", decided == 1 and len(written) == 1 and len(came) >= quorum and not crowd.refused(begun), (decided, written, len(came)))
+    checks.check(f"{count} hosts are sick in {said['said'][-1] - begun} ms: decided once", decided == 1 and len(written) == 1 and len(came) >= quorum and not refused, (decided, written, refused, len(came)))
+    if not written:
+        return None
     times = {"decided": written[0]["asked"], "written": written[0]["at"], "half of the hosts": median(seen), "all": max(seen)}
     after = lambda start: ", ".join(f"{what} {at - start:.0f}" for what, at in times.items()) + " ms"
     deciding = came[quorum - 1]
@@ -260,19 +294,20 @@ def well(crowd, count):
     print(f"    all are well again and have it back {time.monotonic() - began:.1f} s later", flush=True)
 
 
-def counter_dies(checks, cluster, first, crowd, count, meter):
+def counter_dies(checks, cluster, first, second, crowd, count, meter):
     """The host that counts is killed with all it has; its lease must end before another may count."""
-    checks.check("the host that was first counts", not crowd.status()["elected"], crowd.status()["elected"])
+    others = lambda: [event for event in second.elected() + crowd.elected() if event["at"] >= at]
+    checks.check("the host that was first counts", not crowd.status()["elected"] and not second.status()["elected"], crowd.status()["elected"])
     before = decisions(cluster)
     meter.look()
     killed, at = time.monotonic(), crowd.status()["now"]
     first.kill()
-    wait_for("another that counts", lambda: [event for event in crowd.elected() if event["at"] >= at], timeout=60, pause=0.05)
-    took = [event for event in crowd.elected() if event["at"] >= at][0]["at"] - at
+    wait_for("another that counts", others, timeout=60, pause=0.05)
+    took = others()[0]["at"] - at
     time.sleep(15)
     etcd, own, megabytes = meter.used()
     candidates = len(cluster.ctl("get", "--prefix", "/crowd/counter/", "--keys-only").split())
-    elected = len({event["host"] for event in crowd.elected() if event["at"] >= at})
+    elected = len({event["host"] for event in others()})
     print(f"    {count} hosts: another counts {took / 1000:.1f} s after the one that counted was killed; until 15 s after that etcd used {etcd:.0f} % of a "
           f"processor ({megabytes} MB), the hosts {own:.0f} %; {candidates} stand", flush=True)
     status = crowd.status()
@@ -319,6 +354,9 @@ def size(checks, count, arguments):
     first.order("open", 1, 1)
     settled(first, 1)
     wait_for("an office", first.elected, timeout=20)
+    second = Crowd(cluster, "second", arguments.lease)
+    second.order("open", 1, 1)
+    wait_for("one that is next", lambda: len(cluster.ctl("get", "--prefix", "/crowd/counter/", "--keys-only").split()) == 2, timeout=30, pause=0.3)
     crowd = Crowds([Crowd(cluster, f"h{part}-", arguments.lease, nice=arguments.nice) for part in range(arguments.processes)])
     meter = Meter(cluster, crowd)
     began = time.monotonic()
@@ -327,7 +365,7 @@ def size(checks, count, arguments):
     crowd.order("open", count, over, timeout=over / 1000 + 300)
     # Only who counts knows all hosts of a large fleet.
     wait_for("all to be connected", lambda: crowd.status()["connected"] == count, timeout=180, pause=0.5)
-    wait_for("all to be present", lambda: (first.status()["present"] or 0) == count + 1, timeout=180, pause=0.5)
+    wait_for("all to be present", lambda: (first.status()["present"] or 0) == count + 2, timeout=180, pause=0.5)
     etcd, own, megabytes = meter.used()
     print(f"{count} hosts: all there after {time.monotonic() - began:.0f} s, having come over {over / 1000:.0f} (etcd {etcd:.0f} % of a processor, {megabytes} MB, the hosts {own:.0f} %)", flush=True)
     # Until each has read its list and knows how many there are.
@@ -341,22 +379,26 @@ def size(checks, count, arguments):
     print(f"    at rest for {arguments.rest} s: etcd {etcd:.0f} % of a processor, {megabytes} MB; the hosts {own:.0f} %; {grown}", flush=True)
     checks.check(f"{count} hosts at rest: nobody loses a lease", grown.get("leases_lost", 0) == 0, grown)
     print(f"    etcd: {inside(cluster)}", flush=True)
-    counter_dies(checks, cluster, first, crowd, count, meter)
-    meter = Meter(cluster, crowd)
+    counter_dies(checks, cluster, first, second, crowd, count, meter)
+    meter = Meter(cluster, second, crowd)
     took = []
+    held = Held(cluster, arguments.held)
     for _ in range(arguments.rounds):
-        took.append(storm(checks, cluster, crowd, count, meter, arguments.within))
+        took.append(storm(checks, cluster, second, crowd, count, meter, arguments.within))
         well(crowd, count)
         time.sleep(2)
+    held.close()
     print(f"    etcd: {inside(cluster)}", flush=True)
     took = [times for times in took if times]
     if took:
         worst = [max(times) for times in zip(*took)]
         checks.check(f"{count} hosts: the last has it within a second of the deciding vote (worst of {len(took)}: {worst[3]:.0f} ms)", worst[3] <= 1000, worst)
     member_dies(checks, cluster, crowd, count, Meter(cluster, crowd))
-    slow = [event for event in crowd.events if event["event"] == "slow"]
+    slow = [event for event in second.events + crowd.events if event["event"] == "slow"]
     print(f"    the slowest step of an engine: {slow[-1]['milliseconds'] if slow else 'under 5'} ms", flush=True)
-    checks.check("no write was refused", not [event for event in crowd.events if event["event"] == "refused"], crowd.events[-3:])
+    events = second.events + crowd.events
+    checks.check("no write was refused", not [event for event in events if event["event"] == "refused"], events[-3:])
+    second.kill()
     crowd.kill()
     cluster.close()
 
@@ -435,6 +477,7 @@ def main():
     parser.add_argument("--nice", type=int, default=0, help="of the hosts' processes, beside etcd's")
     parser.add_argument("--over", type=int, default=0, help="the hosts come over so many seconds; 0: 250 a second")
     parser.add_argument("--within", type=int, default=1000, help="all vote within so many milliseconds")
+    parser.add_argument("--held", type=float, default=1.0, help="in the storms, etcd's members run for this share of the time")
     parser.add_argument("--etcd", default="", help="more flags for etcd")
     parser.add_argument("--fifty", action="store_true")
     arguments = parser.parse_args()

@@ -3,8 +3,9 @@
 //! Errors that another endpoint may not have: no connection, no answer in time, `UNAVAILABLE` (no leader, a leader that
 //! changed, a member that stops), and a full queue. Where no answer came in time in a large fleet, or before it is known
 //! how large it is, the next try has twice the time: a store that is slow because everybody asks gets slower when everybody
-//! asks again. Of thousands of hosts each gives it more time at once. A write whose time is over takes its connection with
-//! it: it must not arrive when the network is back. A token that is not valid any more is renewed once a call. All other
+//! asks again. Of thousands of hosts each gives it more time at once, and lets a call go after two tries that had no answer:
+//! the store works on those, too. A write whose time is over takes its connection with it: it must not arrive when the
+//! network is back. A token that is not valid any more is renewed once a call. All other
 //! errors are etcd's answer and are given back in words that name the setting to look at.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -74,6 +75,8 @@ enum Kind {
     Call,
     /// It must not.
     Write,
+    /// Its answer may be long.
+    List,
     Stream,
 }
 
@@ -130,18 +133,22 @@ impl Client {
         }
     }
 
-    /// How long the next try may take. Whoever stands for election must know soon whether its lease is kept; its writes
-    /// wait behind thousands of votes as those do, and one that is given up takes the connection with it.
+    /// How long the next try may take. Whoever stands for election must know soon whether its lease is kept; its writes and
+    /// lists wait behind thousands of votes as those do, and a write that is given up takes the connection with it.
     fn patience(&self, kind: Kind) -> Duration {
         let crowd = self.crowd();
-        let large = crowd.is_none_or(|crowd| crowd > limits::STORE_CENSUS_FOR_ALL);
-        let longer = if large { 2_u32.pow(self.slow.load(Ordering::Relaxed).min(4)) } else { 1 };
+        let longer = if self.may_be_large() { 2_u32.pow(self.slow.load(Ordering::Relaxed).min(4)) } else { 1 };
         let spread = match crowd {
             None => 1,
-            Some(crowd) if kind == Kind::Write => spread_of(crowd),
+            Some(crowd) if matches!(kind, Kind::Write | Kind::List) => spread_of(crowd),
             Some(_) => self.spread(),
         };
         (limits::STORE_TRY * longer.max(spread)).min(limits::STORE_TRY_LARGE)
+    }
+
+    /// Whether the fleet is large, or it is not known yet how large it is.
+    fn may_be_large(&self) -> bool {
+        self.crowd().is_none_or(|crowd| crowd > limits::STORE_CENSUS_FOR_ALL)
     }
 
     fn answered(&self, index: usize) -> MutexGuard<'_, Option<Stopwatch>> {
@@ -171,6 +178,11 @@ impl Client {
         self.one(path, message, Kind::Write).await
     }
 
+    /// The same for what is read of a whole fleet.
+    pub(super) async fn list(&self, path: &'static str, message: &Message) -> Result<Vec<u8>, StoreError> {
+        self.one(path, message, Kind::List).await
+    }
+
     async fn one(&self, path: &'static str, message: &Message, kind: Kind) -> Result<Vec<u8>, StoreError> {
         match self.anywhere(path, &message.0, kind).await? {
             (Answer::One(answer), _) => Ok(answer),
@@ -186,9 +198,10 @@ impl Client {
         }
     }
 
-    /// Tries every endpoint, and the first one twice.
+    /// Tries every endpoint, and the first one twice; in a large fleet no more than two that have no answer in time.
     async fn anywhere(&self, path: &str, message: &[u8], kind: Kind) -> Result<(Answer, usize), StoreError> {
         let mut renewed = false;
+        let mut unanswered = 0;
         let mut last = CallError::Broken("there is no endpoint".to_owned());
         for _ in 0..=self.channels.len() {
             let index = self.current.load(Ordering::Relaxed);
@@ -208,6 +221,7 @@ impl Client {
                 }
                 Err(_) => {
                     self.slow.fetch_add(1, Ordering::Relaxed);
+                    unanswered += 1;
                     if kind == Kind::Write {
                         self.abandon(index).await;
                     }
@@ -223,6 +237,9 @@ impl Client {
                 return Err(self.explain(error));
             }
             last = error;
+            if unanswered >= limits::STORE_UNANSWERED && self.may_be_large() {
+                break;
+            }
         }
         Err(self.explain(last))
     }
@@ -363,6 +380,24 @@ mod tests {
         assert!(client.quiet(0) < Duration::from_secs(5));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_let_go_after_two_tries_without_an_answer_where_thousands_ask() {
+        let mut silent = Vec::new();
+        for _ in 0..3 {
+            silent.push(tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port"));
+        }
+        let ports = silent.iter().map(|silent| silent.local_addr().expect("an address").port());
+        let endpoints: Vec<String> = ports.map(|port| format!("http://127.0.0.1:{port}")).collect();
+        for (crowd, tries) in [(10_000, 2), (3, 4)] {
+            let settings = EtcdSettings { endpoints: endpoints.clone(), ..EtcdSettings::of_nobody() };
+            let client = Client::new(settings, 0, Telemetry::new());
+            client.of_fleet(crowd);
+            let answer = client.list(api::RANGE, &api::Range::key("k").message()).await;
+            assert!(matches!(answer, Err(StoreError::Unreachable(_))), "{answer:?}");
+            assert_eq!(client.slow.load(Ordering::Relaxed), tries, "{crowd} hosts");
+        }
+    }
+
     #[test]
     fn a_fleet_stays_as_large_as_it_was_while_a_slow_store_shows_fewer() {
         let client = Client::new(EtcdSettings::of_nobody(), 0, Telemetry::new());
@@ -379,5 +414,6 @@ mod tests {
         client.stand(true);
         assert_eq!(seen(&client), (Some(10_000), 1, limits::STORE_TRY));
         assert_eq!(client.patience(Kind::Write), limits::STORE_TRY_LARGE);
+        assert_eq!(client.patience(Kind::List), limits::STORE_TRY_LARGE);
     }
 }

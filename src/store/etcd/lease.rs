@@ -49,6 +49,8 @@ pub(super) struct Hold {
     room: Option<(Stopwatch, f64)>,
     /// Since when a vote has waited for its turn, and the lot that was drawn then.
     turn: Option<(Stopwatch, f64)>,
+    /// How often in a row the store had no answer to votes whose turn had come.
+    late: u32,
 }
 
 impl Hold {
@@ -59,6 +61,12 @@ impl Hold {
         let new = new.map(|(key, value)| (key.clone(), Some(value)));
         let old = self.written.keys().filter(|key| !self.wanted.contains_key(*key)).map(|key| (key.clone(), None));
         new.chain(old)
+    }
+
+    /// The store had no answer to votes whose turn had come: they have another one, later.
+    fn miss_turn(&mut self) {
+        self.turn = None;
+        self.late = (self.late + 1).min(limits::STORE_VOTES_LATE);
     }
 
     /// Whether the store has this as it should be.
@@ -297,8 +305,15 @@ impl Inner {
                     self.said.notify_one();
                     return Ok(Duration::ZERO);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let votes = self.keys.votes(&self.settings.host);
+                    if changes.iter().any(|(key, _)| key.starts_with(&votes)) {
+                        self.hold().miss_turn();
+                    }
+                    return Err(error);
+                }
             };
+            self.hold().late = 0;
             let done = api::read_txn(&answer).ok_or_else(unreadable)?;
             let mut hold = self.hold();
             if !done.succeeded {
@@ -341,9 +356,9 @@ impl Inner {
             let table = self.table.borrow();
             news.iter().all(|(_, vote)| vote.is_some_and(|vote| is_in_force(&table, vote)))
         };
-        let lot = self.lot();
+        let (lot, late) = (self.lot(), hold.late);
         let (since, lot) = hold.turn.get_or_insert_with(|| (Stopwatch::start(), lot));
-        let left = before_turn(crowd, agreed, *lot).saturating_sub(since.elapsed());
+        let left = before_turn(crowd, agreed, late, *lot).saturating_sub(since.elapsed());
         (left > Duration::ZERO).then_some(left)
     }
 
@@ -423,7 +438,7 @@ impl Inner {
 
     async fn others_now(&self) -> Result<usize, StoreError> {
         let range = api::Range { keys_only: true, ..api::Range::prefix(&self.keys.all("counter")) };
-        let answer = self.client.call(api::RANGE, &range.message()).await?;
+        let answer = self.client.list(api::RANGE, &range.message()).await?;
         let standing = api::read_range(&answer).ok_or_else(unreadable)?.kvs;
         let ours = self.keys.counter(&self.settings.host);
         Ok(standing.iter().filter(|kv| kv.key != ours.as_bytes()).count())
@@ -476,11 +491,12 @@ fn is_worth_telling(told: Option<u64>, sees: u64) -> bool {
     }
 }
 
-/// How long after it was known the vote of a host with this lot is put, in a fleet of so many.
-fn before_turn(crowd: u64, agreed: bool, lot: f64) -> Duration {
+/// How long after it was known the vote of a host with this lot is put, in a fleet of so many; twice as long for each time
+/// that it was late because the store had no answer, so that votes that it cannot take as fast do not all come again at once.
+fn before_turn(crowd: u64, agreed: bool, late: u32, lot: f64) -> Duration {
     let beyond = crowd.saturating_sub(limits::STORE_VOTES_AT_ONCE);
     let pace = if agreed { limits::STORE_VOTES_PACE_AGREED } else { limits::STORE_VOTES_PACE };
-    Duration::from_secs_f64(beyond as f64 / pace as f64).mul_f64(lot)
+    Duration::from_secs_f64(beyond as f64 / pace as f64).mul_f64(lot) * 2_u32.pow(late)
 }
 
 /// Whether the fleet's switch is what a vote wants.
@@ -563,6 +579,25 @@ mod tests {
         inner.client.stand(true);
         assert_eq!(says(&inner, Some("off")), None);
         assert_eq!(says(&among(limits::STORE_VOTES_AT_ONCE), Some("off")), None);
+    }
+
+    #[test]
+    fn a_vote_that_the_store_did_not_take_in_time_has_a_later_turn() {
+        let inner = among(10_000);
+        inner.put_mine(Mine::Vote("g/r".to_owned(), Some(vote("g/r", "off"))));
+        for seconds in [8, 16, 32, 64, 64] {
+            let mut drawn = Vec::new();
+            for _ in 0..50 {
+                inner.hold().turn = None;
+                drawn.push(inner.before_voting().expect("it waits").as_secs_f64());
+            }
+            let (least, most) =
+                (drawn.iter().copied().fold(f64::MAX, f64::min), drawn.iter().copied().fold(0.0, f64::max));
+            let width = f64::from(seconds);
+            assert!(most <= width && most > width * 0.6 && least < width * 0.4, "{least} to {most} of {seconds}");
+            inner.hold().miss_turn();
+            assert!(inner.hold().turn.is_none());
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::EtcdSettings;
-use super::api::{self, Op, Range, Ranged};
+use super::api::{self, Done, Op, Range, Ranged};
 use super::cache;
 use super::client::{Client, Stream};
 use super::keys::Keys;
@@ -370,8 +370,9 @@ impl Inner {
                         drop(sender.try_send(framed(&api::watch_progress().0)));
                     }
                 }
-                _ = relist.tick() => match self.relist("minute", follows.census).await {
-                    Ok((_, crowd)) => {
+                _ = relist.tick() => match self.relist_by_the_minute(follows.census).await {
+                    Ok(None) => {}
+                    Ok(Some(crowd)) => {
                         if self.wanted(crowd) != follows {
                             return Ended::Wanted;
                         }
@@ -400,8 +401,35 @@ impl Inner {
         }
     }
 
+    /// Reads everything although the watch says all that changes; gives how many hosts there are. The watch waits meanwhile,
+    /// so in a large fleet the list has the time of one try, and a store that is too slow for it is asked in a minute again:
+    /// `None`. It still says what changes, and opening thousands of watches anew would make it slower.
+    async fn relist_by_the_minute(&self, with_census: bool) -> Result<Option<u64>, StoreError> {
+        let asked = self.ask_for_all("minute", with_census);
+        let asked = if self.is_large() {
+            match tokio::time::timeout(limits::STORE_TRY, asked).await {
+                Ok(Err(StoreError::Unreachable(_))) | Err(_) => {
+                    tracing::debug!(
+                        "the shared store is too slow for a list that is only to be sure; the watch goes on"
+                    );
+                    return Ok(None);
+                }
+                Ok(asked) => asked?,
+            }
+        } else {
+            asked.await?
+        };
+        self.listed(asked, with_census).await.map(|(_, crowd)| Some(crowd))
+    }
+
     /// Reads everything at one revision. Gives the revision to watch from, and how many hosts there are.
     pub(super) async fn relist(&self, reason: &'static str, with_census: bool) -> Result<(u64, u64), StoreError> {
+        let asked = self.ask_for_all(reason, with_census).await?;
+        self.listed(asked, with_census).await
+    }
+
+    /// Asks for everything; gives the answer, and how many hosts there are where that is known without it.
+    async fn ask_for_all(&self, reason: &'static str, with_census: bool) -> Result<(Done, Option<u64>), StoreError> {
         self.telemetry.count(Metric::StoreRelists, &[("reason", reason)]);
         let members = Range::prefix(&self.keys.all("members"));
         let mut ops = vec![
@@ -421,8 +449,13 @@ impl Inner {
         if with_census {
             ops.extend(["votes", "alerts"].map(|kind| Op::Range(Range::prefix(&self.keys.all(kind)))));
         }
-        let answer = self.client.call(api::TXN, &api::txn(&[], &ops, &[])).await?;
-        let done = api::read_txn(&answer).ok_or_else(unreadable)?;
+        let answer = self.client.list(api::TXN, &api::txn(&[], &ops, &[])).await?;
+        Ok((api::read_txn(&answer).ok_or_else(unreadable)?, known))
+    }
+
+    /// Takes what was read.
+    async fn listed(&self, asked: (Done, Option<u64>), with_census: bool) -> Result<(u64, u64), StoreError> {
+        let (done, known) = asked;
         let mut answers = done.answers.into_iter();
         let (Some(switches), Some(counters), Some(config)) = (answers.next(), answers.next(), answers.next()) else {
             return Err(unreadable());
