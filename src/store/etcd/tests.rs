@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::super::contract::{config_contract, contract, fleet_contract, same_name, until, vote, write};
 use super::*;
@@ -67,6 +67,10 @@ impl Server {
     fn signal(&self, signal: Signal) {
         let process = Pid::from_raw(self.child.id() as i32).expect("a process");
         kill_process(process, signal).expect("it is there");
+        if signal == Signal::STOP {
+            // Until its last thread has stopped it may still answer.
+            waitpid(Some(process), WaitOptions::UNTRACED).expect("it stops");
+        }
     }
 
     fn again(&mut self) {
